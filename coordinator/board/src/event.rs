@@ -64,8 +64,6 @@ pub enum Happening {
         task: TaskId,
         /// Which fields.
         fields: Fields,
-        /// The status before and after, where it changed.
-        status: Option<(Status, Status)>,
     },
     /// A member took a task.
     TaskClaimed {
