@@ -1,3 +1,4 @@
 //! The coordinator.
 
 pub mod artifacts;
+pub mod transcripts;
