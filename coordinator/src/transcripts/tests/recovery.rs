@@ -55,6 +55,49 @@ async fn torn_or_damaged_last_record_is_cut_wherever_it_tore() {
     }
 }
 
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn cut_of_a_torn_tail_is_said_with_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let transcripts = open(folder.path(), Limits::default());
+    transcripts
+        .append(key(1), records(1..=3, 20))
+        .await
+        .unwrap();
+    transcripts.stop().await;
+    let file = files(folder.path(), "seg").remove(0);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 16]).unwrap();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+
+    tracing::subscriber::with_default(subscriber, || {
+        Transcripts::open(folder.path(), Limits::default()).unwrap();
+    });
+
+    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("WARN"), "{said}");
+    assert!(said.contains("cut_bytes=60"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[tokio::test]
 async fn segment_torn_before_its_first_record_is_no_hindrance() {
     for torn in [&b""[..], b"GNGR", b"\0\0\0\0\0\0\0\0"] {
