@@ -28,7 +28,6 @@ impl Chunk {
         // A chunk is kept or dropped as a whole, so none may lie on both sides of the head's end.
         let leaves_head = self.end() <= limits.head_bytes && next.end() > limits.head_bytes;
         self.segment == next.segment
-            && self.last_seq + 1 == next.first_seq
             && self.bytes + next.bytes <= limits.chunk_bytes
             && !leaves_head
     }

@@ -71,14 +71,7 @@ pub(super) fn spawn(
         .enable_time()
         .build()
         .map_err(TranscriptError::io("start the writer of", folder))?;
-    let mut writer = Writer {
-        segments: Segments::open(folder, limits)?,
-        attempts: HashMap::new(),
-        watchers: HashMap::new(),
-        unsynced: BTreeSet::new(),
-        barriers: Vec::new(),
-        shutdown: None,
-    };
+    let mut writer = Writer::open(folder, limits)?;
     let disk = Arc::clone(writer.segments.disk());
     let thread = std::thread::Builder::new()
         .name("transcripts".into())
@@ -115,6 +108,17 @@ struct Writer {
 }
 
 impl Writer {
+    fn open(folder: &Path, limits: Limits) -> Result<Self, TranscriptError> {
+        Ok(Self {
+            segments: Segments::open(folder, limits)?,
+            attempts: HashMap::new(),
+            watchers: HashMap::new(),
+            unsynced: BTreeSet::new(),
+            barriers: Vec::new(),
+            shutdown: None,
+        })
+    }
+
     async fn run(
         &mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -363,4 +367,56 @@ fn unkept(records: &[Record], kept_through: u64) -> Result<&[Record], Transcript
         }
     }
     Ok(&records[known..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: AttemptKey = AttemptKey {
+        team: 1,
+        task: 1,
+        attempt: 1,
+    };
+
+    fn records(seqs: std::ops::RangeInclusive<u64>) -> Vec<Record> {
+        let record = |seq| Record {
+            seq,
+            at_ms: 0,
+            body: vec![0; 10],
+        };
+        seqs.map(record).collect()
+    }
+
+    #[test]
+    fn closed_attempt_leaves_memory_once_synced_and_replays_do_not_bring_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path(), Limits::default()).unwrap();
+        writer.append(KEY, &records(1..=3)).unwrap();
+        drop(writer.watch(KEY).unwrap());
+
+        writer.close(KEY);
+        assert_eq!(writer.attempts.len(), 1);
+        writer.sync().unwrap();
+        let replayed = writer.append(KEY, &records(1..=3)).unwrap();
+        let ahead = writer.append(KEY, &records(5..=5));
+
+        assert_eq!(replayed.synced_through, 3);
+        assert!(matches!(ahead, Err(TranscriptError::Refused(_))));
+        assert!(writer.attempts.is_empty());
+        assert!(writer.watchers.is_empty());
+        assert!(writer.unsynced.is_empty());
+    }
+
+    #[test]
+    fn followers_that_left_leave_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path(), Limits::default()).unwrap();
+        for task in 1..=100 {
+            drop(writer.watch(AttemptKey { task, ..KEY }).unwrap());
+        }
+
+        assert_eq!(writer.watchers.len(), 1);
+        assert!(writer.attempts.is_empty());
+    }
 }

@@ -66,3 +66,28 @@ async fn removal_ends_followers() {
     assert_eq!(subscription.changed().await, None);
     assert_eq!(transcripts.sync(key(1)).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn segment_of_removed_and_cut_records_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let transcripts = open(folder.path(), small());
+    // Of the loud attempt nothing is kept between its head and its tail; the quiet one holds a
+    // segment there.
+    for seq in 1..=200 {
+        let records = vec![record(seq, 44)];
+        transcripts.append(key(1), records).await.unwrap();
+        if seq == 100 {
+            transcripts
+                .append(key(2), vec![record(1, 44)])
+                .await
+                .unwrap();
+        }
+    }
+    let before = read_all(&transcripts, key(1)).await;
+    let held = files(folder.path(), "seg").len();
+
+    transcripts.remove(vec![key(2)]).await.unwrap();
+
+    assert_eq!(files(folder.path(), "seg").len(), held - 1);
+    assert_eq!(read_all(&transcripts, key(1)).await, before);
+}
