@@ -1,4 +1,5 @@
 //! The coordinator.
 
 pub mod artifacts;
+pub mod store;
 pub mod transcripts;

@@ -382,10 +382,20 @@ impl Board {
         self.offered.get(name)
     }
 
+    /// Whether any task waits for a worker.
+    pub fn is_queueing(&self) -> bool {
+        !self.queueing.is_empty()
+    }
+
     /// What a worker's process holds, with fences.
     pub fn held_by(&self, instance: InstanceId) -> Vec<Fence> {
         let keys = self.placed.get(&instance).into_iter().flatten();
         keys.filter_map(|key| self.fence(*key)).collect()
+    }
+
+    /// How many attempts a worker's process holds.
+    pub fn held_count(&self, instance: InstanceId) -> usize {
+        self.placed.get(&instance).map_or(0, BTreeSet::len)
     }
 
     /// The worker processes that hold something, each with its worker's name.
