@@ -33,7 +33,7 @@ use board::{
 use self::release::Release;
 pub use self::{
     calls::{CallReply, Refused, Told},
-    fleet::{FleetInput, HelloReply, ReportReply},
+    fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
     reader::{
         EventPage, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
         TeamView, WorkerView,

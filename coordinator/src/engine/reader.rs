@@ -5,7 +5,9 @@ use std::sync::Arc;
 use board::{
     board::Card,
     event::Event,
-    id::{AgentTypeName, Fence, MemberName, Revision, TaskId, TaskKey, TeamName, TeamUid},
+    id::{
+        AgentTypeName, Fence, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamName, TeamUid,
+    },
     limits,
     record::OfferedType,
     refusal::{Refusal, Staleness},
@@ -331,6 +333,18 @@ impl<'e> Reader<'e> {
             return Ok(());
         }
         let why = Staleness::Attempt;
+        Err(Refusal::Stale { why })
+    }
+
+    /// Whether an attempt still counts, and is this process's.
+    pub fn check_holder(&self, fence: &Fence, instance: InstanceId) -> Result<(), Refusal> {
+        self.check_fence(fence)?;
+        let view = self.engine.board.view((fence.team, fence.task));
+        let placement = view.as_ref().and_then(|view| view.task.placement());
+        if placement.is_some_and(|placement| placement.instance == instance) {
+            return Ok(());
+        }
+        let why = Staleness::Instance;
         Err(Refusal::Stale { why })
     }
 
