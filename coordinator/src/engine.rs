@@ -218,11 +218,8 @@ impl Engine {
             self.lose_all(instance, reason, now);
         }
         let spared = self.fleet.spared(now);
-        if !self
-            .board
-            .next_deadline(&spared)
-            .is_some_and(|at| at <= now)
-        {
+        let due = self.board.next_deadline(&spared);
+        if due.is_none_or(|at| at > now) {
             return;
         }
         loop {

@@ -10,6 +10,7 @@ use ganger_proto::v1::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::{CompressionEncoding, EnabledCompressionEncodings},
     server::NamedService,
@@ -133,14 +134,14 @@ impl Serving {
         self.health.clone()
     }
 
-    /// Serves until `stop` is over, and a little longer for what is under way.
-    pub async fn run(self, stop: impl Future<Output = ()> + Clone) -> Result<(), ServeError> {
+    /// Serves until `stop` is cancelled, and a little longer for what is under way.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
         let incoming = TcpListenerStream::new(self.listener);
         let served = self
             .router
-            .serve_with_incoming_shutdown(incoming, stop.clone());
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let cut = async {
-            stop.await;
+            stop.cancelled().await;
             tokio::time::sleep(END_TIMEOUT).await;
         };
         tokio::select! {
