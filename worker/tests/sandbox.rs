@@ -65,12 +65,7 @@ fn main() -> ExitCode {
 
 fn run_claims(mode: &str, filter: Option<&str>) -> bool {
     println!("\nsandbox claims as {mode}");
-    let report = support::runtime().block_on(async {
-        match DriverKind::Native.driver() {
-            Ok(driver) => driver.probe().await,
-            Err(error) => panic!("no native driver: {error:?}"),
-        }
-    });
+    let report = support::runtime().block_on(DriverKind::Native.probe());
     println!("{report}");
     if report.assurance.iter().next().is_none() {
         println!("\n*** NOT RUN: the claims as {mode}, because this machine refuses sandboxes ***");
