@@ -108,6 +108,19 @@ impl DriverKind {
         })
     }
 
+    /// Finds out what this driver can hold here, also when it can't even be made.
+    pub async fn probe(self) -> ProbeReport {
+        match self.driver() {
+            Ok(driver) => driver.probe().await,
+            Err(error) => ProbeReport {
+                driver: self,
+                mode: "cannot be made".to_owned(),
+                assurance: Assurance::default(),
+                refusal: Some(error.into_diagnosis()),
+            },
+        }
+    }
+
     /// The name that people type and see.
     pub fn as_str(self) -> &'static str {
         match self {

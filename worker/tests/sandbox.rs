@@ -65,14 +65,13 @@ fn main() -> ExitCode {
 
 fn run_claims(mode: &str, filter: Option<&str>) -> bool {
     println!("\nsandbox claims as {mode}");
-    let report = support::runtime().block_on(async {
-        match DriverKind::Native.driver() {
-            Ok(driver) => driver.probe().await,
-            Err(error) => panic!("no native driver: {error:?}"),
-        }
-    });
+    let report = support::runtime().block_on(DriverKind::Native.probe());
     println!("{report}");
     if report.assurance.iter().next().is_none() {
+        if machine_allows_namespaces() {
+            println!("the machine allows namespaces, so this is our fault");
+            return false;
+        }
         println!("\n*** NOT RUN: the claims as {mode}, because this machine refuses sandboxes ***");
         return std::env::var_os("GANGER_REQUIRE_SANDBOX").is_none();
     }
@@ -99,6 +98,23 @@ fn run_claims(mode: &str, filter: Option<&str>) -> bool {
     }
     println!("{mode}: {passed} held, {} failed {failed:?}", failed.len());
     failed.is_empty()
+}
+
+/// What another program than ours says. Where that program is missing, nothing excuses a failure.
+fn machine_allows_namespaces() -> bool {
+    let mut unshare = std::process::Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--net",
+        "--mount-proc",
+        "true",
+    ]);
+    unshare.status().map_or(true, |status| status.success())
 }
 
 /// The build's directory may be closed to others, so the copy runs from a place that is not.

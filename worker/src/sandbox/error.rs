@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Diagnosis, InvalidSpec};
+use super::{Diagnosis, InvalidSpec, launcher::CHECKS_PATH};
 
 /// A step of setting up a sandbox, as the launcher reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,15 +70,14 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// The launcher failed at a step; the diagnosis says what to do.
-    #[error("cannot {step} {subject}: {source}: {diagnosis}")]
+    #[error("cannot {step}{}: {errno}: {diagnosis}", in_brackets(.subject))]
     Setup {
         /// The step.
         step: Step,
         /// What it was done to; may be empty.
         subject: String,
-        /// The cause.
-        #[source]
-        source: io::Error,
+        /// What the kernel said.
+        errno: io::Error,
         /// The likely reason and the fix.
         diagnosis: Box<Diagnosis>,
     },
@@ -94,6 +93,9 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// The worker is root but can't have users for its sandboxes.
+    #[error("cannot reserve users for sandboxes")]
+    Users(#[source] io::Error),
     /// All slots of the worker's range of users are taken.
     #[error("no free sandbox user: {0} sandboxes are alive")]
     NoSlot(usize),
@@ -102,7 +104,59 @@ pub enum SandboxError {
     Dead,
 }
 
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn in_brackets(subject: &str) -> String {
+    if subject.is_empty() {
+        String::new()
+    } else {
+        format!(" ({subject})")
+    }
+}
+
 impl SandboxError {
+    /// The cause and the fixes, for people.
+    pub fn into_diagnosis(self) -> Diagnosis {
+        let report = "run `ganger doctor` and report what it prints";
+        match self {
+            Self::Setup {
+                step,
+                subject,
+                errno,
+                diagnosis,
+            } => Diagnosis {
+                cause: format!(
+                    "cannot {step}{}: {errno}: {}",
+                    in_brackets(&subject),
+                    diagnosis.cause
+                ),
+                ..*diagnosis
+            },
+            Self::Users(source) => Diagnosis::new(
+                format!("cannot reserve users for sandboxes: {source}"),
+                &[
+                    "let the worker write /run/ganger",
+                    "or run it as an ordinary user",
+                ],
+            ),
+            Self::Program { program, source } if program == CHECKS_PATH => Diagnosis::new(
+                format!("this binary cannot be executed in the sandbox: {source}"),
+                &[
+                    "make it executable for every user (chmod 755), with its libraries beneath /usr or /lib",
+                ],
+            ),
+            other => Diagnosis::new(chain(&other), &[report]),
+        }
+    }
+
     /// Wraps a failure of the worker's own side.
     pub(super) fn worker(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Worker { action, source }

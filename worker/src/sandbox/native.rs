@@ -56,10 +56,7 @@ impl NativeDriver {
     pub fn new() -> Result<Self, SandboxError> {
         let spawner = Spawner::new().map_err(SandboxError::worker("start the spawner thread"))?;
         let slots = if rustix::process::geteuid().is_root() {
-            Some(
-                Slots::reserve()
-                    .map_err(SandboxError::worker("reserve sandbox users in /run/ganger"))?,
-            )
+            Some(Slots::reserve().map_err(SandboxError::Users)?)
         } else {
             None
         };
@@ -143,7 +140,11 @@ async fn meet(control: &Control, blueprint: &Blueprint) -> Result<(OwnedFd, Note
             Some((Report::Born, fds)) => first = fds.into_iter().next(),
             Some((Report::Ready(told), _)) => notes = Some(told),
             Some((Report::Failed(failure), _)) => return Err(set_up_error(failure)),
-            None => return Err(SandboxError::Launcher("ended without a word")),
+            None => {
+                return Err(SandboxError::Launcher(
+                    "ended without a word: does this program begin with become_launcher_if_asked?",
+                ));
+            }
         }
         match (first.take(), notes.take()) {
             (Some(first), Some(notes)) => return Ok((first, notes)),
@@ -159,11 +160,11 @@ fn set_up_error(failure: Failure) -> SandboxError {
         subject,
     } = failure;
     let diagnosis = diagnose(step, Errno::from_raw_os_error(errno), &HostFacts::read());
-    let source = io::Error::from_raw_os_error(errno);
+    let errno = io::Error::from_raw_os_error(errno);
     SandboxError::Setup {
         step,
         subject,
-        source,
+        errno,
         diagnosis: Box::new(diagnosis),
     }
 }

@@ -8,8 +8,8 @@ use ganger_worker::sandbox::{
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
-    Bench, assert_die, await_processes_with, processes_with, rare_span, run, sh, start,
-    start_victim, stubborn,
+    Bench, Doomed, Left, assert_die, await_processes_with, processes_with, rare_span, run, sh,
+    start, start_victim, stubborn,
 };
 
 claims!(
@@ -151,14 +151,10 @@ async fn killing_the_worker_kills_the_tree() {
     let span = rare_span();
     let mut victim = start_victim(DriverKind::Native, &dir.path().join("w"), &span);
     let mut alive = await_processes_with(&span, 3);
-    alive.extend(
-        await_processes_with("victim", 2)
-            .into_iter()
-            .filter(|(pid, _)| pid.as_raw_pid() as u32 != victim.id()),
-    );
+    // The launcher's two processes carry the sandbox's id.
+    alive.extend(await_processes_with(&format!("victim-{span}"), 2));
 
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    victim.kill();
 
     assert_die(&alive);
     assert_eq!(processes_with(&span).len(), 0);
@@ -274,18 +270,15 @@ async fn the_none_driver_kills_what_it_started() {
 async fn a_sweep_ends_what_a_killed_worker_left() {
     let dir = tempfile::tempdir().unwrap();
     let (span, foreign) = (rare_span(), rare_span());
-    let mut bystander = std::process::Command::new("sleep")
-        .arg(&foreign)
-        .spawn()
-        .unwrap();
+    let bystander = std::process::Command::new("sleep").arg(&foreign).spawn();
+    let _bystander = Doomed(bystander.unwrap());
     let mut victim = start_victim(DriverKind::None, &dir.path().join("w"), &span);
-    let left = await_processes_with(&span, 3);
+    let left = Left(await_processes_with(&span, 3));
     assert!(
         Workspaces::open(&dir.path().join("w")).is_err(),
         "the living worker holds it"
     );
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    victim.kill();
     assert_eq!(
         processes_with(&span).len(),
         3,
@@ -297,13 +290,11 @@ async fn a_sweep_ends_what_a_killed_worker_left() {
 
     assert!(report.processes >= 3, "{report:?}");
     assert_eq!((report.workspaces, report.failures.len()), (1, 0));
-    assert_die(&left);
+    assert_die(&left.0);
     assert_eq!(processes_with(&foreign).len(), 1);
     assert!(
         workspaces
-            .create(&SandboxId::try_from("victim".to_owned()).unwrap())
+            .create(&SandboxId::try_from(format!("victim-{span}")).unwrap())
             .is_ok()
     );
-    bystander.kill().unwrap();
-    bystander.wait().unwrap();
 }

@@ -129,7 +129,15 @@ async fn mounts_are_readable_and_nothing_more() {
     fs::create_dir_all(source.join("src")).unwrap();
     fs::write(source.join("src/file"), "text").unwrap();
     fs::set_permissions(&source, PermissionsExt::from_mode(0o755)).unwrap();
+    let init = std::process::Command::new("git")
+        .args(["init", "--quiet"])
+        .arg(&source)
+        .status();
+    assert!(init.unwrap().success());
     let mut spec = bench.spec("a");
+    // A git of another prefix looks for it elsewhere.
+    spec.env
+        .insert("GIT_CONFIG_SYSTEM".into(), "/etc/gitconfig".into());
     spec.read_only = vec![
         Mount {
             source: source.clone(),
@@ -149,6 +157,10 @@ async fn mounts_are_readable_and_nothing_more() {
     )
     .await;
 
+    // A repository of somebody else can be read by git.
+    let (exit, git) = run(&*sandbox, "git -C /repo rev-parse --is-inside-work-tree").await;
+
+    assert_eq!((exit, git.as_str()), (Exit::Code(0), "true\n"));
     assert!(text.starts_with("texttext\n"), "{text}");
     assert!(text.contains("refused"), "{text}");
     assert_eq!(fs::read_to_string(source.join("src/file")).unwrap(), "text");
@@ -156,7 +168,7 @@ async fn mounts_are_readable_and_nothing_more() {
         fs::metadata(&source).unwrap().permissions().mode() & 0o777,
         0o755
     );
-    assert_eq!(fs::read_dir(&source).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&source).unwrap().count(), 2);
 }
 
 async fn a_mount_that_does_not_exist_is_told_with_its_path() {

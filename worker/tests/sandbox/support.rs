@@ -16,7 +16,7 @@ use ganger_worker::sandbox::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    process::{Pid, PidfdFlags},
+    process::{Pid, PidfdFlags, Signal},
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
@@ -179,9 +179,11 @@ pub fn assert_die(processes: &[(Pid, OwnedFd)]) {
 }
 
 /// Starts this binary as a worker that runs the stubborn script; returns when the script has come up.
-pub fn start_victim(kind: DriverKind, workspaces: &Path, span: &str) -> Child {
+pub fn start_victim(kind: DriverKind, workspaces: &Path, span: &str) -> Doomed {
+    // Not the bare span: the victim is not one of the processes that are looked for by it.
+    let span = format!("span={span}");
     let mut victim = std::process::Command::new("/proc/self/exe")
-        .args([VICTIM, kind.as_str(), workspaces.to_str().unwrap(), span])
+        .args([VICTIM, kind.as_str(), workspaces.to_str().unwrap(), &span])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -191,7 +193,36 @@ pub fn start_victim(kind: DriverKind, workspaces: &Path, span: &str) -> Child {
         .read_line(&mut line)
         .unwrap();
     assert_eq!(line, "up\n");
-    victim
+    Doomed(victim)
+}
+
+/// A child that a failing claim does not leave behind.
+pub struct Doomed(pub Child);
+
+impl Doomed {
+    /// Kills it the hard way, and reaps it.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Processes of nobody, which a failing claim does not leave behind.
+pub struct Left(pub Vec<(Pid, OwnedFd)>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        for (_, pidfd) in &self.0 {
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
 }
 
 /// The life of a worker that will be killed.
@@ -200,9 +231,10 @@ pub fn run_victim(args: &[String]) -> ! {
         panic!("a victim takes three arguments")
     };
     let kind: DriverKind = kind.parse().unwrap();
+    let span = span.strip_prefix("span=").unwrap();
     runtime().block_on(async {
         let workspaces = Workspaces::open(Path::new(dir)).unwrap();
-        let id = SandboxId::try_from("victim".to_owned()).unwrap();
+        let id = SandboxId::try_from(format!("victim-{span}")).unwrap();
         let workspace = workspaces.create(&id).unwrap();
         let mut spec = SandboxSpec::new(id, workspace);
         spec.env.insert("PATH".into(), "/usr/bin:/bin".into());

@@ -40,7 +40,7 @@ pub(super) async fn probe(driver: &NativeDriver) -> ProbeReport {
     };
     let (assurance, refusal) = match attempt(driver).await {
         Ok((assurance, refusal)) => (assurance, refusal),
-        Err(error) => (Assurance::default(), Some(judge(error))),
+        Err(error) => (Assurance::default(), Some(error.into_diagnosis())),
     };
     ProbeReport {
         driver: DriverKind::Native,
@@ -48,47 +48,6 @@ pub(super) async fn probe(driver: &NativeDriver) -> ProbeReport {
         assurance,
         refusal,
     }
-}
-
-fn judge(error: SandboxError) -> Diagnosis {
-    match error {
-        SandboxError::Setup {
-            step,
-            subject,
-            source,
-            diagnosis,
-        } => {
-            let subject = if subject.is_empty() {
-                subject
-            } else {
-                format!(" ({subject})")
-            };
-            Diagnosis {
-                cause: format!("cannot {step}{subject}: {source}: {}", diagnosis.cause),
-                ..*diagnosis
-            }
-        }
-        SandboxError::Program { program, source } if program == CHECKS_PATH => Diagnosis::new(
-            format!("this binary cannot be executed in the sandbox: {source}"),
-            &[
-                "make it executable for every user (chmod 755), with its libraries beneath /usr or /lib",
-            ],
-        ),
-        other => Diagnosis::new(
-            chain(&other),
-            &["run `ganger doctor` and report what it prints"],
-        ),
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// What of the host the sandbox must not reach, and its workspace; all gone when dropped.

@@ -52,6 +52,11 @@ pub(super) struct Slot {
 impl Slots {
     /// Takes a block of uids for this process.
     pub fn reserve() -> io::Result<Self> {
+        if !are_mapped(&fs::read_to_string("/proc/self/uid_map")?) {
+            let why =
+                "this root is one of a user namespace (a rootless container?) that lacks them";
+            return Err(io::Error::other(why));
+        }
         fs::create_dir_all(LOCK_DIR)?;
         let dir = rustix::fs::open(
             LOCK_DIR,
@@ -131,6 +136,23 @@ impl Drop for Slot {
     }
 }
 
+/// Whether all blocks exist in the user namespace that this map describes.
+fn are_mapped(uid_map: &str) -> bool {
+    let (first, end) = (
+        u64::from(FIRST_UID),
+        u64::from(FIRST_UID + BLOCKS_MAX * BLOCK_LEN),
+    );
+    uid_map.lines().any(|line| {
+        let mut numbers = line
+            .split_ascii_whitespace()
+            .map(|number| number.parse::<u64>().unwrap_or(0));
+        let (inside, _outside, len) = (numbers.next(), numbers.next(), numbers.next());
+        inside
+            .zip(len)
+            .is_some_and(|(inside, len)| inside <= first && end <= inside + len)
+    })
+}
+
 /// Every uid (real, effective, saved, file system) of every process.
 fn live_uids() -> io::Result<BTreeSet<u32>> {
     let mut uids = BTreeSet::new();
@@ -180,6 +202,15 @@ mod tests {
             slots.lease_with(|| Ok(BTreeSet::from([left_behind]))),
             Err(SandboxError::NoSlot(1))
         ));
+    }
+
+    #[test]
+    fn a_root_without_the_users_is_told_from_the_real_one() {
+        assert!(are_mapped("         0          0 4294967295\n"));
+        assert!(!are_mapped(
+            "         0       1000          1\n         1     100000      65536\n"
+        ));
+        assert!(!are_mapped(""));
     }
 
     #[test]
