@@ -1,1 +1,155 @@
-//! The worker.
+//! Ganger's worker: it offers slots and agent types, takes assignments from the coordinator, runs
+//! each sub-agent in a sandbox of its own, and reports what came of it.
+//!
+//! Map of the crate, from the rules outwards:
+//!
+//! | module | what |
+//! |---|---|
+//! | `agenda`, `lease` | pure: what is held, what is owed, what to stop; given `now` |
+//! | `transcript` | pure: what an attempt said, as far as it isn't acknowledged |
+//! | `engine` | the one task that owns them: waits, tells the agenda, acts |
+//! | `session`, `hello` | one stream to the coordinator, and how it begins |
+//! | `attempt`, `agent` | one attempt's life; how an agent type becomes a process |
+//! | `artifacts` | inputs down, outputs up |
+//! | [`sandbox`] | where sub-agents run |
+//! | `daemon` | flags, logs, signals and exit codes around [`run`] |
+//! | [`config`], `shutdown`, `clock`, `limits` | environment, signals, time and bounds, each read in one place |
+//!
+//! A program that embeds a worker calls [`sandbox::become_launcher_if_asked`] first of all, and then
+//! [`run`], as often as it likes: a worker has no globals.
+
+use std::path::PathBuf;
+
+pub mod config;
+pub mod sandbox;
+
+mod agenda;
+mod agent;
+mod artifacts;
+mod attempt;
+mod clock;
+mod daemon;
+mod engine;
+mod fence;
+mod hello;
+mod lease;
+mod limits;
+mod session;
+mod shutdown;
+mod text;
+mod transcript;
+
+pub use self::{
+    config::{AgentType, Args, Config, ConfigError},
+    daemon::{daemon, main},
+    shutdown::Shutdown,
+};
+
+use self::{
+    artifacts::Artifacts,
+    attempt::Ground,
+    engine::Engine,
+    hello::Introduction,
+    sandbox::{DriverKind, ProbeReport, SandboxError, Workspaces, WorkspacesError},
+    session::{Door, DoorError},
+};
+
+/// Why a worker doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The token file.
+    #[error(
+        "cannot read the token from {path}: {source}; give --token-file a file with the coordinator's token"
+    )]
+    Token {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    Workspaces(#[from] WorkspacesError),
+    /// The sandbox driver can't be started.
+    #[error(transparent)]
+    Driver(#[from] SandboxError),
+    /// This machine can't hold the sandbox that is asked for.
+    #[error("no sandbox, no work:\n{0}")]
+    NoSandbox(Box<ProbeReport>),
+    /// The coordinator asks for a token, or for another one.
+    #[error(
+        "the coordinator doesn't let this worker in: {0}; give --token-file (GANGER_TOKEN_FILE) the file with its token"
+    )]
+    Unauthenticated(String),
+    /// Signals can't be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(std::io::Error),
+    /// The coordinator refuses this worker for good.
+    #[error("the coordinator refuses this worker: {0}")]
+    Rejected(String),
+}
+
+/// Runs a worker until it is shut down.
+///
+/// Everything that it started is gone when this returns. Dropping the future kills what runs, but
+/// reports nothing.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    config.check()?;
+    let door =
+        Door::new(&config.coordinator, config.token_file.as_ref()).map_err(
+            |error| match error {
+                DoorError::Token { path, source } => RunError::Token { path, source },
+                DoorError::Address(address) => ConfigError {
+                    problems: vec![format!("coordinator: {address} is not an address")],
+                }
+                .into(),
+            },
+        )?;
+    let workspaces = open_workspaces(&config).await?;
+    let driver = config.sandbox.driver()?;
+    let report = driver.probe().await;
+    if !report.is_usable() {
+        return Err(RunError::NoSandbox(Box::new(report)));
+    }
+    if config.sandbox == DriverKind::None {
+        tracing::warn!("sub-agents run without any isolation, as asked for (--sandbox none)");
+    }
+    tracing::info!(
+        name = config.name, slots = config.slots, coordinator = config.coordinator,
+        sandbox = %config.sandbox, mode = report.mode, data_dir = %config.data_dir.display(),
+        "worker starts"
+    );
+    let introduction = Introduction::new(&report.assurance);
+    let ground = Ground {
+        driver,
+        workspaces,
+        artifacts: Artifacts::new(&door),
+    };
+    Engine::new(config, door, ground, introduction, &shutdown)
+        .run()
+        .await?;
+    tracing::info!("worker ends");
+    Ok(())
+}
+
+/// Takes the data directory and sweeps what an earlier process left in it.
+async fn open_workspaces(config: &Config) -> Result<Workspaces, RunError> {
+    let path = config.data_dir.join("workspaces");
+    let opening = move || {
+        let workspaces = Workspaces::open(&path)?;
+        let report = workspaces.sweep()?;
+        Ok::<_, WorkspacesError>((workspaces, report))
+    };
+    let opened = tokio::task::spawn_blocking(opening).await;
+    let (workspaces, report) = opened.expect("opening and sweeping don't panic")?;
+    if report != Default::default() {
+        tracing::info!(
+            processes = report.processes, workspaces = report.workspaces, failures = ?report.failures,
+            "swept what an earlier process left"
+        );
+    }
+    Ok(workspaces)
+}

@@ -1,2 +1,5 @@
-//! d
-fn main() {}
+//! The worker daemon.
+
+fn main() -> std::process::ExitCode {
+    ganger_worker::main()
+}

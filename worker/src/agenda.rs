@@ -1,0 +1,391 @@
+//! What this worker holds, what it owes, and what it does next: pure, synchronous, given `now`.
+//!
+//! Owns the state of every attempt from its assignment until the coordinator has acknowledged its
+//! last report, the credit of slots, the worker's own lease and the drain. It knows nothing of
+//! streams, sandboxes or output: it is told what happened, and answers with [`Action`]s.
+//!
+//! Invariants:
+//! 1. No more attempts hold a slot than there are slots.
+//! 2. Nothing begins while the lease is over, after a stop, or in a drain.
+//! 3. Every attempt taken ends in exactly one report that is said again on each new stream until it
+//!    is acknowledged, or is forgotten because it was fenced.
+//! 4. After a stop comes a kill, unless the attempt is over before.
+//!
+//! The surprising thing: why an attempt was stopped decides how it is reported, not how its
+//! sub-agent then ended.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use ganger_proto::v1::ReportKind;
+
+use self::held::{Cause, Held, Stage};
+use crate::{
+    fence::Fence,
+    lease::Lease,
+    limits::{DRAIN_FAREWELL, DRAIN_GRACE, ORPHAN_SPAN, STOP_GRACE},
+};
+
+pub(crate) use self::held::{Outcome, Report};
+
+mod held;
+
+/// What the engine is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Make the workspace and the sandbox.
+    Prepare(Fence),
+    /// Start the sub-agent.
+    Begin(Fence),
+    /// Ask the sub-agent to end.
+    Stop(Fence),
+    /// Kill the sub-agent.
+    Kill(Fence),
+    /// Send this report; [`Agenda::report`] has it.
+    Report(Fence, ReportKind),
+    /// Nothing is owed any more: drop what is left of the attempt.
+    Forget(Fence),
+}
+
+/// An assignment, as far as the agenda cares.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// Which attempt.
+    pub(crate) fence: Fence,
+    /// How long the sub-agent may run.
+    pub(crate) limit: Duration,
+    /// When it must be over, however it stands.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What became of an assignment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It holds a slot now.
+    Yes,
+    /// It was already held.
+    Already,
+    /// It is not taken, and why.
+    No(&'static str),
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Agenda {
+    slots: usize,
+    drain_span: Duration,
+    held: BTreeMap<Fence, Held>,
+    lease: Lease,
+    is_connected: bool,
+    /// When the drain time is over.
+    drained_at: Option<Instant>,
+    actions: Vec<Action>,
+}
+
+impl Agenda {
+    /// An agenda that holds nothing.
+    pub(crate) fn new(slots: usize, drain_span: Duration) -> Self {
+        Self {
+            slots,
+            drain_span,
+            held: BTreeMap::new(),
+            lease: Lease::default(),
+            is_connected: false,
+            drained_at: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// What there is to do now, in order; call it after whatever else was called.
+    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Action> {
+        self.enforce_times(now);
+        if !self.is_draining() && self.lease.is_valid(now) {
+            for (fence, held) in &mut self.held {
+                if held.stage == Stage::Ready && held.stop.is_none() {
+                    held.stage = Stage::Beginning;
+                    self.actions.push(Action::Begin(fence.clone()));
+                }
+            }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to call [`Agenda::settle`] again if nothing else happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let orphaned = self.orphaned_at();
+        let attempts = self
+            .held
+            .values()
+            .filter_map(|held| held.due_at(orphaned, self.drained_at));
+        attempts.chain(self.gone_at()).min()
+    }
+
+    // What the coordinator says.
+
+    /// Takes an assignment, or says why not.
+    pub(crate) fn assign(&mut self, terms: Terms) -> Taken {
+        if self.held.contains_key(&terms.fence) {
+            return Taken::Already;
+        }
+        if self.is_draining() {
+            return Taken::No("draining");
+        }
+        if self.held.values().filter(|held| held.is_live()).count() >= self.slots {
+            return Taken::No("no free slot");
+        }
+        let Terms {
+            fence,
+            limit,
+            deadline,
+        } = terms;
+        self.held.insert(fence.clone(), Held::new(limit, deadline));
+        self.actions.push(Action::Prepare(fence));
+        Taken::Yes
+    }
+
+    /// Stops an attempt by the stop ladder; false if it isn't held.
+    pub(crate) fn stop(
+        &mut self,
+        fence: &Fence,
+        reason: &str,
+        grace: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        let Some(held) = self.held.get_mut(fence) else {
+            return false;
+        };
+        let cause = Cause::Asked(reason.to_owned());
+        // A cancel decides more than the worker's own leaving: the task must not be queued again.
+        if let Some(stop) = held.stop.as_mut().filter(|stop| stop.cause.is_ours()) {
+            stop.cause = cause;
+        } else {
+            held.stop(
+                fence,
+                cause,
+                grace.unwrap_or(STOP_GRACE),
+                now,
+                &mut self.actions,
+            );
+        }
+        true
+    }
+
+    /// Notes what became of a report.
+    pub(crate) fn acknowledged(&mut self, fence: &Fence, kind: ReportKind, accepted: bool) {
+        if !accepted {
+            return self.disown(fence);
+        }
+        let Some(held) = self.held.get_mut(fence) else {
+            return;
+        };
+        match (kind, &held.stage) {
+            (ReportKind::Started, _) => held.start_acknowledged = true,
+            (ReportKind::Ended, Stage::Over(Report::Ended(_)))
+            | (ReportKind::Refused, Stage::Over(Report::Refused(_))) => self.forget(fence),
+            _ => {}
+        }
+    }
+
+    /// A stream is up: the verdicts are on what its Hello presented. What has no verdict is disowned.
+    pub(crate) fn connected(
+        &mut self,
+        verdicts: &[(Fence, bool)],
+        hello_sent_at: Instant,
+        lease_span: Duration,
+    ) {
+        self.is_connected = true;
+        self.lease.begin(hello_sent_at, lease_span);
+        let kept: Vec<_> = verdicts
+            .iter()
+            .filter(|(_, keep)| *keep)
+            .map(|(fence, _)| fence)
+            .collect();
+        let disowned: Vec<_> = self
+            .held
+            .keys()
+            .filter(|fence| !kept.contains(fence))
+            .cloned()
+            .collect();
+        for fence in disowned {
+            self.disown(&fence);
+        }
+        for (fence, held) in &self.held {
+            if !held.is_disowned() {
+                self.actions
+                    .extend(held.owed().map(|kind| Action::Report(fence.clone(), kind)));
+            }
+        }
+    }
+
+    /// The stream broke: everything goes on until the lease is over.
+    pub(crate) fn disconnected(&mut self) {
+        self.is_connected = false;
+        self.lease.forget_beats();
+    }
+
+    /// A heartbeat is about to be sent.
+    pub(crate) fn heartbeat_sent(&mut self, sequence: u64, at: Instant) {
+        self.lease.sent(sequence, at);
+    }
+
+    /// A heartbeat was acknowledged: the lease runs from its sending.
+    pub(crate) fn heartbeat_acknowledged(&mut self, sequence: u64) {
+        self.lease.acknowledged(sequence);
+    }
+
+    // What attempts say.
+
+    /// An attempt's sandbox stands.
+    pub(crate) fn prepared(&mut self, fence: &Fence) {
+        if let Some(held) = self
+            .held
+            .get_mut(fence)
+            .filter(|held| held.stage == Stage::Preparing)
+        {
+            held.stage = Stage::Ready;
+        }
+    }
+
+    /// An attempt's sub-agent began.
+    pub(crate) fn began(&mut self, fence: &Fence, now: Instant) {
+        let Some(held) = self
+            .held
+            .get_mut(fence)
+            .filter(|held| held.stage == Stage::Beginning)
+        else {
+            return;
+        };
+        held.stage = Stage::Running {
+            until: now + held.limit,
+        };
+        held.has_begun = true;
+        if self.is_connected && !held.is_disowned() {
+            self.actions
+                .push(Action::Report(fence.clone(), ReportKind::Started));
+        }
+    }
+
+    /// An attempt's sub-agent is over; its limit of time no longer counts.
+    pub(crate) fn finishing(&mut self, fence: &Fence) {
+        if let Some(held) = self.held.get_mut(fence).filter(|held| held.is_live()) {
+            held.stage = Stage::Finishing;
+        }
+    }
+
+    /// An attempt is over, its sandbox gone and its slot free.
+    pub(crate) fn over(&mut self, fence: &Fence, outcome: Outcome) {
+        let Some(held) = self.held.get_mut(fence).filter(|held| held.is_live()) else {
+            return;
+        };
+        if held.is_disowned() {
+            return self.forget(fence);
+        }
+        let report = match held.stop.take() {
+            Some(stop) => stop.cause.report(outcome),
+            None => match outcome {
+                Outcome::Ended(ended) => Report::Ended(ended),
+                Outcome::Unable(reason) => Report::Refused(reason),
+            },
+        };
+        let kind = report.kind();
+        held.stage = Stage::Over(report);
+        if self.is_connected {
+            self.actions.push(Action::Report(fence.clone(), kind));
+        }
+    }
+
+    // Draining.
+
+    /// No new work from now on.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.drained_at.get_or_insert(now + self.drain_span);
+    }
+
+    /// Whether new work is turned away.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drained_at.is_some()
+    }
+
+    /// Whether a draining worker may go: it owes nothing, or has waited long enough.
+    pub(crate) fn may_leave(&self, now: Instant) -> bool {
+        self.is_draining()
+            && (self.held.is_empty() || self.gone_at().is_some_and(|gone_at| now >= gone_at))
+    }
+
+    // Looking.
+
+    /// What Hello presents: each attempt, and whether its sub-agent has begun.
+    pub(crate) fn presented(&self) -> impl Iterator<Item = (&Fence, bool)> {
+        self.held
+            .iter()
+            .filter(|(_, held)| !held.is_disowned())
+            .map(|(fence, held)| (fence, held.has_begun))
+    }
+
+    /// A report that is owed, to be sent.
+    pub(crate) fn report(&self, fence: &Fence, kind: ReportKind) -> Option<Report> {
+        let held = self.held.get(fence).filter(|held| !held.is_disowned())?;
+        match &held.stage {
+            Stage::Over(report) if report.kind() == kind => Some(report.clone()),
+            _ if kind == ReportKind::Started && held.has_begun => Some(Report::Started),
+            _ => None,
+        }
+    }
+
+    /// How many attempts are held, their last reports included.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    // Inside.
+
+    fn enforce_times(&mut self, now: Instant) {
+        let is_orphaned = self.orphaned_at().is_some_and(|at| now >= at);
+        let is_drained = self.drained_at.is_some_and(|at| now >= at);
+        let is_draining = self.is_draining();
+        for (fence, held) in self.held.iter_mut().filter(|(_, held)| held.is_live()) {
+            let actions = &mut self.actions;
+            if is_orphaned {
+                held.stop(fence, Cause::Orphaned, Duration::ZERO, now, actions);
+            }
+            if held.deadline.is_some_and(|deadline| now >= deadline) {
+                held.stop(fence, Cause::Deadline, STOP_GRACE, now, actions);
+            }
+            if matches!(held.stage, Stage::Running { until } if now >= until) {
+                held.stop(fence, Cause::Timeout(held.limit), STOP_GRACE, now, actions);
+            }
+            if is_drained || (is_draining && held.is_unbegun()) {
+                held.stop(fence, Cause::Drain, DRAIN_GRACE, now, actions);
+            }
+            held.kill_if_due(fence, now, is_orphaned, actions);
+        }
+    }
+
+    fn disown(&mut self, fence: &Fence) {
+        let Some(held) = self.held.get_mut(fence) else {
+            return;
+        };
+        if !held.is_live() {
+            return self.forget(fence);
+        }
+        if held.disown() {
+            self.actions.push(Action::Kill(fence.clone()));
+        }
+    }
+
+    fn forget(&mut self, fence: &Fence) {
+        self.held.remove(fence);
+        self.actions.push(Action::Forget(fence.clone()));
+    }
+
+    fn orphaned_at(&self) -> Option<Instant> {
+        self.lease.until().map(|until| until + ORPHAN_SPAN)
+    }
+
+    /// When a draining worker goes, whatever it still owes.
+    fn gone_at(&self) -> Option<Instant> {
+        self.drained_at.map(|at| at + DRAIN_GRACE + DRAIN_FAREWELL)
+    }
+}

@@ -1,0 +1,321 @@
+//! One attempt's life: prepare, wait for the go, run, keep what is left, clean up.
+//!
+//! It obeys [`Order`]s and tells [`Notice`]s; what they mean to the coordinator is the agenda's. The
+//! sub-agent's process tree is dead, and its workspace gone, when [`run`] returns; dropping the
+//! future kills the tree and leaves the workspace to the next start's sweep.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use ganger_proto::v1::{self, Assignment, AttemptEnding, Ended, StopReason, TranscriptKind, Usage};
+use tokio::sync::{mpsc, watch};
+
+use self::{
+    inputs::LayError,
+    running::{Ran, watch_process},
+};
+use crate::{
+    agenda::Outcome,
+    agent::{self, Places},
+    artifacts::Artifacts,
+    clock,
+    config::AgentType,
+    fence::Fence,
+    sandbox::{BoxFuture, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces},
+    transcript::Piece,
+};
+
+mod inputs;
+mod keep;
+mod running;
+
+/// What all attempts of a worker stand on.
+pub(crate) struct Ground {
+    pub(crate) driver: Arc<dyn SandboxDriver>,
+    pub(crate) workspaces: Workspaces,
+    pub(crate) artifacts: Artifacts,
+}
+
+/// What an attempt is to do.
+pub(crate) struct Job {
+    pub(crate) fence: Fence,
+    pub(crate) assignment: Assignment,
+    pub(crate) agent_type: AgentType,
+}
+
+/// How far an attempt may or must go. It only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Make everything ready.
+    Prepare,
+    /// Start the sub-agent.
+    Begin,
+    /// Ask it to end; leave what would take time.
+    Stop,
+    /// Kill it.
+    Kill,
+}
+
+/// What an attempt tells while it lives.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Its sandbox stands.
+    Prepared(Fence),
+    /// Its sub-agent began.
+    Began(Fence),
+    /// Something for the transcript.
+    Said(Fence, Piece),
+    /// Its sub-agent is over.
+    Finishing(Fence),
+}
+
+/// An attempt's ear and mouth.
+struct Line {
+    fence: Fence,
+    orders: watch::Receiver<Order>,
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Line {
+    /// Waits for at least this order. A worker that is gone is an order to die.
+    async fn ordered(&mut self, least: Order) -> Order {
+        self.orders
+            .wait_for(|order| *order >= least)
+            .await
+            .map_or(Order::Kill, |order| *order)
+    }
+
+    fn order(&self) -> Order {
+        *self.orders.borrow()
+    }
+
+    /// Tells the engine; if it is gone, nobody wants to know.
+    async fn tell(&self, notice: Notice) {
+        let _ = self.notices.send(notice).await;
+    }
+
+    async fn say(&self, kind: TranscriptKind, text: String) {
+        self.tell(Notice::Said(
+            self.fence.clone(),
+            Piece {
+                kind,
+                text,
+                at: clock::wall(),
+            },
+        ))
+        .await;
+    }
+}
+
+/// The directories of an attempt, beneath the worker's workspaces.
+struct Dirs {
+    sandbox: SandboxId,
+    workspace: PathBuf,
+    /// Holds inputs and prompt; an entry of its own, so that a sweep finds it too.
+    task_id: SandboxId,
+    task: PathBuf,
+}
+
+/// Runs an attempt to its end.
+pub(crate) async fn run(
+    ground: Arc<Ground>,
+    job: Job,
+    orders: watch::Receiver<Order>,
+    notices: mpsc::Sender<Notice>,
+) -> (Fence, Outcome) {
+    let mut line = Line {
+        fence: job.fence.clone(),
+        orders,
+        notices,
+    };
+    let dirs = Dirs::new(&ground.workspaces, &job.fence);
+    let outcome = live(&ground, &job, &dirs, &mut line).await;
+    remove(ground, dirs).await;
+    (job.fence, outcome)
+}
+
+async fn live(ground: &Ground, job: &Job, dirs: &Dirs, line: &mut Line) -> Outcome {
+    let preparing: BoxFuture<'_, _> = Box::pin(prepare(ground, job, dirs));
+    let sandbox = tokio::select! {
+        biased;
+        _ = line.ordered(Order::Stop) => return stopped_early(),
+        prepared = preparing => match prepared {
+            Ok(sandbox) => sandbox,
+            Err(Unready::Worker(reason)) => return Outcome::Unable(reason),
+            Err(Unready::Task(error)) => return failed(error),
+        },
+    };
+    line.tell(Notice::Prepared(line.fence.clone())).await;
+
+    let outcome = match line.ordered(Order::Begin).await {
+        Order::Begin => begin(ground, job, dirs, &*sandbox, line).await,
+        _ => stopped_early(),
+    };
+    if let Err(error) = sandbox.destroy().await {
+        tracing::error!(attempt = %line.fence, error = &error as &dyn std::error::Error, "sandbox not taken down");
+    }
+    outcome
+}
+
+/// Runs the sub-agent in its sandbox, and keeps what it left.
+async fn begin(
+    ground: &Ground,
+    job: &Job,
+    dirs: &Dirs,
+    sandbox: &dyn Sandbox,
+    line: &mut Line,
+) -> Outcome {
+    let command = agent::command(
+        ground.driver.kind(),
+        &dirs.places(),
+        &job.agent_type,
+        &job.assignment,
+    );
+    let began_at = clock::now();
+    let process = match sandbox.exec(command).await {
+        Ok(process) => process,
+        Err(error @ SandboxError::Program { .. }) => return failed(causes(&error)),
+        Err(error) => return Outcome::Unable(format!("sandbox: {}", causes(&error))),
+    };
+    line.tell(Notice::Began(line.fence.clone())).await;
+
+    let ran = watch_process(process, sandbox, job.agent_type.output_bytes, line).await;
+    line.tell(Notice::Finishing(line.fence.clone())).await;
+
+    let mut ended = ending(&ran, &job.agent_type);
+    ended.usage = Some(usage(&ran, began_at));
+    keep::keep(ground, job, dirs, ran, line, &mut ended).await;
+    Outcome::Ended(Box::new(ended))
+}
+
+/// Why an attempt can't begin.
+enum Unready {
+    /// The worker's fault: it costs the task nothing.
+    Worker(String),
+    /// The task's fault.
+    Task(String),
+}
+
+async fn prepare(ground: &Ground, job: &Job, dirs: &Dirs) -> Result<Box<dyn Sandbox>, Unready> {
+    let made = [&dirs.sandbox, &dirs.task_id]
+        .into_iter()
+        .try_for_each(|id| ground.workspaces.create(id).map(drop));
+    made.map_err(|error| Unready::Worker(format!("workspace: {}", causes(&error))))?;
+    match inputs::lay(&dirs.task, &job.assignment, &ground.artifacts).await {
+        Ok(()) => {}
+        Err(error @ LayError::Disk(_)) => return Err(Unready::Worker(format!("inputs: {error}"))),
+        Err(error) => return Err(Unready::Task(format!("inputs: {error}"))),
+    }
+    let spec = agent::sandbox_spec(
+        dirs.sandbox.clone(),
+        &dirs.places(),
+        &job.agent_type,
+        &job.assignment,
+    );
+    let created = ground.driver.create(spec).await;
+    created.map_err(|error| Unready::Worker(format!("sandbox: {}", causes(&error))))
+}
+
+fn ending(ran: &Ran, agent_type: &AgentType) -> Ended {
+    let mut ended = Ended::default();
+    if ran.has_flooded {
+        ended.set_ending(AttemptEnding::Failed);
+        ended.set_stop_reason(StopReason::ResourceLimit);
+        ended.error = format!(
+            "wrote more than {} bytes of output",
+            agent_type.output_bytes
+        );
+        return ended;
+    }
+    match &ran.exit {
+        Ok(exit) if exit.is_success() => ended.set_ending(AttemptEnding::Completed),
+        Ok(exit) => {
+            ended.set_ending(AttemptEnding::Failed);
+            ended.error = ran.with_last_words(&exit.to_string());
+        }
+        Err(error) => {
+            ended.set_ending(AttemptEnding::Failed);
+            ended.error = error.clone();
+        }
+    }
+    ended
+}
+
+fn usage(ran: &Ran, began_at: Instant) -> Usage {
+    Usage {
+        wall_time: Some(ran.ended_at.saturating_duration_since(began_at).into()),
+        cpu_time: None,
+        output_bytes: i64::try_from(ran.output_bytes).unwrap_or(i64::MAX),
+    }
+}
+
+fn failed(error: String) -> Outcome {
+    let mut ended = Ended {
+        error,
+        ..Ended::default()
+    };
+    ended.set_ending(AttemptEnding::Failed);
+    Outcome::Ended(Box::new(ended))
+}
+
+fn stopped_early() -> Outcome {
+    Outcome::Unable("stopped before its start".to_owned())
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
+async fn remove(ground: Arc<Ground>, dirs: Dirs) {
+    let removing = move || {
+        for id in [&dirs.sandbox, &dirs.task_id] {
+            if let Err(error) = ground.workspaces.remove(id) {
+                tracing::error!(sandbox = %id, error = &error as &dyn std::error::Error, "workspace not removed");
+            }
+        }
+    };
+    if let Err(error) = tokio::task::spawn_blocking(removing).await {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "removing workspaces broke off"
+        );
+    }
+}
+
+impl Dirs {
+    fn new(workspaces: &Workspaces, fence: &Fence) -> Self {
+        let v1::Fence {
+            team_uid,
+            task_id,
+            attempt,
+            ..
+        } = fence.into();
+        // Numbers may come again on a restored board, chance does not.
+        let chance = uuid::Uuid::new_v4().simple();
+        let name = format!("{team_uid}-{task_id}-{attempt}-{chance}");
+        let id = |name: String| SandboxId::try_from(name).expect("digits and dashes are an id");
+        let (sandbox, task_id) = (id(name.clone()), id(format!("{name}.task")));
+        Self {
+            workspace: workspaces.path_of(&sandbox),
+            task: workspaces.path_of(&task_id),
+            sandbox,
+            task_id,
+        }
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places {
+            workspace: &self.workspace,
+            task: &self.task,
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What a worker is told to be: defaults, then file, then environment, then flags.
+//!
+//! [`Args`] and the file are raw and hold whatever was written; [`Config`] is checked. Unknown keys
+//! are errors, and all problems are told at once. The environment is read here and nowhere else.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::sandbox::{DriverKind, Limits, Mount, SandboxId, SandboxSpec};
+
+pub use self::raw::Args;
+
+mod raw;
+mod section;
+
+/// Where the coordinator is, where nobody said.
+pub const COORDINATOR: &str = "http://127.0.0.1:50051";
+/// Where workspaces lie, where nobody said.
+pub const DATA_DIR: &str = "/var/lib/ganger/worker";
+/// Stands in an argument of a command for the file that holds the prompt.
+pub const PROMPT_FILE: &str = "{prompt_file}";
+/// How long a sub-agent may run, where its type doesn't say.
+pub const TIMEOUT: Duration = Duration::from_secs(600);
+/// How long running attempts get in a drain.
+pub const DRAIN_SPAN: Duration = Duration::from_secs(25);
+/// Bytes that a sub-agent may write to its standard output and error, where its type doesn't say.
+pub const OUTPUT_BYTES: u64 = 64 << 20;
+
+/// A worker's whole configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The coordinator: `http://host:port`.
+    pub coordinator: String,
+    /// The worker's name, unique in the fleet.
+    pub name: String,
+    /// How many sub-agents it runs at once.
+    pub slots: usize,
+    /// The teams that it serves; empty for all.
+    pub teams: Vec<String>,
+    /// What it says of itself.
+    pub labels: BTreeMap<String, String>,
+    /// Where workspaces lie.
+    pub data_dir: PathBuf,
+    /// How sub-agents are kept apart.
+    pub sandbox: DriverKind,
+    /// How long running attempts get in a drain.
+    pub drain_span: Duration,
+    /// The file with the fleet token; none for no token.
+    pub token_file: Option<PathBuf>,
+    /// What it offers, by name.
+    pub agent_types: BTreeMap<String, AgentType>,
+}
+
+/// A named way to run a sub-agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentType {
+    /// What it is good for.
+    pub description: String,
+    /// The program and its arguments. [`PROMPT_FILE`] in one stands for the path of a file with the
+    /// prompt; a command without it reads the prompt from its standard input.
+    pub command: Vec<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// Its environment, beside `GANGER_*`.
+    pub env: BTreeMap<String, String>,
+    /// Directories or files of the host that it sees, read-only.
+    pub mounts: Vec<Mount>,
+    /// What the kernel bounds.
+    pub limits: Limits,
+    /// Bytes that it may write to its standard output and error.
+    pub output_bytes: u64,
+}
+
+/// Why a worker can't be configured as was written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// All that is wrong, one line each.
+    pub problems: Vec<String>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the configuration has {} problem(s):",
+            self.problems.len()
+        )?;
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl Default for Config {
+    /// What a worker is on this machine when nothing is said.
+    fn default() -> Self {
+        Self {
+            coordinator: COORDINATOR.to_owned(),
+            name: host_name(),
+            slots: std::thread::available_parallelism().map_or(1, usize::from),
+            teams: Vec::new(),
+            labels: BTreeMap::new(),
+            data_dir: DATA_DIR.into(),
+            sandbox: DriverKind::Native,
+            drain_span: DRAIN_SPAN,
+            token_file: None,
+            agent_types: BTreeMap::from([("shell".to_owned(), AgentType::shell())]),
+        }
+    }
+}
+
+impl AgentType {
+    /// Runs the prompt as a shell script: the type that needs no model.
+    pub fn shell() -> Self {
+        Self {
+            description: "runs the prompt as a shell script; needs no model".to_owned(),
+            ..Self::of_command(["/bin/sh", PROMPT_FILE])
+        }
+    }
+
+    /// Runs a program, with defaults for all else.
+    pub fn of_command<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
+        let env = [
+            ("HOME", "/workspace"),
+            ("LANG", "C.UTF-8"),
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
+            ("TMPDIR", "/tmp"),
+        ];
+        Self {
+            description: String::new(),
+            command: command.into_iter().map(Into::into).collect(),
+            timeout: TIMEOUT,
+            env: env
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            output_bytes: OUTPUT_BYTES,
+        }
+    }
+
+    /// The whole definition as text.
+    pub(crate) fn definition(&self, name: &str) -> String {
+        format!("{name} = {}", raw::type_table(self))
+    }
+
+    /// Everything about a type that can be known to be wrong without looking at the machine.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(error) = crate::sandbox::Command::new(self.command.clone()).check() {
+            problems.push(format!("command: {error}"));
+        }
+        if self.timeout.is_zero() {
+            problems.push("timeout_seconds: must be at least 1".to_owned());
+        }
+        if self.output_bytes == 0 {
+            problems.push("limits.output_bytes: must be at least 1".to_owned());
+        }
+        for name in self.env.keys().filter(|name| name.starts_with("GANGER_")) {
+            problems.push(format!(
+                "env.{name}: GANGER_ variables are the worker's own"
+            ));
+        }
+        let id = SandboxId::try_from("check".to_owned()).expect("a plain word is an id");
+        let spec = SandboxSpec {
+            read_only: self.mounts.clone(),
+            env: self.env.clone(),
+            limits: self.limits.clone(),
+            ..SandboxSpec::new(id, "/")
+        };
+        if let Err(error) = spec.check() {
+            problems.push(error.to_string());
+        }
+        for mount in &self.mounts {
+            if crate::agent::OWN_TARGETS
+                .iter()
+                .any(|own| mount.target.starts_with(own))
+            {
+                problems.push(format!(
+                    "mounts: {} is the worker's own",
+                    mount.target.display()
+                ));
+            }
+        }
+        problems
+    }
+}
+
+impl Config {
+    /// Reads what the flags, the environment and the file named by them say.
+    pub fn load(args: Args) -> Result<Self, ConfigError> {
+        let text = match &args.config {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
+                problems: vec![format!("--config {}: {error}", path.display())],
+            })?,
+        };
+        Self::parse(&text, args)
+    }
+
+    /// The same with the file's text.
+    pub fn parse(text: &str, args: Args) -> Result<Self, ConfigError> {
+        let table = text.parse().map_err(|error: toml::de::Error| ConfigError {
+            problems: vec![error.to_string()],
+        })?;
+        let mut problems = Vec::new();
+        let config = raw::merge(table, args, &mut problems);
+        problems.extend(config.problems());
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    /// Checks a configuration that was put together by hand.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Err(problem) = check_address(&self.coordinator) {
+            problems.push(format!("coordinator: {problem}"));
+        }
+        if !is_name(&self.name) {
+            problems.push(format!("name: {:?} is not {NAME_RULE}", self.name));
+        }
+        if !(1..=crate::limits::SLOTS_MAX).contains(&self.slots) {
+            problems.push(format!("slots: must be 1 to {}", crate::limits::SLOTS_MAX));
+        }
+        for team in self.teams.iter().filter(|team| !is_name(team)) {
+            problems.push(format!("teams: {team:?} is not {NAME_RULE}"));
+        }
+        if !self.data_dir.is_absolute() {
+            problems.push(format!(
+                "data_dir: {} is not an absolute path",
+                self.data_dir.display()
+            ));
+        }
+        if self.agent_types.is_empty() {
+            problems.push("agent_types: a worker without any has nothing to offer".to_owned());
+        }
+        for (name, agent_type) in &self.agent_types {
+            if !is_name(name) {
+                problems.push(format!("agent_types: {name:?} is not {NAME_RULE}"));
+            }
+            problems.extend(
+                agent_type
+                    .problems()
+                    .into_iter()
+                    .map(|problem| format!("agent_types.{name}: {problem}")),
+            );
+        }
+        problems
+    }
+}
+
+/// What a name may be, in words.
+const NAME_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit";
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+fn check_address(address: &str) -> Result<(), &'static str> {
+    let uri: tonic::transport::Uri = address
+        .parse()
+        .map_err(|_| "is not http://host:port or host:port")?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err("https isn't spoken here: use http://host:port, in a tunnel where need be");
+        }
+        _ => return Err("is not http://host:port or host:port"),
+    }
+    if uri.port().is_none() {
+        Err("names no port")
+    } else {
+        Ok(())
+    }
+}
+
+/// The host's name as far as it is a worker's name.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
+        .take(64)
+        .collect();
+    if is_name(&name) {
+        name
+    } else {
+        "worker".to_owned()
+    }
+}
+
+impl fmt::Display for Config {
+    /// As a file that says the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = raw::table(self);
+        f.write_str(&toml::to_string_pretty(&table).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Reads the token, without its line end.
+pub(crate) fn read_token(path: &Path) -> Result<String, std::io::Error> {
+    let text = std::fs::read_to_string(path)?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = "the token must be one line of visible ASCII characters";
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            problem,
+        ));
+    }
+    Ok(token.to_owned())
+}

@@ -1,0 +1,134 @@
+//! What is owed to the coordinator, given to the lanes as they have room.
+
+use ganger_proto::v1::{self, ReportKind, connect_request::Message};
+use tokio::sync::watch;
+
+use super::{Connection, Engine};
+use crate::{
+    agenda::{Agenda, Report},
+    attempt::Order,
+    fence::Fence,
+    session::Lane,
+    transcript::Transcript,
+};
+
+/// Control that waits for room.
+pub(super) enum Control {
+    /// A sub-agent began.
+    Started(Fence),
+    /// An attempt that isn't held is turned away.
+    Refuse(Fence, String),
+    /// No new work.
+    Draining,
+}
+
+/// What the engine itself keeps of an attempt.
+pub(super) struct Attempt {
+    pub(super) orders: watch::Sender<Order>,
+    pub(super) transcript: Transcript,
+    /// Its last report, to be said after the transcript.
+    pub(super) last: Option<ReportKind>,
+    /// It stands in the queue of those that have something to say.
+    pub(super) is_queued: bool,
+}
+
+impl Engine {
+    pub(super) fn has_something_to_say(&mut self, fence: &Fence) {
+        if let Some(attempt) = self
+            .attempts
+            .get_mut(fence)
+            .filter(|attempt| !attempt.is_queued)
+        {
+            attempt.is_queued = true;
+            self.talkers.push_back(fence.clone());
+        }
+    }
+
+    /// Gives the lanes what they take.
+    pub(super) fn say(&mut self) {
+        let Self {
+            connection: Connection::Up { link, .. },
+            control,
+            talkers,
+            attempts,
+            agenda,
+            ..
+        } = self
+        else {
+            // Said on the next stream by the agenda; what isn't held is known from the next Hello.
+            self.control.clear();
+            return;
+        };
+        while let Some(next) = control.front() {
+            if !link.try_say(Lane::Control, || next.message(agenda)) {
+                break;
+            }
+            control.pop_front();
+        }
+        while let Some(fence) = talkers.front() {
+            let Some(attempt) = attempts.get_mut(fence) else {
+                talkers.pop_front();
+                continue;
+            };
+            let mut is_done = false;
+            let has_room = link.try_say(Lane::Progress, || {
+                let message = attempt.next_message(fence, agenda);
+                is_done = message.is_none();
+                message
+            });
+            if !has_room {
+                break;
+            }
+            // Each in its turn, so that one that says much doesn't keep the others waiting.
+            match talkers.pop_front() {
+                Some(fence) if !is_done => talkers.push_back(fence),
+                _ => attempt.is_queued = false,
+            }
+        }
+    }
+}
+
+impl Control {
+    fn message(&self, agenda: &Agenda) -> Option<Message> {
+        match self {
+            Self::Started(fence) => {
+                agenda.report(fence, ReportKind::Started)?;
+                Some(Message::Started(v1::Started {
+                    fence: Some(fence.into()),
+                }))
+            }
+            Self::Refuse(fence, reason) => Some(Message::Refused(v1::Refused {
+                fence: Some(fence.into()),
+                reason: reason.clone(),
+            })),
+            Self::Draining => Some(Message::Draining(v1::Draining {
+                reason: "asked to end".to_owned(),
+            })),
+        }
+    }
+}
+
+impl Attempt {
+    /// The next frame of the progress lane: records, and after all of them the last report.
+    fn next_message(&mut self, fence: &Fence, agenda: &Agenda) -> Option<Message> {
+        let records = self.transcript.next_batch();
+        if !records.is_empty() {
+            return Some(Message::Progress(v1::Progress {
+                fence: Some(fence.into()),
+                records,
+            }));
+        }
+        let kind = self.last.take_if(|_| self.transcript.is_sent())?;
+        match agenda.report(fence, kind)? {
+            Report::Started => None,
+            Report::Ended(ended) => Some(Message::Ended(v1::Ended {
+                fence: Some(fence.into()),
+                ..*ended
+            })),
+            Report::Refused(reason) => Some(Message::Refused(v1::Refused {
+                fence: Some(fence.into()),
+                reason,
+            })),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! How a worker introduces itself.
+
+use std::collections::HashMap;
+
+use ganger_proto::v1::{self, Held, Hello, SandboxLevel};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    agenda::Agenda,
+    config::{AgentType, Config},
+    sandbox::{Assurance, Level},
+};
+
+/// What a worker says of itself for as long as its process lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Introduction {
+    instance_id: String,
+    controls: Vec<v1::SandboxControl>,
+}
+
+impl Introduction {
+    /// A new instance, with what its sandbox was seen to hold.
+    pub(crate) fn new(assurance: &Assurance) -> Self {
+        let controls = assurance.iter().map(|(control, level)| {
+            let (level, reason) = match level {
+                Level::Enforced => (SandboxLevel::Enforced, String::new()),
+                Level::Degraded { reason } => (SandboxLevel::Degraded, reason.clone()),
+                Level::Missing { reason, .. } => (SandboxLevel::Missing, reason.clone()),
+            };
+            v1::SandboxControl {
+                name: control.as_str().to_owned(),
+                level: level.into(),
+                reason,
+            }
+        });
+        Self {
+            instance_id: uuid::Uuid::new_v4().to_string(),
+            controls: controls.collect(),
+        }
+    }
+
+    /// The first word of a stream.
+    pub(crate) fn hello(&self, config: &Config, agenda: &Agenda) -> Hello {
+        let agent_types = config
+            .agent_types
+            .iter()
+            .map(|(name, agent_type)| v1::AgentType {
+                name: name.clone(),
+                description: agent_type.description.clone(),
+                runtime: "command".to_owned(),
+                digest: digest(name, agent_type),
+            });
+        let held = agenda.presented().map(|(fence, started)| Held {
+            fence: Some(fence.into()),
+            started,
+        });
+        Hello {
+            name: config.name.clone(),
+            instance_id: self.instance_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels: labels(config),
+            slots: i32::try_from(config.slots).unwrap_or(i32::MAX),
+            agent_types: agent_types.collect(),
+            teams: config.teams.clone(),
+            held: held.collect(),
+            manual: false,
+            sandbox: config.sandbox.to_string(),
+            sandbox_controls: self.controls.clone(),
+        }
+    }
+}
+
+fn labels(config: &Config) -> HashMap<String, String> {
+    let facts = [
+        ("sandbox", config.sandbox.as_str()),
+        ("os", std::env::consts::OS),
+        ("arch", std::env::consts::ARCH),
+    ];
+    let facts = facts
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    facts.chain(config.labels.clone()).collect()
+}
+
+/// Tells two definitions of a type apart.
+fn digest(name: &str, agent_type: &AgentType) -> String {
+    let definition = agent_type.definition(name);
+    Sha256::digest(definition.as_bytes())
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_changes_with_the_definition_and_only_with_it() {
+        let shell = AgentType::shell();
+        let longer = AgentType {
+            timeout: shell.timeout * 2,
+            ..shell.clone()
+        };
+
+        assert_eq!(digest("shell", &shell), digest("shell", &shell.clone()));
+        assert_ne!(digest("shell", &shell), digest("shell", &longer));
+        assert_ne!(digest("shell", &shell), digest("other", &shell));
+    }
+}

@@ -1,0 +1,140 @@
+//! The worker's end of the control socket, and of the pipes beside it.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags, SeekFrom},
+    pipe::PipeFlags,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncReadExt, Interest},
+    net::{UnixStream, unix::pipe},
+};
+
+use super::wire::{self, StatusRecord};
+use crate::sandbox::{Exit, SandboxError};
+
+/// The worker's end. Dropping it ends the sandbox.
+pub(super) struct Control {
+    stream: UnixStream,
+}
+
+impl Control {
+    /// A new socket: the worker's end, and the launcher's, which blocks.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (near, far) = StdUnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        Ok((
+            Self {
+                stream: UnixStream::from_std(near)?,
+            },
+            far.into(),
+        ))
+    }
+
+    /// Sends a message. Cut off half way it leaves nonsense, at which the sandbox ends.
+    pub async fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = wire::encode(message)?;
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let carried = if sent == 0 { fds } else { &[] };
+            sent += self
+                .stream
+                .async_io(Interest::WRITABLE, || {
+                    wire::send_some(&self.stream, &bytes[sent..], carried)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Receives a message and its descriptors; `None` when the launcher is gone.
+    pub async fn recv<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut fds = Vec::new();
+        let mut head = [0; 4];
+        if !self.fill(&mut head, &mut fds).await? {
+            return Ok(None);
+        }
+        let mut body = vec![0; wire::body_len(head)?];
+        if !self.fill(&mut body, &mut fds).await? {
+            return Ok(None);
+        }
+        Ok(Some((serde_json::from_slice(&body)?, fds)))
+    }
+
+    async fn fill(&self, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let received = self
+                .stream
+                .async_io(Interest::READABLE, || {
+                    wire::recv_some(&self.stream, &mut bytes[filled..], fds)
+                })
+                .await?;
+            if received == 0 {
+                return Ok(false);
+            }
+            filled += received;
+        }
+        Ok(true)
+    }
+}
+
+/// A pipe of which the worker reads and a program writes.
+pub(super) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((pipe::Receiver::from_owned_fd(read)?, write))
+}
+
+/// A file in memory that holds the bytes and can't be changed any more.
+pub(in crate::sandbox) fn input_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create("stdin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&fd, rest)?;
+        rest = &rest[written..];
+    }
+    rustix::fs::fcntl_add_seals(
+        &fd,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    rustix::fs::seek(fd.as_fd(), SeekFrom::Start(0))?;
+    Ok(fd)
+}
+
+/// Waits for a program's end on its status pipe. A pipe that closes without a word means that the whole
+/// sandbox was killed.
+pub(super) async fn end_of(
+    mut status: pipe::Receiver,
+    program: String,
+) -> Result<Exit, SandboxError> {
+    let mut bytes = [0; StatusRecord::SIZE];
+    match status.read_exact(&mut bytes).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Ok(Exit::Signal(libc::SIGKILL));
+        }
+        Err(source) => {
+            return Err(SandboxError::Worker {
+                action: "read a program's status",
+                source,
+            });
+        }
+    }
+    match StatusRecord::from_bytes(bytes) {
+        Some(StatusRecord::Ended(exit)) => Ok(exit),
+        Some(StatusRecord::NotExecuted(errno)) => Err(SandboxError::Program {
+            program,
+            source: io::Error::from_raw_os_error(errno),
+        }),
+        None => Err(SandboxError::Launcher("sent a status that means nothing")),
+    }
+}
