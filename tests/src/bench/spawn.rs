@@ -24,7 +24,7 @@ pub fn spawn(setting: &Setting) -> anyhow::Result<()> {
         line("  sandboxed, to the sandbox's end", told(&times.whole), "");
         let more = times.run.percentile(50).saturating_sub(bare.percentile(50));
         line("  over the bare spawn", millis(more), "goal: ≤ 6 ms");
-        let rate = cost::throughput(driver, &dir, ROUNDS * 5, IN_PARALLEL).await?;
+        let rate = cost::rate(driver, &dir, ROUNDS * 5, IN_PARALLEL).await?;
         line(
             "  sandboxes, 8 at a time",
             format!("{rate:.0}/s"),
