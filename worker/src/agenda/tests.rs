@@ -493,7 +493,7 @@ fn a_drained_worker_does_not_wait_for_ever() {
 
     assert!(!desk.agenda.may_leave(desk.now + DRAIN));
     let gone = desk.now + DRAIN + DRAIN_GRACE + DRAIN_FAREWELL;
-    desk.now = desk.now + DRAIN;
+    desk.now += DRAIN;
     desk.settle();
     desk.now = gone;
     desk.settle();
