@@ -1,2 +1,5 @@
-//! d
-fn main() {}
+//! The coordinator daemon.
+
+fn main() -> std::process::ExitCode {
+    ganger_coordinator::main()
+}

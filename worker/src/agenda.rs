@@ -331,7 +331,7 @@ impl Agenda {
         let held = self.held.get(fence).filter(|held| !held.is_disowned())?;
         match &held.stage {
             Stage::Over(report) if report.kind() == kind => Some(report.clone()),
-            _ if kind == ReportKind::Started && held.has_begun => Some(Report::Started),
+            _ if kind == ReportKind::Started && held.has_begun => Some(Report::Started(held.limit)),
             _ => None,
         }
     }

@@ -1,1 +1,20 @@
 //! The board.
+pub mod board;
+pub mod command;
+pub mod decide;
+pub mod decision;
+mod draft;
+pub mod event;
+mod graph;
+pub mod id;
+pub mod index;
+pub mod limits;
+mod nudge;
+pub mod placement;
+pub mod record;
+pub mod refusal;
+pub mod task;
+pub mod team;
+pub mod time;
+pub mod view;
+pub use board::Board;

@@ -19,8 +19,8 @@ pub(crate) enum Outcome {
 /// A report that is said until it is acknowledged.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
-    /// The sub-agent began.
-    Started,
+    /// The sub-agent began, and may run for so long.
+    Started(Duration),
     /// The attempt ended.
     Ended(Box<Ended>),
     /// The attempt is given back, and why.
@@ -230,7 +230,7 @@ impl Report {
     /// Which report it is.
     pub(crate) fn kind(&self) -> ReportKind {
         match self {
-            Self::Started => ReportKind::Started,
+            Self::Started(_) => ReportKind::Started,
             Self::Ended(_) => ReportKind::Ended,
             Self::Refused(_) => ReportKind::Refused,
         }

@@ -92,9 +92,12 @@ impl Control {
     fn message(&self, agenda: &Agenda) -> Option<Message> {
         match self {
             Self::Started(fence) => {
-                agenda.report(fence, ReportKind::Started)?;
+                let Report::Started(limit) = agenda.report(fence, ReportKind::Started)? else {
+                    return None;
+                };
                 Some(Message::Started(v1::Started {
                     fence: Some(fence.into()),
+                    run_limit: pbjson_types::Duration::try_from(limit).ok(),
                 }))
             }
             Self::Refuse(fence, reason) => Some(Message::Refused(v1::Refused {
@@ -120,7 +123,7 @@ impl Attempt {
         }
         let kind = self.last.take_if(|_| self.transcript.is_sent())?;
         match agenda.report(fence, kind)? {
-            Report::Started => None,
+            Report::Started(_) => None,
             Report::Ended(ended) => Some(Message::Ended(v1::Ended {
                 fence: Some(fence.into()),
                 ..*ended

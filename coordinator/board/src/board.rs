@@ -1,0 +1,450 @@
+//! The board in memory: records, and what is derived from them.
+//!
+//! It owns every team, member, open task and offered type, and a stub of each finished task. It
+//! doesn't know the store, the fleet or the time. [`Board::install`] is the only thing that
+//! changes it, both when it runs and when it is loaded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    id::{AgentTypeName, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    index::{Marks, TeamIndex, marks},
+    limits,
+    record::{Meta, OfferedType, Record},
+    task::{BlockerFailedPolicy, EndStatus, Status, Stub, Task, TaskState},
+    team::{Member, Team},
+    time::Time,
+};
+
+/// Everything that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    pub(crate) meta: Meta,
+    pub(crate) teams: BTreeMap<TeamUid, TeamBoard>,
+    pub(crate) names: BTreeMap<TeamName, TeamUid>,
+    pub(crate) offered: BTreeMap<AgentTypeName, OfferedType>,
+    /// Teams with something in a queue.
+    pub(crate) queueing: BTreeSet<TeamUid>,
+    /// The next moment at which each task wants to be looked at.
+    pub(crate) deadlines: BTreeSet<(Time, TaskKey)>,
+    /// Ended tasks whose dependants are still to be cancelled.
+    pub(crate) cascades: BTreeSet<TaskKey>,
+    /// What each worker's process holds.
+    pub(crate) placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
+}
+
+/// A team with all that is its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TeamBoard {
+    pub(crate) head: Team,
+    pub(crate) members: BTreeMap<MemberName, Member>,
+    pub(crate) tasks: BTreeMap<TaskId, Entry>,
+    pub(crate) index: TeamIndex,
+}
+
+/// A task with what the indexes hold of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) card: Card,
+    pub(crate) marks: Marks,
+}
+
+/// A task as it lies in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Card {
+    /// With everything.
+    Whole(Arc<Task>),
+    /// Over for a while, and in outline only.
+    Outline(Stub),
+}
+
+impl Card {
+    /// The word for where it stands.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Whole(task) => task.status(),
+            Self::Outline(stub) => stub.status.into(),
+        }
+    }
+
+    pub(crate) fn blocked_by(&self) -> &[TaskId] {
+        match self {
+            Self::Whole(task) => &task.blocked_by,
+            Self::Outline(stub) => &stub.blocked_by,
+        }
+    }
+
+    fn cascade_due(&self) -> bool {
+        match self {
+            Self::Whole(task) => task.end().is_some_and(|end| end.cascade_due),
+            Self::Outline(stub) => stub.cascade_due,
+        }
+    }
+}
+
+/// Whether a blocker in this status holds back a dependant with this policy.
+pub(crate) fn holds_back(blocker: Status, policy: BlockerFailedPolicy) -> bool {
+    match blocker {
+        Status::Completed => false,
+        Status::Failed | Status::Cancelled => policy != BlockerFailedPolicy::Proceed,
+        Status::Pending | Status::InProgress => true,
+    }
+}
+
+impl Board {
+    /// An empty board of this epoch.
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            meta: Meta {
+                epoch,
+                last_team: TeamUid(0),
+            },
+            teams: BTreeMap::new(),
+            names: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            queueing: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            cascades: BTreeSet::new(),
+            placed: BTreeMap::new(),
+        }
+    }
+
+    /// The board's own counters.
+    pub fn meta(&self) -> Meta {
+        self.meta
+    }
+
+    /// Puts a record in its place. Cannot fail: what doesn't fit is a bug, and asserts.
+    pub fn install(&mut self, record: &Record) {
+        match record {
+            Record::Meta(meta) => self.meta = *meta,
+            Record::Team(team) => self.install_team(team),
+            Record::Member(team, member) => {
+                self.team_of(*team)
+                    .members
+                    .insert(member.name.clone(), member.clone());
+            }
+            Record::Task(team, task) => {
+                self.install_card(*team, task.id, Card::Whole(task.clone()))
+            }
+            Record::Stub(team, stub) => {
+                self.install_card(*team, stub.id, Card::Outline(stub.clone()))
+            }
+            Record::Offered(offered) => {
+                self.offered.insert(offered.name.clone(), offered.clone());
+            }
+        }
+    }
+
+    /// Takes a finished task back into memory, whole, because a command names it.
+    pub fn recall(&mut self, team: TeamUid, task: Arc<Task>) {
+        debug_assert!(
+            task.end().is_some(),
+            "only finished tasks are ever outlined"
+        );
+        if let Some(entry) = self
+            .teams
+            .get_mut(&team)
+            .and_then(|board| board.tasks.get_mut(&task.id))
+        {
+            entry.card = Card::Whole(task);
+        }
+    }
+
+    /// Lets go of a finished task, all but its stub.
+    pub fn outline(&mut self, (team, task): TaskKey) {
+        let Some(entry) = self
+            .teams
+            .get_mut(&team)
+            .and_then(|board| board.tasks.get_mut(&task))
+        else {
+            return;
+        };
+        if let Card::Whole(whole) = &entry.card
+            && let Some(stub) = whole.stub()
+        {
+            entry.card = Card::Outline(stub);
+        }
+    }
+
+    /// The keys of all finished tasks that are in memory whole.
+    pub fn finished_whole(&self) -> impl Iterator<Item = TaskKey> + '_ {
+        self.teams.iter().flat_map(|(uid, team)| {
+            team.tasks
+                .iter()
+                .filter_map(move |(id, entry)| match &entry.card {
+                    Card::Whole(task) if task.end().is_some() => Some((*uid, *id)),
+                    _ => None,
+                })
+        })
+    }
+
+    fn install_team(&mut self, team: &Team) {
+        if let Some(board) = self.teams.get_mut(&team.uid) {
+            board.head = team.clone();
+            return;
+        }
+        self.names.insert(team.name.clone(), team.uid);
+        self.teams.insert(
+            team.uid,
+            TeamBoard {
+                head: team.clone(),
+                members: BTreeMap::new(),
+                tasks: BTreeMap::new(),
+                index: TeamIndex::default(),
+            },
+        );
+    }
+
+    fn team_of(&mut self, uid: TeamUid) -> &mut TeamBoard {
+        self.teams
+            .get_mut(&uid)
+            .expect("a team's record is installed before those of its members and tasks")
+    }
+
+    fn install_card(&mut self, uid: TeamUid, id: TaskId, card: Card) {
+        let team = self.team_of(uid);
+        let entry = Entry {
+            card,
+            marks: Marks::default(),
+        };
+        let before = team.tasks.insert(id, entry);
+        let status = team.tasks[&id].card.status();
+        team.index
+            .count(before.as_ref().map(|b| b.card.status()), status);
+        let old_edges: &[TaskId] = before.as_ref().map_or(&[], |b| b.card.blocked_by());
+        let new_edges = team.tasks[&id].card.blocked_by();
+        if old_edges != new_edges {
+            team.index.rewire(id, old_edges, new_edges);
+        }
+        let card = &team.tasks[&id].card;
+        let cascade = card.cascade_due();
+        let is_claimed =
+            matches!(card, Card::Whole(task) if matches!(task.state, TaskState::Claimed(_)));
+        team.index.set_claimed(id, is_claimed);
+        let moved = before.as_ref().is_none_or(|b| b.card.status() != status);
+        if let Some(before) = before {
+            self.unmark((uid, id), before.marks);
+        }
+        if cascade {
+            self.cascades.insert((uid, id));
+        } else {
+            self.cascades.remove(&(uid, id));
+        }
+        self.remark((uid, id));
+        if moved {
+            let dependants = self.teams[&uid].index.dependants(id).to_vec();
+            for dependant in dependants {
+                let marks = std::mem::take(
+                    &mut self
+                        .team_of(uid)
+                        .tasks
+                        .get_mut(&dependant)
+                        .expect("edges are only between tasks that are there")
+                        .marks,
+                );
+                self.unmark((uid, dependant), marks);
+                self.remark((uid, dependant));
+            }
+        }
+    }
+
+    /// Works out what the indexes are to hold of a task, and enters it.
+    fn remark(&mut self, key: TaskKey) {
+        let (uid, id) = key;
+        let team = self
+            .teams
+            .get_mut(&uid)
+            .expect("remark is for installed tasks");
+        let Card::Whole(task) = &team.tasks[&id].card else {
+            return;
+        };
+        let marks = marks(
+            task,
+            &team.members,
+            open_blockers(&team.tasks, task).next().is_some(),
+        );
+        if let Some((queue, place)) = &marks.queued {
+            team.index.enqueue(queue, *place);
+            self.queueing.insert(uid);
+        }
+        if let Some(at) = marks.wakes_at {
+            self.deadlines.insert((at, key));
+        }
+        if let Some((instance, member)) = &marks.placed {
+            team.index.add_running(member.as_ref());
+            self.placed.entry(*instance).or_default().insert(key);
+        }
+        team.tasks
+            .get_mut(&id)
+            .expect("it was there a moment ago")
+            .marks = marks;
+    }
+
+    fn unmark(&mut self, key: TaskKey, marks: Marks) {
+        let (uid, _) = key;
+        let team = self
+            .teams
+            .get_mut(&uid)
+            .expect("unmark is for installed tasks");
+        if let Some((queue, place)) = marks.queued {
+            team.index.dequeue(&queue, place);
+            if team.index.is_queue_empty() {
+                self.queueing.remove(&uid);
+            }
+        }
+        if let Some(at) = marks.wakes_at {
+            self.deadlines.remove(&(at, key));
+        }
+        if let Some((instance, member)) = marks.placed {
+            team.index.remove_running(member.as_ref());
+            if let Some(held) = self.placed.get_mut(&instance) {
+                held.remove(&key);
+                if held.is_empty() {
+                    self.placed.remove(&instance);
+                }
+            }
+        }
+    }
+
+    /// The next moment at which something is to be done that nobody asks for: [`crate::tick`].
+    /// Attempts of the spared processes don't count.
+    pub fn next_deadline(&self, spared: &BTreeSet<InstanceId>) -> Option<Time> {
+        if !self.cascades.is_empty() {
+            return Some(Time(0));
+        }
+        self.deadlines
+            .iter()
+            .find(|(_, key)| !self.is_spared(*key, spared))
+            .map(|(at, _)| *at)
+    }
+
+    pub(crate) fn is_spared(&self, key: TaskKey, spared: &BTreeSet<InstanceId>) -> bool {
+        !spared.is_empty()
+            && self
+                .whole(key)
+                .and_then(|task| task.placement())
+                .is_some_and(|placement| spared.contains(&placement.instance))
+    }
+
+    pub(crate) fn card(&self, (team, task): TaskKey) -> Option<&Card> {
+        Some(&self.teams.get(&team)?.tasks.get(&task)?.card)
+    }
+
+    pub(crate) fn whole(&self, key: TaskKey) -> Option<&Arc<Task>> {
+        match self.card(key)? {
+            Card::Whole(task) => Some(task),
+            Card::Outline(_) => None,
+        }
+    }
+
+    /// The team of this name.
+    pub fn team_named(&self, name: &str) -> Option<&Team> {
+        let name = TeamName::parse(name).ok()?;
+        self.team(*self.names.get(&name)?)
+    }
+
+    /// The team of this uid.
+    pub fn team(&self, uid: TeamUid) -> Option<&Team> {
+        Some(&self.teams.get(&uid)?.head)
+    }
+
+    /// All teams, by name.
+    pub fn teams(&self) -> impl Iterator<Item = &Team> {
+        self.names.values().map(|uid| &self.teams[uid].head)
+    }
+
+    /// Those on a team's roster, by name.
+    pub fn members(&self, uid: TeamUid) -> impl Iterator<Item = &Member> {
+        self.teams
+            .get(&uid)
+            .into_iter()
+            .flat_map(|team| team.members.values())
+            .filter(|member| member.is_present())
+    }
+
+    /// A member on a team's roster.
+    pub fn member(&self, uid: TeamUid, name: &MemberName) -> Option<&Member> {
+        let member = self.teams.get(&uid)?.members.get(name)?;
+        member.is_present().then_some(member)
+    }
+
+    /// The agent types that were ever offered, by name.
+    pub fn offered(&self) -> impl Iterator<Item = &OfferedType> {
+        self.offered.values()
+    }
+
+    /// One agent type.
+    pub fn offered_type(&self, name: &AgentTypeName) -> Option<&OfferedType> {
+        self.offered.get(name)
+    }
+
+    /// Whether any task waits for a worker.
+    pub fn is_queueing(&self) -> bool {
+        !self.queueing.is_empty()
+    }
+
+    /// What a worker's process holds, with fences.
+    pub fn held_by(&self, instance: InstanceId) -> Vec<Fence> {
+        let keys = self.placed.get(&instance).into_iter().flatten();
+        keys.filter_map(|key| self.fence(*key)).collect()
+    }
+
+    /// How many attempts a worker's process holds.
+    pub fn held_count(&self, instance: InstanceId) -> usize {
+        self.placed.get(&instance).map_or(0, BTreeSet::len)
+    }
+
+    /// The worker processes that hold something, each with its worker's name.
+    pub fn holders(&self) -> BTreeMap<InstanceId, crate::id::WorkerName> {
+        let name = |keys: &BTreeSet<TaskKey>| {
+            let task = self.whole(*keys.first()?)?;
+            Some(task.placement()?.worker.clone())
+        };
+        self.placed
+            .iter()
+            .filter_map(|(instance, keys)| Some((*instance, name(keys)?)))
+            .collect()
+    }
+
+    /// The fence of a task's running attempt.
+    pub fn fence(&self, key: TaskKey) -> Option<Fence> {
+        let placement = self.whole(key)?.placement()?;
+        Some(Fence {
+            epoch: self.meta.epoch,
+            team: key.0,
+            task: key.1,
+            attempt: placement.attempt,
+        })
+    }
+
+    /// How a task ended, if it is over.
+    pub fn ended(&self, key: TaskKey) -> Option<EndStatus> {
+        match self.card(key)? {
+            Card::Whole(task) => Some(task.end()?.status),
+            Card::Outline(stub) => Some(stub.status),
+        }
+    }
+}
+
+/// The blockers that hold a task back.
+pub(crate) fn open_blockers<'t>(
+    tasks: &'t BTreeMap<TaskId, Entry>,
+    task: &'t Task,
+) -> impl Iterator<Item = TaskId> + 't {
+    task.blocked_by.iter().copied().filter(move |id| {
+        // While a board is being loaded a blocker may not be there yet; it will remark this
+        // task when it comes.
+        tasks
+            .get(id)
+            .is_none_or(|blocker| holds_back(blocker.card.status(), task.blocker_failed_policy))
+    })
+}
+
+/// Limits that a board as a whole has.
+pub(crate) fn has_room_for_teams(board: &Board) -> bool {
+    board.teams.len() < limits::TEAMS_MAX
+}

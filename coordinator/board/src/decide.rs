@@ -1,0 +1,72 @@
+//! Deciding: a command in, a decision or a refusal out, and nothing changed.
+
+mod attempts;
+mod calls;
+mod check;
+mod create;
+mod ending;
+mod roster;
+mod tick;
+mod update;
+
+pub use tick::tick;
+
+use crate::{
+    board::Board,
+    command::{Call, FleetCommand},
+    decision::Decision,
+    draft::Draft,
+    record::{CameTo, Outcome},
+    refusal::Obstacle,
+    time::Time,
+};
+
+/// Decides what somebody wishes.
+///
+/// A call whose request was carried out before is the caller's to recognise: see [`replay`].
+pub fn decide(board: &Board, call: &Call, now: Time) -> Result<Decision, Obstacle> {
+    calls::decide(Draft::new(board, now), call)
+}
+
+/// Decides what the fleet brings.
+pub fn decide_fleet(
+    board: &Board,
+    command: &FleetCommand,
+    now: Time,
+) -> Result<Decision, Obstacle> {
+    let draft = Draft::new(board, now);
+    match command {
+        FleetCommand::OfferTypes(types) => roster::offer_types(draft, types),
+        FleetCommand::JoinWorker(team, worker) => roster::join_worker(draft, *team, worker),
+        FleetCommand::Dispatch(task, worker, instance) => {
+            attempts::dispatch(draft, *task, worker, *instance)
+        }
+        FleetCommand::Started {
+            fence,
+            instance,
+            run_limit,
+        } => attempts::started(draft, fence, *instance, *run_limit),
+        FleetCommand::Ended {
+            fence,
+            instance,
+            report,
+        } => attempts::ended(draft, fence, *instance, report),
+        FleetCommand::Refused {
+            fence,
+            instance,
+            reason,
+        } => attempts::refused(draft, fence, *instance, reason),
+        FleetCommand::Lost(task, attempt, reason) => attempts::lost(draft, *task, *attempt, reason),
+        FleetCommand::NeverArrived(task, attempt) => {
+            attempts::never_arrived(draft, *task, *attempt)
+        }
+    }
+}
+
+/// The answer to a request that came before with this outcome, or why there is none.
+pub fn replay(call: &Call, outcome: &Outcome) -> Result<CameTo, crate::refusal::Refusal> {
+    match call.request {
+        Some(request) if request.body == outcome.request.body => Ok(outcome.came_to),
+        _ => Err(crate::refusal::Refusal::RequestIdReused),
+    }
+}

@@ -1,0 +1,557 @@
+//! Attempts: given out, begun, ended, refused, lost, stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{calls::Who, ending, ending::Ending, roster};
+use crate::{
+    command::{Answer, Effect, EndReport},
+    decision::Decision,
+    draft::Draft,
+    event::{Actor, Happening},
+    id::{AttemptNumber, Fence, InstanceId, TaskKey, WorkerName},
+    limits,
+    refusal::{Obstacle, Refusal, Staleness},
+    task::{
+        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Placement, Runner, Status, Stop,
+        StopReason, Task, TaskState, Usage, Waiting,
+    },
+};
+
+pub(super) fn dispatch(
+    mut draft: Draft<'_>,
+    key: TaskKey,
+    worker: &WorkerName,
+    instance: InstanceId,
+) -> Result<Decision, Obstacle> {
+    free_to_take(&draft, key)?;
+    roster::admit_worker(&mut draft, key.0, worker)?;
+    let dispatched_at = draft.now;
+    let task = draft.task_mut(key)?;
+    task.last_attempt = task.last_attempt.next();
+    task.started_at = None;
+    let attempt = task.last_attempt;
+    task.state = TaskState::Placed(Placement {
+        attempt,
+        worker: worker.clone(),
+        instance,
+        dispatched_at,
+        started_at: None,
+        run_limit: None,
+        stop: None,
+    });
+    let dispatched = Happening::TaskDispatched {
+        task: key.1,
+        attempt,
+        worker: worker.clone(),
+    };
+    draft.happened(key.0, &Actor::Coordinator, None, dispatched);
+    let fence = draft.fence(key, attempt);
+    draft.effect(Effect::Assign(fence, worker.clone(), instance));
+    Ok(draft.finish(Answer::Done, None))
+}
+
+/// Refuses a task that is not pending, or is blocked.
+pub(super) fn free_to_take(draft: &Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    if let Some(status) = draft.status(key)
+        && status.is_terminal()
+    {
+        return Err(Refusal::TaskOver {
+            task: key.1,
+            status,
+        }
+        .into());
+    }
+    let task = draft.task(key)?;
+    match &task.state {
+        TaskState::Pending(_) => {}
+        TaskState::Claimed(claim) => {
+            return Err(Refusal::TaskHeld {
+                task: key.1,
+                holder: claim.by.to_string(),
+            }
+            .into());
+        }
+        TaskState::Placed(placement) => return Err(running(key, placement).into()),
+        TaskState::Ended(_) => unreachable!("terminal tasks were refused above"),
+    }
+    let blockers = draft.open_blockers(key.0, task);
+    if !blockers.is_empty() {
+        return Err(Refusal::TaskBlocked {
+            task: key.1,
+            blockers,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+pub(super) fn running(key: TaskKey, placement: &Placement) -> Refusal {
+    Refusal::TaskRunning {
+        task: key.1,
+        worker: placement.worker.to_string(),
+        attempt: placement.attempt,
+    }
+}
+
+/// Finds the attempt that a report speaks of, if it still counts (W5).
+fn fenced(draft: &Draft<'_>, fence: &Fence, instance: InstanceId) -> Result<TaskKey, Obstacle> {
+    let stale = |why| Err(Refusal::Stale { why }.into());
+    if fence.epoch != draft.board.meta.epoch {
+        return stale(Staleness::Epoch);
+    }
+    if draft.board.team(fence.team).is_none() {
+        return stale(Staleness::Team);
+    }
+    let key = (fence.team, fence.task);
+    match draft.status(key) {
+        None => return stale(Staleness::Task),
+        Some(status) if status.is_terminal() => return stale(Staleness::Attempt),
+        Some(_) => {}
+    }
+    match draft.task(key)?.placement() {
+        Some(placement) if placement.attempt != fence.attempt => stale(Staleness::Attempt),
+        Some(placement) if placement.instance != instance => stale(Staleness::Instance),
+        Some(_) => Ok(key),
+        None => stale(Staleness::Attempt),
+    }
+}
+
+/// Whether the very same ending was reported, and taken, before: its acknowledgement was lost.
+fn is_repeat(
+    draft: &Draft<'_>,
+    fence: &Fence,
+    instance: InstanceId,
+    ending: AttemptEnding,
+) -> Result<bool, Obstacle> {
+    let key = (fence.team, fence.task);
+    if fence.epoch != draft.board.meta.epoch || draft.status(key).is_none() {
+        return Ok(false);
+    }
+    Ok(draft.task(key)?.attempts.iter().any(|attempt| {
+        attempt.number == fence.attempt
+            && attempt.ending == ending
+            && matches!(&attempt.runner, Runner::Worker(_, i) if *i == instance)
+    }))
+}
+
+pub(super) fn started(
+    mut draft: Draft<'_>,
+    fence: &Fence,
+    instance: InstanceId,
+    run_limit: Option<Duration>,
+) -> Result<Decision, Obstacle> {
+    let key = fenced(&draft, fence, instance)?;
+    let now = draft.now;
+    if placed(&mut draft, key)?.started_at.is_none() {
+        let placement = placed(&mut draft, key)?;
+        placement.started_at = Some(now);
+        placement.run_limit = run_limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
+        let actor = Actor::Worker(placement.worker.clone());
+        draft.task_mut(key)?.started_at = Some(now);
+        let started = Happening::TaskStarted {
+            task: key.1,
+            attempt: fence.attempt,
+        };
+        draft.happened(key.0, &actor, None, started);
+    }
+    Ok(draft.finish(Answer::Done, None))
+}
+
+fn placed<'d>(draft: &'d mut Draft<'_>, key: TaskKey) -> Result<&'d mut Placement, Obstacle> {
+    match &mut draft.task_mut(key)?.state {
+        TaskState::Placed(placement) => Ok(placement),
+        _ => Err(Refusal::Stale {
+            why: Staleness::Attempt,
+        }
+        .into()),
+    }
+}
+
+pub(super) fn ended(
+    mut draft: Draft<'_>,
+    fence: &Fence,
+    instance: InstanceId,
+    report: &EndReport,
+) -> Result<Decision, Obstacle> {
+    let key = match fenced(&draft, fence, instance) {
+        Ok(key) => key,
+        Err(obstacle) => {
+            return if is_repeat(&draft, fence, instance, report.ending)? {
+                Ok(draft.finish(Answer::Done, None))
+            } else {
+                Err(obstacle)
+            };
+        }
+    };
+    let message = report.error.clone();
+    let placement = end_attempt(&mut draft, key, report.ending, message, report.usage)?;
+    let actor = Actor::Worker(placement.worker.clone());
+    let task = draft.task_mut(key)?;
+    task.result = report.result.clone();
+    task.error = report.error.clone();
+    task.outputs = report.outputs.clone();
+    match placement.stop {
+        Some(stop) => after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+        None => {
+            let (status, stop_reason) = verdict(report);
+            let ending = Ending {
+                status,
+                attempt: Some(placement.attempt),
+                stop_reason,
+                message: report.error.clone(),
+            };
+            ending::end_task(&mut draft, key, &actor, ending)?;
+        }
+    }
+    Ok(draft.finish(Answer::Done, None))
+}
+
+/// How the task ends when its attempt ended so, unasked (D3).
+fn verdict(report: &EndReport) -> (EndStatus, Option<StopReason>) {
+    match report.ending {
+        AttemptEnding::Completed => (EndStatus::Completed, report.stop_reason),
+        AttemptEnding::TimedOut => (
+            EndStatus::Failed,
+            Some(report.stop_reason.unwrap_or(StopReason::Timeout)),
+        ),
+        _ => (EndStatus::Failed, report.stop_reason),
+    }
+}
+
+pub(super) fn refused(
+    mut draft: Draft<'_>,
+    fence: &Fence,
+    instance: InstanceId,
+    reason: &Arc<str>,
+) -> Result<Decision, Obstacle> {
+    let key = match fenced(&draft, fence, instance) {
+        Ok(key) => key,
+        Err(obstacle) => {
+            return if is_repeat(&draft, fence, instance, AttemptEnding::HandedBack)? {
+                Ok(draft.finish(Answer::Done, None))
+            } else {
+                Err(obstacle)
+            };
+        }
+    };
+    let refusals = refusals_before(draft.task(key)?);
+    let handed_back = AttemptEnding::HandedBack;
+    let placement = end_attempt(
+        &mut draft,
+        key,
+        handed_back,
+        reason.clone(),
+        Usage::default(),
+    )?;
+    let actor = Actor::Worker(placement.worker.clone());
+    match placement.stop {
+        Some(stop) => after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+        None => {
+            let wait = limits::REFUSAL_BACKOFF
+                .saturating_mul(1 << refusals.min(16))
+                .min(limits::REFUSAL_BACKOFF_MAX);
+            let waiting = Waiting {
+                since: draft.now,
+                not_before: Some(draft.now + wait),
+                refusals: refusals + 1,
+                reason: reason.clone(),
+            };
+            requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
+        }
+    }
+    Ok(draft.finish(Answer::Done, None))
+}
+
+/// How many workers in a row, up to now, refused the task.
+fn refusals_before(task: &Task) -> u32 {
+    let refused = task
+        .attempts
+        .iter()
+        .rev()
+        .take_while(|attempt| attempt.ending == AttemptEnding::HandedBack);
+    u32::try_from(refused.count()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn lost(
+    mut draft: Draft<'_>,
+    key: TaskKey,
+    attempt: AttemptNumber,
+    reason: &Arc<str>,
+) -> Result<Decision, Obstacle> {
+    check_present(&draft, key, attempt)?;
+    lose(&mut draft, key, reason)?;
+    Ok(draft.finish(Answer::Done, None))
+}
+
+/// Takes a task's attempt as lost: not the task's fault, so it is tried again, up to its crash
+/// limit (D8).
+pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Result<(), Obstacle> {
+    let lost = AttemptEnding::Lost;
+    let placement = end_attempt(draft, key, lost, reason.clone(), Usage::default())?;
+    let actor = Actor::Coordinator;
+    if let Some(stop) = placement.stop {
+        return after_stop(draft, key, &actor, placement.attempt, &stop);
+    }
+    let task = draft.task_mut(key)?;
+    task.crashes += 1;
+    if task.crashes > task.crash_limit {
+        let message: Arc<str> = format!(
+            "{} attempts were lost, {} may be; the last one: {reason}",
+            task.crashes, task.crash_limit
+        )
+        .into();
+        task.error = message.clone();
+        let ending = Ending {
+            status: EndStatus::Failed,
+            attempt: Some(placement.attempt),
+            stop_reason: Some(StopReason::CrashLimit),
+            message,
+        };
+        ending::end_task(draft, key, &actor, ending)?;
+        return Ok(());
+    }
+    let waiting = waiting_again(draft, reason.clone());
+    requeue(draft, key, &actor, placement.attempt, waiting)
+}
+
+pub(super) fn never_arrived(
+    mut draft: Draft<'_>,
+    key: TaskKey,
+    attempt: AttemptNumber,
+) -> Result<Decision, Obstacle> {
+    check_present(&draft, key, attempt)?;
+    let reason: Arc<str> = "the assignment never reached the worker".into();
+    let handed_back = AttemptEnding::HandedBack;
+    let placement = end_attempt(
+        &mut draft,
+        key,
+        handed_back,
+        reason.clone(),
+        Usage::default(),
+    )?;
+    let actor = Actor::Coordinator;
+    match placement.stop {
+        Some(stop) => after_stop(&mut draft, key, &actor, attempt, &stop)?,
+        None => {
+            let waiting = waiting_again(&draft, reason);
+            requeue(&mut draft, key, &actor, attempt, waiting)?;
+        }
+    }
+    Ok(draft.finish(Answer::Done, None))
+}
+
+fn check_present(draft: &Draft<'_>, key: TaskKey, attempt: AttemptNumber) -> Result<(), Obstacle> {
+    let present = draft.board.whole(key).and_then(|task| task.placement());
+    if present.is_some_and(|placement| placement.attempt == attempt) {
+        return Ok(());
+    }
+    Err(Refusal::Stale {
+        why: Staleness::Attempt,
+    }
+    .into())
+}
+
+fn waiting_again(draft: &Draft<'_>, reason: Arc<str>) -> Waiting {
+    Waiting {
+        since: draft.now,
+        not_before: None,
+        refusals: 0,
+        reason,
+    }
+}
+
+/// Puts a placed task's attempt among the ended ones. The task's state is the caller's to set.
+fn end_attempt(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    how: AttemptEnding,
+    message: Arc<str>,
+    usage: Usage,
+) -> Result<Placement, Obstacle> {
+    let ended_at = draft.now;
+    let placement = placed(draft, key)?.clone();
+    let task = draft.task_mut(key)?;
+    remember(
+        task,
+        EndedAttempt {
+            number: placement.attempt,
+            runner: Runner::Worker(placement.worker.clone(), placement.instance),
+            dispatched_at: placement.dispatched_at,
+            started_at: placement.started_at,
+            ended_at,
+            ending: how,
+            message: ending::line(&message),
+            usage,
+        },
+    );
+    Ok(placement)
+}
+
+pub(super) fn remember(task: &mut Task, attempt: EndedAttempt) {
+    task.usage = task.usage.plus(attempt.usage);
+    if task.attempts.len() >= limits::ATTEMPTS_KEPT {
+        task.attempts.remove(0);
+    }
+    task.attempts.push(attempt);
+}
+
+/// Lets a task wait again.
+pub(super) fn requeue(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    attempt: AttemptNumber,
+    waiting: Waiting,
+) -> Result<(), Obstacle> {
+    let reason = ending::line(&waiting.reason);
+    let task = draft.task_mut(key)?;
+    task.started_at = None;
+    task.state = TaskState::Pending(waiting);
+    let requeued = Happening::TaskRequeued {
+        task: key.1,
+        attempt,
+        reason,
+    };
+    draft.happened(key.0, actor, None, requeued);
+    Ok(())
+}
+
+/// What the one who asked for the stop wanted to come of it.
+fn after_stop(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    attempt: AttemptNumber,
+    stop: &Stop,
+) -> Result<(), Obstacle> {
+    let (status, stop_reason) = match stop.then {
+        AfterStop::Cancel => (EndStatus::Cancelled, StopReason::Cancelled),
+        AfterStop::Fail(reason) => (EndStatus::Failed, reason),
+        AfterStop::Requeue => {
+            let waiting = waiting_again(draft, stop.reason.clone());
+            return requeue(draft, key, actor, attempt, waiting);
+        }
+    };
+    draft.task_mut(key)?.error = stop.reason.clone();
+    let ending = Ending {
+        status,
+        attempt: Some(attempt),
+        stop_reason: Some(stop_reason),
+        message: stop.reason.clone(),
+    };
+    // The end is the doing of the one who asked, not of the worker that confirms it.
+    ending::end_task(draft, key, &stop.by, ending)?;
+    Ok(())
+}
+
+/// Cancels a task: at once, or by the stop ladder where a worker runs it.
+pub(super) fn cancel(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    key: TaskKey,
+    reason: &Arc<str>,
+) -> Result<(), Obstacle> {
+    let actor = Actor::Member(who.name.clone());
+    let reason: Arc<str> = if reason.trim().is_empty() {
+        format!("cancelled by {}", who.name).into()
+    } else {
+        reason.clone()
+    };
+    let status = draft.status(key).ok_or_else(|| draft.task_unknown(key))?;
+    if status.is_terminal() {
+        return Err(Refusal::TaskOver {
+            task: key.1,
+            status,
+        }
+        .into());
+    }
+    if draft.task(key)?.placement().is_some() {
+        return request_stop(draft, key, &actor, &reason, AfterStop::Cancel);
+    }
+    draft.task_mut(key)?.error = reason.clone();
+    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, &reason)?;
+    let ending = Ending {
+        status: EndStatus::Cancelled,
+        attempt,
+        stop_reason: Some(StopReason::Cancelled),
+        message: reason,
+    };
+    ending::end_task(draft, key, &actor, ending)?;
+    Ok(())
+}
+
+/// Ends a member's claim, where there is one. The task's state is the caller's to set.
+pub(super) fn drop_claim(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    how: AttemptEnding,
+    message: &Arc<str>,
+) -> Result<Option<AttemptNumber>, Obstacle> {
+    let ended_at = draft.now;
+    let task = draft.task_mut(key)?;
+    let TaskState::Claimed(claim) = task.state.clone() else {
+        return Ok(None);
+    };
+    remember(
+        task,
+        EndedAttempt {
+            number: claim.attempt,
+            runner: Runner::Member(claim.by),
+            dispatched_at: claim.since,
+            started_at: Some(claim.since),
+            ended_at,
+            ending: how,
+            message: ending::line(message),
+            usage: Usage::default(),
+        },
+    );
+    Ok(Some(claim.attempt))
+}
+
+/// Asks for a placed task's attempt to be stopped. A cancel outranks what was asked for before;
+/// anything else changes nothing.
+pub(super) fn request_stop(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    reason: &Arc<str>,
+    then: AfterStop,
+) -> Result<(), Obstacle> {
+    let at = draft.now;
+    let placement = placed(draft, key)?;
+    match &mut placement.stop {
+        Some(stop) if then == AfterStop::Cancel && stop.then != AfterStop::Cancel => {
+            stop.by = actor.clone();
+            stop.reason = reason.clone();
+            stop.then = then;
+        }
+        Some(_) => return Ok(()),
+        None => {
+            placement.stop = Some(Stop {
+                at,
+                by: actor.clone(),
+                reason: reason.clone(),
+                then,
+            });
+        }
+    }
+    let (attempt, instance) = (placement.attempt, placement.instance);
+    let requested = Happening::TaskStopRequested {
+        task: key.1,
+        attempt,
+        reason: ending::line(reason),
+    };
+    draft.happened(key.0, actor, None, requested);
+    let fence = draft.fence(key, attempt);
+    draft.effect(Effect::Stop {
+        instance,
+        fence,
+        reason: reason.clone(),
+    });
+    Ok(())
+}
+
+/// Whether a task stands in a status in which a worker or member has it.
+pub(super) fn is_held(status: Option<Status>) -> bool {
+    status == Some(Status::InProgress)
+}

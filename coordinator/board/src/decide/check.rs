@@ -1,0 +1,212 @@
+//! Whether what was given can be taken: lengths, counts, blanks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    command::{NewMember, NewTask, Update},
+    limits,
+    refusal::Refusal,
+    task::Artifact,
+};
+
+pub(super) fn len(field: &'static str, text: &str, max: usize) -> Result<(), Refusal> {
+    if text.len() > max {
+        return Err(Refusal::TooLong {
+            field,
+            len: text.len(),
+            max,
+            unit: "bytes",
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn count(field: &'static str, count: usize, max: usize) -> Result<(), Refusal> {
+    if count > max {
+        return Err(Refusal::TooMany { field, count, max });
+    }
+    Ok(())
+}
+
+pub(super) fn subject(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal::Blank { field: "subject" });
+    }
+    // Bytes first: no text of more than four times the characters needs to be counted.
+    let chars = if text.len() > 4 * limits::SUBJECT_CHARS_MAX {
+        text.len()
+    } else {
+        text.chars().count()
+    };
+    if chars > limits::SUBJECT_CHARS_MAX {
+        return Err(Refusal::TooLong {
+            field: "subject",
+            len: chars,
+            max: limits::SUBJECT_CHARS_MAX,
+            unit: "characters",
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn metadata(fields: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Refusal> {
+    let size: usize = fields
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if size > limits::METADATA_LEN_MAX {
+        return Err(Refusal::TooLong {
+            field: "metadata",
+            len: size,
+            max: limits::METADATA_LEN_MAX,
+            unit: "bytes",
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn artifacts(field: &'static str, artifacts: &[Artifact]) -> Result<(), Refusal> {
+    count(field, artifacts.len(), limits::ARTIFACTS_MAX)?;
+    let mut paths = std::collections::BTreeSet::new();
+    for artifact in artifacts {
+        path(field, &artifact.path)?;
+        if !paths.insert(&artifact.path) {
+            return Err(Refusal::BadValue {
+                field,
+                why: format!("name {:?} twice", artifact.path),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A path that stays below the directory that it is meant for.
+fn path(field: &'static str, path: &str) -> Result<(), Refusal> {
+    len(field, path, limits::ARTIFACT_PATH_LEN_MAX)?;
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    if path.split('/').all(is_plain) {
+        return Ok(());
+    }
+    Err(Refusal::BadValue {
+        field,
+        why: format!("have the path {path:?}, which is not relative and plain"),
+    })
+}
+
+pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
+    subject(&task.subject)?;
+    len(
+        "description",
+        &task.description,
+        limits::DESCRIPTION_LEN_MAX,
+    )?;
+    len(
+        "active_form",
+        &task.active_form,
+        limits::ACTIVE_FORM_LEN_MAX,
+    )?;
+    len("prompt", &task.prompt, limits::PROMPT_LEN_MAX)?;
+    len(
+        "client_task_id",
+        &task.client_task_id,
+        limits::CLIENT_TASK_ID_LEN_MAX,
+    )?;
+    count("blocks", task.blocks.len(), limits::EDGES_MAX)?;
+    count(
+        "blocked_by",
+        task.blocked_by.len() + task.blocked_by_items.len(),
+        limits::EDGES_MAX,
+    )?;
+    count("labels", task.labels.len(), limits::LABELS_MAX)?;
+    for label in &task.labels {
+        if label.trim().is_empty() {
+            return Err(Refusal::Blank { field: "labels" });
+        }
+        len("labels", label, limits::LABEL_LEN_MAX)?;
+    }
+    count(
+        "output_globs",
+        task.output_globs.len(),
+        limits::OUTPUT_GLOBS_MAX,
+    )?;
+    for glob in &task.output_globs {
+        if glob.is_empty() {
+            return Err(Refusal::Blank {
+                field: "output_globs",
+            });
+        }
+        len("output_globs", glob, limits::ARTIFACT_PATH_LEN_MAX)?;
+    }
+    metadata(&task.metadata)?;
+    artifacts("inputs", &task.inputs)?;
+    if task
+        .crash_limit
+        .is_some_and(|limit| limit > limits::CRASH_LIMIT_MAX)
+    {
+        return Err(Refusal::BadValue {
+            field: "crash_limit",
+            why: format!("is more than {}", limits::CRASH_LIMIT_MAX),
+        });
+    }
+    if let Some(timeout) = task.timeout
+        && (timeout.is_zero() || timeout > limits::TIMEOUT_MAX)
+    {
+        return Err(Refusal::BadValue {
+            field: "timeout",
+            why: format!(
+                "is not between 0 and {} seconds",
+                limits::TIMEOUT_MAX.as_secs()
+            ),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn update(update: &Update) -> Result<(), Refusal> {
+    if let Some(text) = &update.subject {
+        subject(text)?;
+    }
+    let texts = [
+        (
+            "description",
+            &update.description,
+            limits::DESCRIPTION_LEN_MAX,
+        ),
+        (
+            "active_form",
+            &update.active_form,
+            limits::ACTIVE_FORM_LEN_MAX,
+        ),
+        ("result", &update.result, limits::RESULT_LEN_MAX),
+    ];
+    for (field, text, max) in texts {
+        if let Some(text) = text {
+            len(field, text, max)?;
+        }
+    }
+    let edges = [
+        ("add_blocks", &update.add_blocks),
+        ("add_blocked_by", &update.add_blocked_by),
+        ("remove_blocks", &update.remove_blocks),
+        ("remove_blocked_by", &update.remove_blocked_by),
+    ];
+    for (field, ids) in edges {
+        count(field, ids.len(), limits::EDGES_MAX)?;
+    }
+    Ok(())
+}
+
+pub(super) fn new_member(member: &NewMember) -> Result<(), Refusal> {
+    len("members.role", &member.role, limits::NOTE_LEN_MAX)?;
+    len(
+        "members.description",
+        &member.description,
+        limits::NOTE_LEN_MAX,
+    )?;
+    len(
+        "members.instructions",
+        &member.instructions,
+        limits::INSTRUCTIONS_LEN_MAX,
+    )?;
+    len("members.model", &member.model, limits::NAME_LEN_MAX)
+}

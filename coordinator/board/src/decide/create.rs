@@ -1,0 +1,247 @@
+//! Putting tasks on the board.
+
+use std::sync::Arc;
+
+use super::{calls::Who, check};
+use crate::{
+    command::{Answer, NewTask},
+    draft::Draft,
+    event::{Actor, Happening},
+    graph,
+    id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
+    limits,
+    refusal::{Obstacle, Refusal},
+    task::{Task, TaskState, Usage, Waiting},
+    team::MemberKind,
+};
+
+pub(super) fn create_tasks(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    tasks: &[NewTask],
+) -> Result<Answer, Obstacle> {
+    if tasks.is_empty() {
+        return Err(Refusal::Blank { field: "tasks" }.into());
+    }
+    check::count("tasks", tasks.len(), limits::BATCH_MAX)?;
+    let bytes: usize = tasks.iter().map(weight).sum();
+    if bytes > limits::BYTES_PER_COMMAND_MAX {
+        return Err(Refusal::CommandTooLarge {
+            size: bytes,
+            max: limits::BYTES_PER_COMMAND_MAX,
+            unit: "bytes",
+        }
+        .into());
+    }
+    let here = draft
+        .board
+        .teams
+        .get(&who.team)
+        .map_or(0, |team| team.tasks.len());
+    if here + tasks.len() > limits::TASKS_PER_TEAM_MAX {
+        return Err(Refusal::Full {
+            what: "tasks in a team",
+            max: limits::TASKS_PER_TEAM_MAX,
+        }
+        .into());
+    }
+
+    let first = draft.team(who.team).last_task.next();
+    for (place, task) in tasks.iter().enumerate() {
+        create_task(draft, who, task, first, place)?;
+        if draft.touched() > limits::RECORDS_PER_COMMAND_MAX {
+            return Err(Refusal::CommandTooLarge {
+                size: draft.touched(),
+                max: limits::RECORDS_PER_COMMAND_MAX,
+                unit: "records",
+            }
+            .into());
+        }
+    }
+    Ok(Answer::Tasks {
+        team: who.team,
+        first,
+        count: u32::try_from(tasks.len()).expect("a batch has 1,000 items at the most"),
+    })
+}
+
+/// The bytes of a task's texts.
+fn weight(task: &NewTask) -> usize {
+    let metadata: usize = task.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
+    task.subject.len() + task.description.len() + task.prompt.len() + metadata
+}
+
+fn create_task(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    new: &NewTask,
+    first: TaskId,
+    place: usize,
+) -> Result<(), Obstacle> {
+    check::new_task(new)?;
+    check_reference(draft, who.team, "parent_task_id", new.parent)?;
+    check_runner(
+        draft,
+        who.team,
+        new.owner.as_ref(),
+        new.agent_type.as_ref(),
+        &new.prompt,
+    )?;
+
+    let team = draft.team_mut(who.team);
+    team.last_task = team.last_task.next();
+    let id = team.last_task;
+    let blocked_by = blockers(draft, who.team, new, id, first, place)?;
+    let task = card(draft, who, new, id, blocked_by);
+    for blocker in &task.blocked_by {
+        draft.note_edge(who.team, *blocker, id, true);
+    }
+    draft.put_task(who.team, task);
+    let actor = Actor::Member(who.name.clone());
+    let created = Happening::TaskCreated {
+        task: id,
+        subject: new.subject.clone(),
+    };
+    draft.happened(who.team, &actor, None, created);
+    for dependant in &new.blocks {
+        graph::add_edge(draft, who.team, *dependant, id, "blocks")?;
+        super::update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
+        super::update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
+    }
+    Ok(())
+}
+
+/// What a new task waits for: ids, then earlier items of its batch.
+fn blockers(
+    draft: &Draft<'_>,
+    team: TeamUid,
+    new: &NewTask,
+    id: TaskId,
+    first: TaskId,
+    place: usize,
+) -> Result<Vec<TaskId>, Refusal> {
+    let mut blocked_by = Vec::with_capacity(new.blocked_by.len() + new.blocked_by_items.len());
+    let items = new.blocked_by_items.iter().map(|item| {
+        if *item >= place {
+            return Err(Refusal::BadValue {
+                field: "blocked_by_items",
+                why: format!("names item {item}, which is no earlier one of the batch"),
+            });
+        }
+        Ok(TaskId(first.0 + *item as u64))
+    });
+    for blocker in new.blocked_by.iter().copied().map(Ok).chain(items) {
+        let blocker = blocker?;
+        if blocker == id {
+            return Err(Refusal::SelfEdge { task: id });
+        }
+        check_reference(draft, team, "blocked_by", Some(blocker))?;
+        if blocked_by.contains(&blocker) {
+            return Err(Refusal::DuplicateEdge { task: id, blocker });
+        }
+        graph::check_room(draft, (team, blocker))?;
+        blocked_by.push(blocker);
+    }
+    Ok(blocked_by)
+}
+
+fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec<TaskId>) -> Task {
+    Task {
+        id,
+        subject: new.subject.clone(),
+        description: new.description.clone(),
+        active_form: new.active_form.clone(),
+        prompt: new.prompt.clone(),
+        owner: new.owner.clone(),
+        blocked_by,
+        metadata: new.metadata.clone(),
+        priority: new.priority,
+        labels: new.labels.clone(),
+        agent_type: new.agent_type.clone(),
+        parent: new.parent,
+        kind: new.kind,
+        deadline: new.deadline,
+        timeout: new.timeout,
+        crash_limit: new.crash_limit.unwrap_or(limits::CRASH_LIMIT),
+        crashes: 0,
+        blocker_failed_policy: new.blocker_failed_policy,
+        inputs: new.inputs.clone(),
+        output_globs: new.output_globs.clone(),
+        outputs: Vec::new(),
+        result: Arc::default(),
+        error: Arc::default(),
+        usage: Usage::default(),
+        created_at: draft.now,
+        created_by: Actor::Member(who.name.clone()),
+        started_at: None,
+        state: TaskState::Pending(Waiting {
+            since: draft.now,
+            not_before: None,
+            refusals: 0,
+            reason: Arc::default(),
+        }),
+        last_attempt: AttemptNumber(0),
+        attempts: Vec::new(),
+        revision: Revision(0),
+        client_task_id: new.client_task_id.clone(),
+    }
+}
+
+pub(super) fn check_reference(
+    draft: &Draft<'_>,
+    team: TeamUid,
+    field: &'static str,
+    task: Option<TaskId>,
+) -> Result<(), Refusal> {
+    match task {
+        Some(task) if draft.status((team, task)).is_none() => Err(Refusal::ReferenceUnknown {
+            field,
+            task,
+            team: draft.team(team).name.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is a way to run the task, where a worker is to run it (D2, K13).
+pub(super) fn check_runner(
+    draft: &Draft<'_>,
+    team: TeamUid,
+    owner: Option<&MemberName>,
+    agent_type: Option<&AgentTypeName>,
+    prompt: &str,
+) -> Result<(), Refusal> {
+    let owner = owner.map(|name| draft.member(team, name)).transpose()?;
+    if let Some(agent_type) = agent_type
+        && draft.board.offered_type(agent_type).is_none()
+    {
+        return Err(Refusal::AgentTypeUnknown {
+            agent_type: agent_type.clone(),
+            on_offer: draft
+                .board
+                .offered()
+                .map(|offered| offered.name.clone())
+                .collect(),
+        });
+    }
+    let hosted_type = owner
+        .filter(|member| member.kind == MemberKind::Hosted)
+        .and_then(|member| member.agent_type.as_ref());
+    let runs_by = agent_type.or(hosted_type);
+    if let (None, Some(owner)) = (runs_by, owner)
+        && owner.kind == MemberKind::Worker
+    {
+        return Err(Refusal::AgentTypeMissing {
+            owner: owner.name.clone(),
+        });
+    }
+    let is_command = runs_by
+        .and_then(|name| draft.board.offered_type(name))
+        .is_some_and(|offered| offered.is_command());
+    match runs_by {
+        Some(agent_type) if is_command && prompt.trim().is_empty() => Err(Refusal::PromptMissing {
+            agent_type: agent_type.clone(),
+        }),
+        _ => Ok(()),
+    }
+}

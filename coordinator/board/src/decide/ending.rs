@@ -1,0 +1,142 @@
+//! The end of a task, and what it does to those that wait for it (K5).
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    command::Effect,
+    draft::Draft,
+    event::{Actor, Happening},
+    id::{AttemptNumber, TaskId, TaskKey, TeamUid},
+    limits, nudge,
+    refusal::Obstacle,
+    task::{BlockerFailedPolicy, End, EndStatus, Status, StopReason, TaskState},
+};
+
+/// How a task is to end.
+pub(super) struct Ending {
+    pub(super) status: EndStatus,
+    pub(super) attempt: Option<AttemptNumber>,
+    pub(super) stop_reason: Option<StopReason>,
+    pub(super) message: Arc<str>,
+}
+
+/// Ends a task and sees to its dependants. Answers those that were freed.
+pub(super) fn end_task(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    ending: Ending,
+) -> Result<Vec<TaskId>, Obstacle> {
+    let is_completed = ending.status == EndStatus::Completed;
+    close(draft, key, actor, None, ending)?;
+    if is_completed {
+        nudge::count_completion(draft, key)?;
+    }
+    settle(draft, key.0, key.1, actor)
+}
+
+fn close(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    cause: Option<TaskId>,
+    ending: Ending,
+) -> Result<(), Obstacle> {
+    let at = draft.now;
+    let task = draft.task_mut(key)?;
+    let from = task.status();
+    task.state = TaskState::Ended(End {
+        status: ending.status,
+        at,
+        by: actor.clone(),
+        stop_reason: ending.stop_reason,
+        cascade_due: false,
+    });
+    let ended = Happening::TaskEnded {
+        task: key.1,
+        attempt: ending.attempt,
+        from,
+        to: ending.status.into(),
+        message: line(&ending.message),
+    };
+    draft.happened(key.0, actor, cause, ended);
+    draft.effect(Effect::TaskOver(key));
+    Ok(())
+}
+
+/// Frees, or cancels, what waited for a task that is over. Where that would touch more tasks than
+/// one command may, the rest is left due, and a tick goes on with it: until then a dependant that
+/// is to be cancelled counts as blocked, so that none of them can start.
+pub(super) fn settle(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    ended: TaskId,
+    actor: &Actor,
+) -> Result<Vec<TaskId>, Obstacle> {
+    let mut unblocked = Vec::new();
+    let mut open = VecDeque::from([ended]);
+    while let Some(id) = open.pop_front() {
+        if id != ended && draft.touched() >= limits::STEP_MAX {
+            if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {
+                end.cascade_due = true;
+            }
+            continue;
+        }
+        let is_completed = draft.status((team, id)) == Some(Status::Completed);
+        for dependant in draft.dependants((team, id)).to_vec() {
+            let key = (team, dependant);
+            if draft.status(key) != Some(Status::Pending) {
+                continue;
+            }
+            let policy = draft.task(key)?.blocker_failed_policy;
+            if !is_completed && policy == BlockerFailedPolicy::Cancel {
+                let ending = Ending {
+                    status: EndStatus::Cancelled,
+                    attempt: None,
+                    stop_reason: Some(StopReason::BlockerFailed),
+                    message: format!("blocker #{id} did not complete").into(),
+                };
+                draft.task_mut(key)?.error = ending.message.clone();
+                close(draft, key, &Actor::Coordinator, Some(id), ending)?;
+                open.push_back(dependant);
+            } else if free_if_unblocked(draft, key, actor, id)? {
+                unblocked.push(dependant);
+            }
+        }
+    }
+    Ok(unblocked)
+}
+
+/// Says that a pending task is free now, if it is.
+pub(super) fn free_if_unblocked(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    cause: TaskId,
+) -> Result<bool, Obstacle> {
+    let task = draft.task(key)?;
+    if task.status() != Status::Pending || !draft.open_blockers(key.0, task).is_empty() {
+        return Ok(false);
+    }
+    let now = draft.now;
+    if let TaskState::Pending(waiting) = &mut draft.task_mut(key)?.state {
+        waiting.since = now;
+    }
+    let unblocked = Happening::TaskUnblocked { task: key.1 };
+    draft.happened(key.0, actor, Some(cause), unblocked);
+    Ok(true)
+}
+
+/// The first line of a text, 500 bytes at the most: what an event says. The whole is in the task.
+pub(super) fn line(text: &Arc<str>) -> Arc<str> {
+    const MAX: usize = 500;
+    let first = text.lines().next().unwrap_or_default();
+    if first.len() == text.len() && text.len() <= MAX {
+        return text.clone();
+    }
+    let mut end = first.len().min(MAX);
+    while !first.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &first[..end]).into()
+}

@@ -1,0 +1,181 @@
+//! Teams and who is in them; which agent types were ever offered.
+
+use std::time::Duration;
+
+use super::check;
+use crate::{
+    board::has_room_for_teams,
+    command::{Answer, CreateTeam, NewMember},
+    decision::Decision,
+    draft::Draft,
+    event::{Actor, Happening},
+    id::{Incarnation, MemberName, Revision, TaskId, TeamUid, WorkerName},
+    limits,
+    record::OfferedType,
+    refusal::{Obstacle, Refusal},
+    team::{Member, MemberKind, Team},
+};
+
+/// How much later a type must be offered again for that to be written down.
+const LAST_SEEN_GRAIN: Duration = Duration::from_secs(3_600);
+
+pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<Answer, Obstacle> {
+    if draft.team_uid(&wish.name).is_ok() {
+        return Err(Refusal::TeamExists {
+            team: wish.name.clone(),
+        }
+        .into());
+    }
+    check::len("description", &wish.description, limits::NOTE_LEN_MAX)?;
+    check::len("agent_type", &wish.lead_role, limits::NOTE_LEN_MAX)?;
+    check::count(
+        "members",
+        wish.members.len(),
+        limits::MEMBERS_PER_TEAM_MAX - 1,
+    )?;
+    if !has_room_for_teams(draft.board) {
+        return Err(Refusal::Full {
+            what: "teams",
+            max: limits::TEAMS_MAX,
+        }
+        .into());
+    }
+
+    let meta = draft.meta_mut();
+    meta.last_team = meta.last_team.next();
+    let uid = meta.last_team;
+    let now = draft.now;
+    draft.put_team(Team {
+        uid,
+        name: wish.name.clone(),
+        description: wish.description.clone(),
+        lead: wish.lead.clone(),
+        created_at: now,
+        revision: Revision(0),
+        last_task: TaskId(0),
+        closed_since_verification: 0,
+    });
+    let actor = Actor::Member(wish.lead.clone());
+    draft.happened(uid, &actor, None, Happening::TeamCreated);
+    let lead = NewMember {
+        name: wish.lead.clone(),
+        kind: MemberKind::Lead,
+        role: wish.lead_role.clone(),
+        description: "".into(),
+        instructions: "".into(),
+        agent_type: None,
+        model: "".into(),
+    };
+    join(draft, uid, &actor, &lead)?;
+    for member in &wish.members {
+        check::new_member(member)?;
+        if member.kind == MemberKind::Hosted && member.agent_type.is_none() {
+            return Err(Refusal::Blank {
+                field: "members.agent_type",
+            }
+            .into());
+        }
+        join(draft, uid, &actor, member)?;
+    }
+    Ok(Answer::Team(uid))
+}
+
+fn join(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    actor: &Actor,
+    new: &NewMember,
+) -> Result<(), Refusal> {
+    let before = draft.ever_member(team, &new.name);
+    if before.is_some_and(Member::is_present) {
+        return Err(Refusal::MemberExists {
+            member: new.name.clone(),
+        });
+    }
+    let incarnation = before.map_or(Incarnation(1), |member| member.incarnation.next());
+    let joined_at = draft.now;
+    draft.put_member(
+        team,
+        Member {
+            name: new.name.clone(),
+            incarnation,
+            kind: new.kind,
+            role: new.role.clone(),
+            description: new.description.clone(),
+            instructions: new.instructions.clone(),
+            agent_type: new.agent_type.clone(),
+            model: new.model.clone(),
+            joined_at,
+            left_at: None,
+        },
+    );
+    let member = new.name.clone();
+    draft.happened(team, actor, None, Happening::MemberJoined { member });
+    Ok(())
+}
+
+/// Makes a worker a member of a team. It stays one who is one already; a name that somebody else
+/// has is left to them.
+pub(super) fn join_worker(
+    mut draft: Draft<'_>,
+    team: TeamUid,
+    worker: &WorkerName,
+) -> Result<Decision, Obstacle> {
+    admit_worker(&mut draft, team, worker)?;
+    Ok(draft.finish(Answer::Done, None))
+}
+
+pub(super) fn admit_worker(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    worker: &WorkerName,
+) -> Result<(), Refusal> {
+    let name = MemberName::from(worker);
+    if draft
+        .ever_member(team, &name)
+        .is_some_and(Member::is_present)
+    {
+        return Ok(());
+    }
+    let actor = Actor::Worker(worker.clone());
+    let member = NewMember {
+        name,
+        kind: MemberKind::Worker,
+        role: "worker".into(),
+        description: "".into(),
+        instructions: "".into(),
+        agent_type: None,
+        model: "".into(),
+    };
+    join(draft, team, &actor, &member)
+}
+
+/// Notes which types are offered, where that says something new.
+pub(super) fn offer_types(
+    mut draft: Draft<'_>,
+    types: &[OfferedType],
+) -> Result<Decision, Obstacle> {
+    for offered in types {
+        let known = draft.board.offered_type(&offered.name);
+        let is_news = known.is_none_or(|known| {
+            let fresh = match (known.last_seen, offered.last_seen) {
+                (Some(before), Some(now)) => now.since(before) < LAST_SEEN_GRAIN,
+                (None, Some(_)) => false,
+                (_, None) => true,
+            };
+            !fresh || (offered.last_seen.is_some() && known.digest != offered.digest)
+        });
+        if !is_news {
+            continue;
+        }
+        if known.is_none() && draft.board.offered().count() >= limits::OFFERED_TYPES_MAX {
+            return Err(Refusal::Full {
+                what: "agent types",
+                max: limits::OFFERED_TYPES_MAX,
+            }
+            .into());
+        }
+        draft.put_offered(offered.clone());
+    }
+    Ok(draft.finish(Answer::Done, None))
+}

@@ -1,0 +1,132 @@
+//! What time brings, without anybody asking: deadlines, time-outs, cascades.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{attempts, ending, ending::Ending};
+use crate::{
+    board::Board,
+    command::{Answer, Effect},
+    decision::Decision,
+    draft::Draft,
+    event::Actor,
+    id::{InstanceId, TaskKey},
+    limits,
+    refusal::Obstacle,
+    task::{AfterStop, AttemptEnding, EndStatus, StopReason, TaskState},
+    time::Time,
+};
+
+/// Decides what is due at this moment: up to [`limits::STEP_MAX`] tasks, the rest with the next
+/// tick. Attempts of the spared processes are left alone: their workers have not been heard yet
+/// since the coordinator started, and may well be done. None when nothing is due; an error is a
+/// finished task that has to be [recalled](Board::recall) first.
+pub fn tick(
+    board: &Board,
+    now: Time,
+    spared: &BTreeSet<InstanceId>,
+) -> Result<Option<Decision>, TaskKey> {
+    let mut draft = Draft::new(board, now);
+    let mut is_due = false;
+    if let Some(key) = board.cascades.first() {
+        is_due = true;
+        if go_on_with_cascade(&mut draft, *key).is_err() {
+            return Err(*key);
+        }
+    }
+    let due = board
+        .deadlines
+        .range(
+            ..=(
+                now,
+                (crate::id::TeamUid(u64::MAX), crate::id::TaskId(u64::MAX)),
+            ),
+        )
+        .map(|(_, key)| *key)
+        .filter(|key| !board.is_spared(*key, spared));
+    for key in due.take(limits::STEP_MAX) {
+        if draft.touched() >= limits::STEP_MAX {
+            break;
+        }
+        is_due = true;
+        // A task with a deadline is open, and so in memory whole: nothing can be in the way.
+        look_at(&mut draft, key).expect("open tasks are whole");
+    }
+    Ok(is_due.then(|| draft.finish(Answer::Done, None)))
+}
+
+/// Takes up the dependants of an ended task again where a step had to leave them.
+fn go_on_with_cascade(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    if let TaskState::Ended(end) = &mut draft.task_mut(key)?.state {
+        end.cascade_due = false;
+    }
+    ending::settle(draft, key.0, key.1, &Actor::Coordinator)?;
+    Ok(())
+}
+
+fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    let now = draft.now;
+    let task = draft.task(key)?;
+    let is_late = task.deadline.is_some_and(|deadline| deadline <= now);
+    match task.state.clone() {
+        TaskState::Ended(_) => Ok(()),
+        TaskState::Pending(_) | TaskState::Claimed(_) if is_late => miss_deadline(draft, key),
+        TaskState::Claimed(_) => Ok(()),
+        TaskState::Pending(_) => back_off_is_over(draft, key),
+        TaskState::Placed(placement) => {
+            let coordinator = Actor::Coordinator;
+            if let Some(stop) = &placement.stop {
+                if stop.at + limits::STOP_CONFIRM_TIMEOUT <= now {
+                    draft.effect(Effect::CutOff(placement.instance));
+                    let reason = "the stop was not confirmed in time".into();
+                    attempts::lose(draft, key, &reason)?;
+                }
+                return Ok(());
+            }
+            if is_late {
+                let reason: Arc<str> = "its deadline passed".into();
+                let then = AfterStop::Fail(StopReason::Deadline);
+                return attempts::request_stop(draft, key, &coordinator, &reason, then);
+            }
+            match placement.started_at {
+                None => {
+                    let fence = draft.fence(key, placement.attempt);
+                    let reason: Arc<str> = "it did not start in time".into();
+                    draft.effect(Effect::Stop {
+                        instance: placement.instance,
+                        fence,
+                        reason: reason.clone(),
+                    });
+                    attempts::lose(draft, key, &reason)
+                }
+                Some(_) => {
+                    let reason: Arc<str> = "it ran longer than it may".into();
+                    let then = AfterStop::Fail(StopReason::Timeout);
+                    attempts::request_stop(draft, key, &coordinator, &reason, then)
+                }
+            }
+        }
+    }
+}
+
+fn miss_deadline(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    let message: Arc<str> = "its deadline passed".into();
+    draft.task_mut(key)?.error = message.clone();
+    let attempt = attempts::drop_claim(draft, key, AttemptEnding::TimedOut, &message)?;
+    let ending = Ending {
+        status: EndStatus::Failed,
+        attempt,
+        stop_reason: Some(StopReason::Deadline),
+        message,
+    };
+    ending::end_task(draft, key, &Actor::Coordinator, ending)?;
+    Ok(())
+}
+
+/// The task may be placed again: from now on it stands in its queue. Nothing happened that would
+/// be worth an event.
+fn back_off_is_over(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    if let TaskState::Pending(waiting) = &mut draft.task_mut(key)?.state {
+        waiting.not_before = None;
+    }
+    Ok(())
+}

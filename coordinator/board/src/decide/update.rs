@@ -1,0 +1,413 @@
+//! Changing a task: all of what is asked, or nothing (K6); claiming it.
+
+use std::sync::Arc;
+
+use super::{attempts, calls::Who, check, create, ending, ending::Ending};
+use crate::{
+    command::{Answer, Update},
+    draft::Draft,
+    event::{Actor, Fields, Happening},
+    graph,
+    id::{MemberName, Revision, TaskId, TaskKey},
+    nudge,
+    refusal::{Obstacle, Refusal},
+    task::{AfterStop, AttemptEnding, Claim, EndStatus, Status, TaskState, Waiting},
+};
+
+pub(super) fn update(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    task: TaskId,
+    changes: &Update,
+) -> Result<Answer, Obstacle> {
+    let key = (who.team, task);
+    if draft.status(key).is_none() {
+        return Err(draft.task_unknown(key).into());
+    }
+    check::update(changes)?;
+    expect_revision(draft, key, changes.expected_revision)?;
+    if !takes_for_itself(draft, who, key, changes)? {
+        may_change(draft, who, key)?;
+    }
+
+    let actor = Actor::Member(who.name.clone());
+    let before = draft.task(key)?.status();
+    let mut unblocked = Vec::new();
+    let mut fields = texts(draft, key, changes)?;
+    fields.add(owner(draft, key, changes, &actor)?);
+    fields.add(edges(draft, key, changes, &actor, &mut unblocked)?);
+    if !fields.is_empty() {
+        // A change of status is an event of its own.
+        let updated = Happening::TaskUpdated { task, fields };
+        draft.happened(key.0, &actor, None, updated);
+    }
+    if let Some(to) = changes.status {
+        unblocked.extend(status(
+            draft,
+            who,
+            key,
+            to,
+            changes.result.as_ref(),
+            &actor,
+        )?);
+    }
+    let after = draft.task(key)?.status();
+    if before != after {
+        fields.add(Fields::STATUS);
+    }
+    let nudge = (before != after && after == Status::Completed)
+        .then(|| nudge::due(draft.team(key.0).closed_since_verification))
+        .flatten();
+    Ok(Answer::Updated {
+        task: key,
+        fields,
+        status: (before != after).then_some((before, after)),
+        unblocked,
+        verification_nudge: nudge,
+    })
+}
+
+pub(super) fn expect_revision(
+    draft: &Draft<'_>,
+    key: TaskKey,
+    expected: Option<Revision>,
+) -> Result<(), Obstacle> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let actual = draft.task(key)?.revision;
+    if actual != expected {
+        return Err(Refusal::RevisionMismatch {
+            task: key.1,
+            expected,
+            actual,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// Refuses who is neither lead nor owner nor maker of a task (T6).
+pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    let is_maker = task.created_by == Actor::Member(who.name.clone());
+    if who.is_lead || is_maker || task.owner.as_ref() == Some(&who.name) {
+        return Ok(());
+    }
+    Err(Refusal::NotOwner {
+        task: key.1,
+        owner: task.owner.clone(),
+        member: who.name.clone(),
+    }
+    .into())
+}
+
+/// Whether somebody only takes a task that is nobody's.
+fn takes_for_itself(
+    draft: &Draft<'_>,
+    who: &Who,
+    key: TaskKey,
+    changes: &Update,
+) -> Result<bool, Obstacle> {
+    let task = draft.task(key)?;
+    let to_self = changes.owner == Some(Some(who.name.clone()));
+    let begins = changes.owner.is_none() && changes.status == Some(Status::InProgress);
+    Ok(task.owner.is_none() && task.status() == Status::Pending && (to_self || begins))
+}
+
+/// Sets a text, and says whether that changed it.
+fn set(text: &mut Arc<str>, new: Option<&Arc<str>>) -> bool {
+    match new {
+        Some(new) if new != text => {
+            *text = new.clone();
+            true
+        }
+        _ => false,
+    }
+}
+
+fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields, Obstacle> {
+    let task = draft.task_mut(key)?;
+    let mut fields = Fields::default();
+    if set(&mut task.subject, changes.subject.as_ref()) {
+        fields.add(Fields::SUBJECT);
+    }
+    if set(&mut task.description, changes.description.as_ref()) {
+        fields.add(Fields::DESCRIPTION);
+    }
+    if set(&mut task.active_form, changes.active_form.as_ref()) {
+        fields.add(Fields::ACTIVE_FORM);
+    }
+    if changes.status == Some(Status::Failed) {
+        if set(&mut task.error, changes.result.as_ref()) {
+            fields.add(Fields::ERROR);
+        }
+    } else if set(&mut task.result, changes.result.as_ref()) {
+        fields.add(Fields::RESULT);
+    }
+    if let Some(priority) = changes.priority
+        && priority != task.priority
+    {
+        task.priority = priority;
+        fields.add(Fields::PRIORITY);
+    }
+    let mut metadata = task.metadata.clone();
+    for (name, value) in &changes.metadata {
+        match value {
+            Some(value) => metadata.insert(name.clone(), value.clone()),
+            None => metadata.remove(name),
+        };
+    }
+    if metadata != task.metadata {
+        check::metadata(&metadata)?;
+        task.metadata = metadata;
+        fields.add(Fields::METADATA);
+    }
+    Ok(fields)
+}
+
+/// A new owner (K8).
+fn owner(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    changes: &Update,
+    actor: &Actor,
+) -> Result<Fields, Obstacle> {
+    let Some(new) = &changes.owner else {
+        return Ok(Fields::default());
+    };
+    let task = draft.task(key)?;
+    if task.owner == *new {
+        return Ok(Fields::default());
+    }
+    create::check_runner(
+        draft,
+        key.0,
+        new.as_ref(),
+        task.agent_type.as_ref(),
+        &task.prompt,
+    )?;
+    let reason: Arc<str> = match new {
+        Some(new) => format!("handed over to {new}").into(),
+        None => "taken from its owner".into(),
+    };
+    take_from_runner(draft, key, actor, &reason, changes.stop_running)?;
+    draft.task_mut(key)?.owner = new.clone();
+    Ok(Fields::OWNER)
+}
+
+/// Takes a task away from whoever is at it, if that may be; it waits again then.
+fn take_from_runner(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    reason: &Arc<str>,
+    stop_running: bool,
+) -> Result<(), Obstacle> {
+    match draft.task(key)?.state.clone() {
+        TaskState::Pending(_) | TaskState::Ended(_) => Ok(()),
+        TaskState::Placed(placement) if !stop_running => {
+            Err(attempts::running(key, &placement).into())
+        }
+        TaskState::Claimed(claim) if !stop_running => Err(Refusal::TaskHeld {
+            task: key.1,
+            holder: claim.by.to_string(),
+        }
+        .into()),
+        TaskState::Placed(_) => {
+            attempts::request_stop(draft, key, actor, reason, AfterStop::Requeue)
+        }
+        TaskState::Claimed(claim) => {
+            attempts::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
+            let waiting = Waiting {
+                since: draft.now,
+                not_before: None,
+                refusals: 0,
+                reason: reason.clone(),
+            };
+            attempts::requeue(draft, key, actor, claim.attempt, waiting)
+        }
+    }
+}
+
+fn edges(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    changes: &Update,
+    actor: &Actor,
+    unblocked: &mut Vec<TaskId>,
+) -> Result<Fields, Obstacle> {
+    let (team, task) = key;
+    let mut fields = Fields::default();
+    for blocker in &changes.remove_blocked_by {
+        if graph::remove_edge(draft, team, task, *blocker)? {
+            fields.add(Fields::BLOCKED_BY);
+            if ending::free_if_unblocked(draft, key, actor, *blocker)? {
+                unblocked.push(task);
+            }
+        }
+    }
+    for dependant in &changes.remove_blocks {
+        if graph::remove_edge(draft, team, *dependant, task)? {
+            fields.add(Fields::BLOCKS);
+            note_edges_changed(draft, (team, *dependant), actor, task);
+            if ending::free_if_unblocked(draft, (team, *dependant), actor, task)? {
+                unblocked.push(*dependant);
+            }
+        }
+    }
+    for blocker in &changes.add_blocked_by {
+        graph::add_edge(draft, team, task, *blocker, "add_blocked_by")?;
+        guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
+        fields.add(Fields::BLOCKED_BY);
+    }
+    for dependant in &changes.add_blocks {
+        graph::add_edge(draft, team, *dependant, task, "add_blocks")?;
+        guard_new_blocker(draft, (team, *dependant), task, actor, changes.stop_running)?;
+        note_edges_changed(draft, (team, *dependant), actor, task);
+        fields.add(Fields::BLOCKS);
+    }
+    Ok(fields)
+}
+
+/// Says that a task's edges changed because somebody changed another's.
+pub(super) fn note_edges_changed(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    cause: TaskId,
+) {
+    let updated = Happening::TaskUpdated {
+        task: key.1,
+        fields: Fields::BLOCKED_BY,
+    };
+    draft.happened(key.0, actor, Some(cause), updated);
+}
+
+/// A task in progress can't come to wait for an open blocker, unless it is stopped for that (K4);
+/// one that is over can't come to wait at all.
+pub(super) fn guard_new_blocker(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    blocker: TaskId,
+    actor: &Actor,
+    stop_running: bool,
+) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    if let Some(end) = task.end() {
+        return Err(Refusal::TaskOver {
+            task: key.1,
+            status: end.status.into(),
+        }
+        .into());
+    }
+    let is_open = draft.open_blockers(key.0, task).contains(&blocker);
+    if is_open && attempts::is_held(draft.status(key)) {
+        let reason: Arc<str> = format!("has to wait for #{blocker}").into();
+        take_from_runner(draft, key, actor, &reason, stop_running)?;
+    }
+    Ok(())
+}
+
+/// A new status, which only moves forward (K3). Answers the tasks that this freed.
+fn status(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    key: TaskKey,
+    to: Status,
+    message: Option<&Arc<str>>,
+    actor: &Actor,
+) -> Result<Vec<TaskId>, Obstacle> {
+    let task = draft.task(key)?;
+    let from = task.status();
+    if from.is_terminal() {
+        return Err(Refusal::LateEnding {
+            task: key.1,
+            status: from,
+        }
+        .into());
+    }
+    let end = match to {
+        _ if from == to => return Ok(Vec::new()),
+        Status::Pending => {
+            return Err(Refusal::StatusBackward {
+                task: key.1,
+                from,
+                to,
+            }
+            .into());
+        }
+        Status::InProgress => {
+            let holder = task.owner.clone().unwrap_or_else(|| who.name.clone());
+            claim(draft, &holder, key)?;
+            return Ok(Vec::new());
+        }
+        Status::Completed => EndStatus::Completed,
+        Status::Failed => EndStatus::Failed,
+        Status::Cancelled => EndStatus::Cancelled,
+    };
+    if let Some(placement) = task.placement() {
+        return Err(attempts::running(key, placement).into());
+    }
+    let blockers = draft.open_blockers(key.0, task);
+    if from == Status::Pending && end == EndStatus::Completed && !blockers.is_empty() {
+        return Err(Refusal::TaskBlocked {
+            task: key.1,
+            blockers,
+        }
+        .into());
+    }
+    let how = match end {
+        EndStatus::Completed => AttemptEnding::Completed,
+        EndStatus::Failed => AttemptEnding::Failed,
+        EndStatus::Cancelled => AttemptEnding::Cancelled,
+    };
+    let message = message.cloned().unwrap_or_default();
+    let attempt = attempts::drop_claim(draft, key, how, &message)?;
+    let ending = Ending {
+        status: end,
+        attempt,
+        stop_reason: None,
+        message: if end == EndStatus::Completed {
+            Arc::default()
+        } else {
+            message
+        },
+    };
+    ending::end_task(draft, key, actor, ending)
+}
+
+/// Lets a member take a pending, unblocked task that is nobody else's.
+pub(super) fn claim(draft: &mut Draft<'_>, by: &MemberName, key: TaskKey) -> Result<(), Obstacle> {
+    if draft.status(key).is_none() {
+        return Err(draft.task_unknown(key).into());
+    }
+    attempts::free_to_take(draft, key)?;
+    if let Some(owner) = &draft.task(key)?.owner
+        && owner != by
+    {
+        return Err(Refusal::TaskHeld {
+            task: key.1,
+            holder: owner.to_string(),
+        }
+        .into());
+    }
+    let since = draft.now;
+    let task = draft.task_mut(key)?;
+    task.last_attempt = task.last_attempt.next();
+    task.owner = Some(by.clone());
+    task.started_at = Some(since);
+    let attempt = task.last_attempt;
+    task.state = TaskState::Claimed(Claim {
+        attempt,
+        by: by.clone(),
+        since,
+    });
+    let claimed = Happening::TaskClaimed {
+        task: key.1,
+        by: by.clone(),
+        attempt,
+    };
+    draft.happened(key.0, &Actor::Member(by.clone()), None, claimed);
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! What happened, for those who watch and for those who ask later.
+
+use std::sync::Arc;
+
+use crate::{
+    id::{AttemptNumber, MemberName, Revision, TaskId, TeamUid, WorkerName},
+    task::Status,
+    time::Time,
+};
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Actor {
+    /// A member of the team.
+    Member(MemberName),
+    /// A worker, reporting on an attempt.
+    Worker(WorkerName),
+    /// The coordinator itself: a deadline, a lease, a cascade.
+    Coordinator,
+}
+
+/// One thing that happened to a team, at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The team.
+    pub team: TeamUid,
+    /// The team's count of events, from 1, without gap.
+    pub revision: Revision,
+    /// When it was decided.
+    pub at: Time,
+    /// Who did it.
+    pub actor: Actor,
+    /// Because of which other task.
+    pub cause: Option<TaskId>,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// The team was made.
+    TeamCreated,
+    /// A member joined.
+    MemberJoined {
+        /// Who.
+        member: MemberName,
+    },
+    /// A member left.
+    MemberLeft {
+        /// Who.
+        member: MemberName,
+    },
+    /// A task was put on the board.
+    TaskCreated {
+        /// Which.
+        task: TaskId,
+        /// Its subject.
+        subject: Arc<str>,
+    },
+    /// Fields of a task changed.
+    TaskUpdated {
+        /// Which.
+        task: TaskId,
+        /// Which fields.
+        fields: Fields,
+    },
+    /// A member took a task.
+    TaskClaimed {
+        /// Which.
+        task: TaskId,
+        /// By whom.
+        by: MemberName,
+        /// As which attempt.
+        attempt: AttemptNumber,
+    },
+    /// A task was given to a worker.
+    TaskDispatched {
+        /// Which.
+        task: TaskId,
+        /// As which attempt.
+        attempt: AttemptNumber,
+        /// To whom.
+        worker: WorkerName,
+    },
+    /// A sub-agent began.
+    TaskStarted {
+        /// Which.
+        task: TaskId,
+        /// In which attempt.
+        attempt: AttemptNumber,
+    },
+    /// An attempt is to be stopped.
+    TaskStopRequested {
+        /// Which.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNumber,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// An attempt ended without ending its task.
+    TaskRequeued {
+        /// Which.
+        task: TaskId,
+        /// Which attempt.
+        attempt: AttemptNumber,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The last open blocker is out of the way.
+    TaskUnblocked {
+        /// Which.
+        task: TaskId,
+    },
+    /// A task is over.
+    TaskEnded {
+        /// Which.
+        task: TaskId,
+        /// In which attempt; none where it ended without one.
+        attempt: Option<AttemptNumber>,
+        /// The status before.
+        from: Status,
+        /// The status now: a terminal one.
+        to: Status,
+        /// The error or reason; cut to a line.
+        message: Arc<str>,
+    },
+}
+
+impl Happening {
+    /// The task that it happened to.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::TeamCreated | Self::MemberJoined { .. } | Self::MemberLeft { .. } => None,
+            Self::TaskCreated { task, .. }
+            | Self::TaskUpdated { task, .. }
+            | Self::TaskClaimed { task, .. }
+            | Self::TaskDispatched { task, .. }
+            | Self::TaskStarted { task, .. }
+            | Self::TaskStopRequested { task, .. }
+            | Self::TaskRequeued { task, .. }
+            | Self::TaskUnblocked { task }
+            | Self::TaskEnded { task, .. } => Some(*task),
+        }
+    }
+}
+
+/// A set of a task's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Fields(pub u32);
+
+impl Fields {
+    /// The status.
+    pub const STATUS: Self = Self(1);
+    /// The owner.
+    pub const OWNER: Self = Self(1 << 1);
+    /// The subject.
+    pub const SUBJECT: Self = Self(1 << 2);
+    /// The description.
+    pub const DESCRIPTION: Self = Self(1 << 3);
+    /// The active form.
+    pub const ACTIVE_FORM: Self = Self(1 << 4);
+    /// Tasks that wait for it.
+    pub const BLOCKS: Self = Self(1 << 5);
+    /// Tasks that it waits for.
+    pub const BLOCKED_BY: Self = Self(1 << 6);
+    /// The metadata.
+    pub const METADATA: Self = Self(1 << 7);
+    /// The priority.
+    pub const PRIORITY: Self = Self(1 << 8);
+    /// The result.
+    pub const RESULT: Self = Self(1 << 9);
+    /// The error.
+    pub const ERROR: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 11] = [
+        (Self::STATUS, "status"),
+        (Self::OWNER, "owner"),
+        (Self::SUBJECT, "subject"),
+        (Self::DESCRIPTION, "description"),
+        (Self::ACTIVE_FORM, "active_form"),
+        (Self::BLOCKS, "blocks"),
+        (Self::BLOCKED_BY, "blocked_by"),
+        (Self::METADATA, "metadata"),
+        (Self::PRIORITY, "priority"),
+        (Self::RESULT, "result"),
+        (Self::ERROR, "error"),
+    ];
+
+    /// Adds fields.
+    pub fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names of those in it.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter(move |(field, _)| self.0 & field.0 != 0)
+            .map(|(_, name)| name)
+    }
+}

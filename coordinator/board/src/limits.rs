@@ -1,0 +1,86 @@
+//! Every bound of the board, in one place. Lengths of texts are in bytes unless said otherwise.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+
+/// Characters of a name of a team, a member, a worker or an agent type.
+pub const NAME_LEN_MAX: usize = 64;
+/// Characters of a task's subject.
+pub const SUBJECT_CHARS_MAX: usize = 500;
+/// A task's description.
+pub const DESCRIPTION_LEN_MAX: usize = 256 * KIB;
+/// A task's active form.
+pub const ACTIVE_FORM_LEN_MAX: usize = 500;
+/// A task's prompt.
+pub const PROMPT_LEN_MAX: usize = 256 * KIB;
+/// A task's result or error. Longer results are artifacts.
+pub const RESULT_LEN_MAX: usize = 256 * KIB;
+/// A task's metadata, keys and values together.
+pub const METADATA_LEN_MAX: usize = 64 * KIB;
+/// Labels of a task.
+pub const LABELS_MAX: usize = 64;
+/// A label.
+pub const LABEL_LEN_MAX: usize = 100;
+/// Edges that one task has in one direction.
+pub const EDGES_MAX: usize = 1_000;
+/// Inputs, and outputs, of a task.
+pub const ARTIFACTS_MAX: usize = 256;
+/// The path of an artifact.
+pub const ARTIFACT_PATH_LEN_MAX: usize = 1_024;
+/// Output globs of a task.
+pub const OUTPUT_GLOBS_MAX: usize = 64;
+/// The id that a task's maker gave it.
+pub const CLIENT_TASK_ID_LEN_MAX: usize = 200;
+/// Items of a batch.
+pub const BATCH_MAX: usize = 1_000;
+/// Tasks of a team.
+pub const TASKS_PER_TEAM_MAX: usize = 1_000_000;
+/// Members of a team, workers not counted.
+pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
+/// Teams on a board.
+pub const TEAMS_MAX: usize = 100_000;
+/// Agent types ever offered.
+pub const OFFERED_TYPES_MAX: usize = 10_000;
+/// A team's or a member's description, a role, a reason.
+pub const NOTE_LEN_MAX: usize = 4 * KIB;
+/// A hosted member's instructions.
+pub const INSTRUCTIONS_LEN_MAX: usize = 64 * KIB;
+/// Slots of a worker.
+pub const SLOTS_MAX: u32 = 1_000;
+/// Workers of a fleet.
+pub const WORKERS_MAX: usize = 10_000;
+/// Ended attempts that a task remembers one by one.
+pub const ATTEMPTS_KEPT: usize = 16;
+
+/// Records that one command may write.
+pub const RECORDS_PER_COMMAND_MAX: usize = 4_096;
+/// Bytes of texts that one command may write.
+pub const BYTES_PER_COMMAND_MAX: usize = 4 * KIB * KIB;
+/// Tasks that one step of a cascade, or one tick, changes. The rest waits for the next.
+pub const STEP_MAX: usize = 1_000;
+/// Tasks that one list examines before it answers a page token.
+pub const LIST_EXAMINED_MAX: usize = 10_000;
+
+/// Attempts that may be lost with their workers, unless the task says otherwise.
+pub const CRASH_LIMIT: u32 = 3;
+/// What a task may say at the most.
+pub const CRASH_LIMIT_MAX: u32 = 100;
+
+/// From dispatch to the worker's report that the sub-agent began; then the attempt is lost.
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much later than the worker the coordinator enforces the run limit.
+pub const RUN_LIMIT_BACKSTOP: Duration = Duration::from_secs(10);
+/// From a request to stop to the worker's confirmation; then the attempt is taken as lost.
+pub const STOP_CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a sub-agent that was asked to stop may take before it is killed.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// The first wait after a worker refused an assignment; it doubles up to the last.
+pub const REFUSAL_BACKOFF: Duration = Duration::from_millis(500);
+/// The longest wait after a worker refused an assignment.
+pub const REFUSAL_BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest run limit.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Tasks closed since the last verification from which on a nudge is given.
+pub const VERIFICATION_THRESHOLD: u32 = 3;

@@ -1,0 +1,52 @@
+//! The advice to verify (K9): it never refuses anything.
+
+use crate::{draft::Draft, id::TaskKey, limits, refusal::Obstacle, task::TaskKind};
+
+/// Counts a completed task: one more to be verified, or the verification itself.
+pub(crate) fn count_completion(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    let is_verification = task.kind == TaskKind::Verification || names_verification(&task.subject);
+    let team = draft.team_mut(key.0);
+    team.closed_since_verification = if is_verification {
+        0
+    } else {
+        team.closed_since_verification.saturating_add(1)
+    };
+    Ok(())
+}
+
+/// How many tasks wait to be verified, where that is too many.
+pub(crate) fn due(closed_since_verification: u32) -> Option<u32> {
+    (closed_since_verification >= limits::VERIFICATION_THRESHOLD)
+        .then_some(closed_since_verification)
+}
+
+/// Whether a subject has a word that begins with "verif", in any case.
+fn names_verification(subject: &str) -> bool {
+    subject
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| {
+            word.get(..5)
+                .is_some_and(|start| start.eq_ignore_ascii_case("verif"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_verification;
+
+    #[test]
+    fn a_word_that_begins_with_verif_names_a_verification() {
+        for subject in [
+            "Verify it",
+            "final verification",
+            "RE: VERIFY",
+            "(verified)",
+        ] {
+            assert!(names_verification(subject), "{subject}");
+        }
+        for subject in ["", "reverify", "very fine", "veri fy", "ünverif", "a_verif"] {
+            assert!(!names_verification(subject), "{subject}");
+        }
+    }
+}

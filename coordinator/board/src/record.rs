@@ -1,0 +1,117 @@
+//! What is durable, in the units in which it is written.
+//!
+//! A decision is a set of records as they are to be afterwards. Loading a board and running it
+//! both install records, by the same code: that is why a reloaded board equals the live one.
+
+use std::sync::Arc;
+
+use crate::{
+    event::Fields,
+    id::{AgentTypeName, Epoch, TaskId, TeamUid},
+    task::{Status, Stub, Task},
+    team::{Member, Team},
+    time::Time,
+};
+
+/// A record as it is after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// The board's own counters.
+    Meta(Meta),
+    /// A team, without members and tasks.
+    Team(Team),
+    /// A member of a team.
+    Member(TeamUid, Member),
+    /// A task of a team.
+    Task(TeamUid, Arc<Task>),
+    /// A task of a team that is over, as far as it is kept in memory. Only met when loading: a
+    /// store makes it of a [`Record::Task`] that is over.
+    Stub(TeamUid, Stub),
+    /// An agent type that was offered.
+    Offered(OfferedType),
+}
+
+/// The board's own counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The last uid that was given to a team.
+    pub last_team: TeamUid,
+}
+
+/// An agent type that a worker once offered, or that is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedType {
+    /// Its name.
+    pub name: AgentTypeName,
+    /// What it is good for.
+    pub description: Arc<str>,
+    /// How it runs.
+    pub runtime: Arc<str>,
+    /// A hash of its definition.
+    pub digest: Arc<str>,
+    /// When it was last offered. Kept to the hour, so that reconnecting workers don't write.
+    pub last_seen: Option<Time>,
+}
+
+impl OfferedType {
+    /// Whether it runs a program given by the prompt, so that no prompt may be made up for it.
+    pub fn is_command(&self) -> bool {
+        &*self.runtime == "command"
+    }
+}
+
+/// The hash of who called what with which request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey(pub u128);
+
+/// A request that wants to be recognised when it comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// Who, what, which id.
+    pub key: RequestKey,
+    /// The hash of its canonical body.
+    pub body: u128,
+}
+
+/// What a request with an id came to: enough to answer it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which request.
+    pub request: Request,
+    /// When.
+    pub at: Time,
+    /// The team that it made or changed.
+    pub team: TeamUid,
+    /// What it came to.
+    pub came_to: CameTo,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameTo {
+    /// A team was made.
+    Team,
+    /// Tasks were made: `count` of them from `first` on.
+    Tasks {
+        /// The first's id.
+        first: TaskId,
+        /// How many.
+        count: u32,
+    },
+    /// A task was changed.
+    Updated {
+        /// Which.
+        task: TaskId,
+        /// Which fields changed.
+        fields: Fields,
+        /// The change of status.
+        status: Option<(Status, Status)>,
+    },
+    /// A task was claimed, or is being cancelled.
+    Task {
+        /// Which.
+        task: TaskId,
+    },
+}

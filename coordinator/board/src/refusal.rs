@@ -1,0 +1,325 @@
+//! The expected "no", with the facts that the caller needs.
+
+use crate::{
+    id::{
+        AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TaskKey, TeamName,
+    },
+    task::Status,
+};
+
+/// Why a command is not carried out. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field that must say something is blank.
+    #[error("{field} is blank")]
+    Blank {
+        /// Which.
+        field: &'static str,
+    },
+    /// A text is longer than it may be.
+    #[error("{field} has {len} {unit}, at most {max} are allowed")]
+    TooLong {
+        /// Which field.
+        field: &'static str,
+        /// How long it is.
+        len: usize,
+        /// How long it may be.
+        max: usize,
+        /// In what.
+        unit: &'static str,
+    },
+    /// There are more of something than may be.
+    #[error("{field} has {count} entries, at most {max} are allowed")]
+    TooMany {
+        /// Which field.
+        field: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many may be.
+        max: usize,
+    },
+    /// A name isn't one.
+    #[error("{field} {text:?} {why}")]
+    BadName {
+        /// Which field.
+        field: &'static str,
+        /// What was given, cut to 100 characters.
+        text: String,
+        /// What is wrong with it.
+        why: NameError,
+    },
+    /// A value that makes no sense.
+    #[error("{field} {why}")]
+    BadValue {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// One command would write more than a batch may hold.
+    #[error("this would write {size} {unit} at once, at most {max} are allowed")]
+    CommandTooLarge {
+        /// How much it would be.
+        size: usize,
+        /// How much may be.
+        max: usize,
+        /// In what.
+        unit: &'static str,
+    },
+    /// A task would wait for itself.
+    #[error("task #{task} can't wait for itself")]
+    SelfEdge {
+        /// Which.
+        task: TaskId,
+    },
+    /// An edge is there already, or is given twice.
+    #[error("task #{task} already waits for #{blocker}")]
+    DuplicateEdge {
+        /// Which waits.
+        task: TaskId,
+        /// For which.
+        blocker: TaskId,
+    },
+    /// Tasks would wait for each other in a circle.
+    #[error("tasks would wait for each other: {}", path_text(path))]
+    Cycle {
+        /// Each waits for the next; the last is the first again.
+        path: Vec<TaskId>,
+    },
+
+    /// No such team.
+    #[error("no team {team:?}")]
+    TeamUnknown {
+        /// The name that was asked for.
+        team: String,
+    },
+    /// No such member on the roster.
+    #[error("no member {member:?} in team {team:?}")]
+    MemberUnknown {
+        /// The name that was asked for.
+        member: MemberName,
+        /// The team.
+        team: TeamName,
+    },
+    /// The member has left, or joined again since.
+    #[error("member {member:?} is not incarnation {wanted} any more, but {present}")]
+    IncarnationStale {
+        /// Who.
+        member: MemberName,
+        /// The incarnation that the caller claims.
+        wanted: u32,
+        /// The one on the roster.
+        present: u32,
+    },
+    /// No such task.
+    #[error("no task #{task} in team {team:?}")]
+    TaskUnknown {
+        /// The id that was asked for.
+        task: TaskId,
+        /// The team.
+        team: TeamName,
+    },
+    /// The task that an edge or a parent names isn't there.
+    #[error("{field} names task #{task}, which isn't in team {team:?}")]
+    ReferenceUnknown {
+        /// Which field.
+        field: &'static str,
+        /// The id.
+        task: TaskId,
+        /// The team.
+        team: TeamName,
+    },
+    /// No worker ever offered this type.
+    #[error(
+        "no worker offers agent type {agent_type:?}; on offer: {}",
+        names_text(on_offer)
+    )]
+    AgentTypeUnknown {
+        /// What was asked for.
+        agent_type: AgentTypeName,
+        /// What there is.
+        on_offer: Vec<AgentTypeName>,
+    },
+    /// A command type has nothing to run.
+    #[error("agent type {agent_type:?} runs its prompt as a command, and the task has none")]
+    PromptMissing {
+        /// Which type.
+        agent_type: AgentTypeName,
+    },
+    /// A worker owns the task, and nothing says how it is to run it.
+    #[error("a task of worker {owner:?} must name one of its agent types")]
+    AgentTypeMissing {
+        /// The worker.
+        owner: MemberName,
+    },
+
+    /// The team's name is taken.
+    #[error("team {team:?} is there already")]
+    TeamExists {
+        /// Which.
+        team: TeamName,
+    },
+    /// A name comes twice in one roster.
+    #[error("member {member:?} is there already")]
+    MemberExists {
+        /// Which.
+        member: MemberName,
+    },
+    /// The request id was used for something else.
+    #[error("the request id was used before, with another body")]
+    RequestIdReused,
+
+    /// Only the owner, or the lead, may.
+    #[error("task #{task} belongs to {}, not to {member:?}", owner_text(owner))]
+    NotOwner {
+        /// Which.
+        task: TaskId,
+        /// Whose it is.
+        owner: Option<MemberName>,
+        /// Who asked.
+        member: MemberName,
+    },
+
+    /// Open blockers hold it back.
+    #[error("task #{task} waits for {}", ids_text(blockers))]
+    TaskBlocked {
+        /// Which.
+        task: TaskId,
+        /// By which.
+        blockers: Vec<TaskId>,
+    },
+    /// Somebody holds it.
+    #[error("task #{task} is held by {holder}")]
+    TaskHeld {
+        /// Which.
+        task: TaskId,
+        /// By whom.
+        holder: String,
+    },
+    /// A worker runs it: only its own report, or a stop, ends that.
+    #[error("task #{task} is being run by worker {worker} (attempt {attempt})")]
+    TaskRunning {
+        /// Which.
+        task: TaskId,
+        /// Who.
+        worker: String,
+        /// Which attempt.
+        attempt: AttemptNumber,
+    },
+    /// It is over.
+    #[error("task #{task} is {} already", status.word())]
+    TaskOver {
+        /// Which.
+        task: TaskId,
+        /// How it ended.
+        status: Status,
+    },
+    /// It is over, and its end never changes.
+    #[error("task #{task} is {} already, and its end never changes", status.word())]
+    LateEnding {
+        /// Which.
+        task: TaskId,
+        /// How it ended.
+        status: Status,
+    },
+    /// A status only moves forward.
+    #[error("task #{task} can't go from {} to {}", from.word(), to.word())]
+    StatusBackward {
+        /// Which.
+        task: TaskId,
+        /// Where it stands.
+        from: Status,
+        /// Where it was to go.
+        to: Status,
+    },
+
+    /// The task has changed since the caller looked.
+    #[error("task #{task} is at revision {actual}, not {expected}")]
+    RevisionMismatch {
+        /// Which.
+        task: TaskId,
+        /// What the caller expected.
+        expected: Revision,
+        /// What it is.
+        actual: Revision,
+    },
+    /// A report of an attempt that doesn't count any more.
+    #[error("the report is stale: {why}")]
+    Stale {
+        /// What doesn't fit.
+        why: Staleness,
+    },
+
+    /// There is no room for more.
+    #[error("no more than {max} {what} fit")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many fit.
+        max: usize,
+    },
+}
+
+/// What doesn't fit in a fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Staleness {
+    /// The board was made anew or restored since.
+    #[error("the board's epoch is another")]
+    Epoch,
+    /// There is no such team any more.
+    #[error("the team is not there")]
+    Team,
+    /// There is no such task.
+    #[error("the task is not there")]
+    Task,
+    /// The task is over, or has another attempt.
+    #[error("the attempt is over")]
+    Attempt,
+    /// The attempt runs elsewhere.
+    #[error("the attempt belongs to another worker process")]
+    Instance,
+}
+
+/// Why a command can't be decided as things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is refused.
+    Refused(Refusal),
+    /// A finished task is in memory as a stub only: [`crate::Board::recall`] it, and decide
+    /// again.
+    Absent(TaskKey),
+}
+
+impl From<Refusal> for Obstacle {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn ids_text(ids: &[TaskId]) -> String {
+    let shown: Vec<String> = ids.iter().take(10).map(|id| format!("#{id}")).collect();
+    match ids.len().checked_sub(10) {
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
+
+fn path_text(path: &[TaskId]) -> String {
+    let steps: Vec<String> = path.iter().map(|id| format!("#{id}")).collect();
+    steps.join(" → ")
+}
+
+fn names_text(names: &[AgentTypeName]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    let names: Vec<&str> = names.iter().map(AgentTypeName::as_str).collect();
+    names.join(", ")
+}
+
+fn owner_text(owner: &Option<MemberName>) -> String {
+    match owner {
+        Some(owner) => format!("{:?}", owner.as_str()),
+        None => "nobody".into(),
+    }
+}

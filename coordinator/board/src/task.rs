@@ -1,0 +1,445 @@
+//! A task: one card on the board, with what became of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    event::Actor,
+    id::{
+        AgentTypeName, AttemptNumber, Digest, InstanceId, MemberName, Revision, TaskId, WorkerName,
+    },
+    time::Time,
+};
+
+/// A task, whole. Texts are shared, so that a copy is cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Its number in its team.
+    pub id: TaskId,
+    /// What is to be done, in a line.
+    pub subject: Arc<str>,
+    /// What is to be done, at length.
+    pub description: Arc<str>,
+    /// What a board shows while it is being done.
+    pub active_form: Arc<str>,
+    /// What the sub-agent is told; empty for subject and description.
+    pub prompt: Arc<str>,
+    /// Whose it is.
+    pub owner: Option<MemberName>,
+    /// What it waits for, in the order given. The other direction is derived.
+    pub blocked_by: Vec<TaskId>,
+    /// JSON values by key.
+    pub metadata: Metadata,
+    /// How soon it should run.
+    pub priority: Priority,
+    /// Words to filter by.
+    pub labels: Vec<Arc<str>>,
+    /// The type that is to run it.
+    pub agent_type: Option<AgentTypeName>,
+    /// The task that it is part of.
+    pub parent: Option<TaskId>,
+    /// What kind of work it is.
+    pub kind: TaskKind,
+    /// When it must be over.
+    pub deadline: Option<Time>,
+    /// How long one attempt may run.
+    pub timeout: Option<Duration>,
+    /// How many attempts may be lost.
+    pub crash_limit: u32,
+    /// How many were.
+    pub crashes: u32,
+    /// What becomes of it when a blocker fails.
+    pub blocker_failed_policy: BlockerFailedPolicy,
+    /// What is put into the sandbox.
+    pub inputs: Vec<Artifact>,
+    /// Which files of the workspace are kept.
+    pub output_globs: Vec<Arc<str>>,
+    /// Which files were kept.
+    pub outputs: Vec<Artifact>,
+    /// What came out, as far as anything did.
+    pub result: Arc<str>,
+    /// Why it failed.
+    pub error: Arc<str>,
+    /// What all attempts together used.
+    pub usage: Usage,
+    /// When it was put on the board.
+    pub created_at: Time,
+    /// By whom.
+    pub created_by: Actor,
+    /// When its present or last attempt or claim began.
+    pub started_at: Option<Time>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// The last number given to an attempt; 0 before the first.
+    pub last_attempt: AttemptNumber,
+    /// Its latest ended attempts, oldest first.
+    pub attempts: Vec<EndedAttempt>,
+    /// The team's revision at its last change.
+    pub revision: Revision,
+    /// The id that its maker gave it.
+    pub client_task_id: Arc<str>,
+}
+
+/// JSON texts by key: canonical, never looked into by the board.
+pub type Metadata = BTreeMap<Arc<str>, Arc<str>>;
+
+/// Where a task stands, with what is known just there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskState {
+    /// Not begun, or to be begun again.
+    Pending(Waiting),
+    /// A member holds it.
+    Claimed(Claim),
+    /// A worker has it.
+    Placed(Placement),
+    /// It is over.
+    Ended(End),
+}
+
+/// A task that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Since when nothing but a free hand was missing: its making, its unblocking, its requeuing.
+    pub since: Time,
+    /// Not to be placed before this.
+    pub not_before: Option<Time>,
+    /// How many workers in a row refused it.
+    pub refusals: u32,
+    /// Why it waits again, for a person; empty the first time.
+    pub reason: Arc<str>,
+}
+
+/// A member's hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The attempt that it began.
+    pub attempt: AttemptNumber,
+    /// Who holds.
+    pub by: MemberName,
+    /// Since when.
+    pub since: Time,
+}
+
+/// A worker's hold: always a lease, whose time the fleet keeps in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The attempt.
+    pub attempt: AttemptNumber,
+    /// The worker.
+    pub worker: WorkerName,
+    /// Its process.
+    pub instance: InstanceId,
+    /// When it was given out.
+    pub dispatched_at: Time,
+    /// When its sub-agent began.
+    pub started_at: Option<Time>,
+    /// How long it may run, as the worker said when it began.
+    pub run_limit: Option<Duration>,
+    /// A request to stop it.
+    pub stop: Option<Stop>,
+}
+
+/// A request to stop an attempt. It is durable: it outlives a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// When it was asked for.
+    pub at: Time,
+    /// By whom.
+    pub by: Actor,
+    /// Why, for a person.
+    pub reason: Arc<str>,
+    /// What becomes of the task when the stop is confirmed.
+    pub then: AfterStop,
+}
+
+/// What becomes of a task when the stop of its attempt is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterStop {
+    /// It is cancelled.
+    Cancel,
+    /// It waits again.
+    Requeue,
+    /// It failed, for this reason.
+    Fail(StopReason),
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// How.
+    pub status: EndStatus,
+    /// When.
+    pub at: Time,
+    /// By whom.
+    pub by: Actor,
+    /// Why earlier than it might have.
+    pub stop_reason: Option<StopReason>,
+    /// Dependants that are to be cancelled because of this ending are still to be looked for.
+    pub cascade_due: bool,
+}
+
+/// The three ways in which a task is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndStatus {
+    /// Done.
+    Completed,
+    /// Not what was wanted.
+    Failed,
+    /// Called off.
+    Cancelled,
+}
+
+/// The five words that the world knows for where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Not begun.
+    Pending,
+    /// Claimed or placed.
+    InProgress,
+    /// Done.
+    Completed,
+    /// Not what was wanted.
+    Failed,
+    /// Called off.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing follows.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// The word, as on the board line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl From<EndStatus> for Status {
+    fn from(end: EndStatus) -> Self {
+        match end {
+            EndStatus::Completed => Self::Completed,
+            EndStatus::Failed => Self::Failed,
+            EndStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl TaskState {
+    /// The word for it.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending(_) => Status::Pending,
+            Self::Claimed(_) | Self::Placed(_) => Status::InProgress,
+            Self::Ended(end) => end.status.into(),
+        }
+    }
+}
+
+impl Task {
+    /// The word for where it stands.
+    pub fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// The worker's hold, where there is one.
+    pub fn placement(&self) -> Option<&Placement> {
+        match &self.state {
+            TaskState::Placed(placement) => Some(placement),
+            _ => None,
+        }
+    }
+
+    /// How it ended, where it did.
+    pub fn end(&self) -> Option<&End> {
+        match &self.state {
+            TaskState::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// What stays in memory of it when it has been over for a while.
+    pub fn stub(&self) -> Option<Stub> {
+        let end = self.end()?;
+        Some(Stub {
+            id: self.id,
+            status: end.status,
+            blocked_by: self.blocked_by.as_slice().into(),
+            owner: self.owner.clone(),
+            parent: self.parent,
+            revision: self.revision,
+            cascade_due: end.cascade_due,
+        })
+    }
+}
+
+/// What stays in memory of a task that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stub {
+    /// Its number.
+    pub id: TaskId,
+    /// How it ended.
+    pub status: EndStatus,
+    /// What it waited for.
+    pub blocked_by: Arc<[TaskId]>,
+    /// Whose it was.
+    pub owner: Option<MemberName>,
+    /// The task that it was part of.
+    pub parent: Option<TaskId>,
+    /// The team's revision at its last change.
+    pub revision: Revision,
+    /// See [`End::cascade_due`].
+    pub cascade_due: bool,
+}
+
+/// How soon a task should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// When nothing else is to do.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Soon.
+    High,
+    /// First.
+    Critical,
+}
+
+impl Priority {
+    /// How much waiting it is worth: it goes before what became ready up to this much earlier.
+    pub fn bonus(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Low => 0,
+            Self::Normal => 5 * 60,
+            Self::High => 15 * 60,
+            Self::Critical => 60 * 60,
+        })
+    }
+}
+
+/// What kind of work a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum TaskKind {
+    /// Work.
+    #[default]
+    Work,
+    /// Looks at whether other work is right.
+    Verification,
+}
+
+/// What becomes of a task when one of its blockers fails or is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum BlockerFailedPolicy {
+    /// It stays blocked.
+    #[default]
+    Wait,
+    /// It is cancelled.
+    Cancel,
+    /// It goes ahead.
+    Proceed,
+}
+
+/// Why a task ended earlier than it might have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopReason {
+    /// Its deadline passed.
+    Deadline,
+    /// An attempt ran longer than it may.
+    Timeout,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// A blocker failed.
+    BlockerFailed,
+    /// Too many attempts were lost.
+    CrashLimit,
+    /// A bound of the sandbox was hit.
+    ResourceLimit,
+}
+
+/// A blob, with the path under which it is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its content's name.
+    pub digest: Digest,
+    /// Its path: relative, without `..`.
+    pub path: Arc<str>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What attempts used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Wall time, milliseconds.
+    pub wall_ms: u64,
+    /// Processor time, milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes written to stdout and stderr.
+    pub output_bytes: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            wall_ms: self.wall_ms.saturating_add(other.wall_ms),
+            cpu_ms: self.cpu_ms.saturating_add(other.cpu_ms),
+            output_bytes: self.output_bytes.saturating_add(other.output_bytes),
+        }
+    }
+}
+
+/// An execution that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedAttempt {
+    /// Its number.
+    pub number: AttemptNumber,
+    /// Who ran it.
+    pub runner: Runner,
+    /// When it was given out.
+    pub dispatched_at: Time,
+    /// When its sub-agent began.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub ended_at: Time,
+    /// How.
+    pub ending: AttemptEnding,
+    /// More about the end.
+    pub message: Arc<str>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Who runs an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runner {
+    /// A member, by its claim.
+    Member(MemberName),
+    /// A worker's process.
+    Worker(WorkerName, InstanceId),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttemptEnding {
+    /// With a result.
+    Completed,
+    /// By the agent's own failure.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+    /// It ran longer than it may.
+    TimedOut,
+    /// Lost with its worker.
+    Lost,
+    /// Refused before its start, or given back: at no cost.
+    HandedBack,
+}

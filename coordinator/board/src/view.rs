@@ -1,0 +1,219 @@
+//! What is told of a task: its record, and what is derived from the board around it.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use crate::{
+    board::{Board, Card, open_blockers},
+    id::{TaskId, TaskKey, TeamName, TeamUid},
+    index::{Queue, queue_of},
+    task::{Runner, Status, Task, TaskState},
+    time::Time,
+};
+
+/// A task as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskView {
+    /// The team's name.
+    pub team: TeamName,
+    /// The record.
+    pub task: Arc<Task>,
+    /// The tasks that wait for it.
+    pub blocks: Vec<TaskId>,
+    /// Those that it waits for and that still hold it back.
+    pub open_blockers: Vec<TaskId>,
+    /// Where it stands on its way through a worker's or a member's hands.
+    pub phase: Option<Phase>,
+    /// Since when.
+    pub phase_since: Option<Time>,
+    /// Why, for a person; the fleet's part of it is added by who knows the fleet.
+    pub phase_reason: Arc<str>,
+    /// The queue in which it stands, when it waits for a worker.
+    pub queue: Option<Queue>,
+}
+
+/// Where a task that isn't over stands. Derived, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Waits for other tasks.
+    Blocked,
+    /// Waits for a worker.
+    Queued,
+    /// A worker has it and prepares.
+    Dispatched,
+    /// Its sub-agent runs.
+    Running,
+    /// Its sub-agent is being stopped.
+    Stopping,
+    /// Waits before it is tried again.
+    BackingOff,
+    /// A member holds it.
+    Claimed,
+}
+
+/// How many tasks of a team stand in which status, and how many wait for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Not begun.
+    pub pending: usize,
+    /// Claimed or placed.
+    pub in_progress: usize,
+    /// Done.
+    pub completed: usize,
+    /// Not what was wanted.
+    pub failed: usize,
+    /// Called off.
+    pub cancelled: usize,
+    /// Of the pending ones, those that wait for a worker.
+    pub queued: usize,
+}
+
+impl Board {
+    /// What is told of a task that is in memory whole.
+    pub fn view(&self, key: TaskKey) -> Option<TaskView> {
+        self.view_of(key.0, self.whole(key)?.clone())
+    }
+
+    /// What is told of a task whose record was brought from elsewhere.
+    pub fn view_of(&self, uid: TeamUid, task: Arc<Task>) -> Option<TaskView> {
+        let team = self.teams.get(&uid)?;
+        let open: Vec<TaskId> = match task.state {
+            TaskState::Pending(_) => open_blockers(&team.tasks, &task).collect(),
+            _ => Vec::new(),
+        };
+        let queue = match task.state {
+            TaskState::Pending(_) => queue_of(&task, &team.members),
+            _ => None,
+        };
+        let (phase, phase_since, phase_reason) = phase(&task, &open, queue.is_some());
+        Some(TaskView {
+            team: team.head.name.clone(),
+            blocks: team.index.dependants(task.id).to_vec(),
+            open_blockers: open,
+            phase,
+            phase_since,
+            phase_reason,
+            queue,
+            task,
+        })
+    }
+
+    /// The tasks of a team from one id on, by id, as they lie in memory.
+    pub fn cards_after(
+        &self,
+        uid: TeamUid,
+        after: TaskId,
+    ) -> impl Iterator<Item = (TaskId, &Card)> {
+        self.teams
+            .get(&uid)
+            .into_iter()
+            .flat_map(move |team| team.tasks.range(after.next()..))
+            .map(|(id, entry)| (*id, &entry.card))
+    }
+
+    /// How a task lies in memory.
+    pub fn card_of(&self, key: TaskKey) -> Option<&Card> {
+        self.card(key)
+    }
+
+    /// A team's counts.
+    pub fn counts(&self, uid: TeamUid) -> Counts {
+        let Some(team) = self.teams.get(&uid) else {
+            return Counts::default();
+        };
+        Counts {
+            pending: team.index.in_status(Status::Pending),
+            in_progress: team.index.in_status(Status::InProgress),
+            completed: team.index.in_status(Status::Completed),
+            failed: team.index.in_status(Status::Failed),
+            cancelled: team.index.in_status(Status::Cancelled),
+            queued: team.index.queued(),
+        }
+    }
+
+    /// The tasks of a team that somebody is at, by id.
+    pub fn in_progress(&self, uid: TeamUid) -> impl Iterator<Item = &Arc<Task>> {
+        let placed = self
+            .placed
+            .values()
+            .flatten()
+            .filter(move |key| key.0 == uid)
+            .filter_map(|key| self.whole(*key));
+        let claimed = self
+            .teams
+            .get(&uid)
+            .into_iter()
+            .flat_map(|team| team.index.claimed())
+            .filter_map(move |id| self.whole((uid, *id)));
+        placed.chain(claimed)
+    }
+}
+
+fn phase(
+    task: &Task,
+    open_blockers: &[TaskId],
+    is_for_worker: bool,
+) -> (Option<Phase>, Option<Time>, Arc<str>) {
+    match &task.state {
+        TaskState::Pending(waiting) if !open_blockers.is_empty() => {
+            let reason = format!("waits for {} other tasks", open_blockers.len()).into();
+            (Some(Phase::Blocked), Some(waiting.since), reason)
+        }
+        TaskState::Pending(waiting) if is_for_worker => {
+            let phase = match waiting.not_before {
+                Some(_) => Phase::BackingOff,
+                None => Phase::Queued,
+            };
+            (Some(phase), Some(waiting.since), waiting.reason.clone())
+        }
+        TaskState::Pending(_) | TaskState::Ended(_) => (None, None, Arc::default()),
+        TaskState::Claimed(claim) => (Some(Phase::Claimed), Some(claim.since), Arc::default()),
+        TaskState::Placed(placement) => match (&placement.stop, placement.started_at) {
+            (Some(stop), _) => (Some(Phase::Stopping), Some(stop.at), stop.reason.clone()),
+            (None, Some(at)) => (Some(Phase::Running), Some(at), Arc::default()),
+            (None, None) => {
+                let since = Some(placement.dispatched_at);
+                (Some(Phase::Dispatched), since, Arc::default())
+            }
+        },
+    }
+}
+
+impl TaskView {
+    /// The board line: `#3 [pending] Update unit tests [blocked by #2]`, or with who is at it:
+    /// `#2 [in_progress] Create migration script (Bob): Writing SQL…`.
+    pub fn line(&self) -> String {
+        let task = &self.task;
+        let mut line = format!("#{} [{}] {}", task.id, task.status().word(), task.subject);
+        if let Some(who) = self.who() {
+            let _ = write!(line, " ({who})");
+        }
+        if !self.open_blockers.is_empty() {
+            let ids: Vec<String> = self
+                .open_blockers
+                .iter()
+                .map(|id| format!("#{id}"))
+                .collect();
+            let _ = write!(line, " [blocked by {}]", ids.join(", "));
+        }
+        if task.status() == Status::InProgress && !task.active_form.is_empty() {
+            let _ = write!(line, ": {}…", task.active_form);
+        }
+        line
+    }
+
+    /// Whose it is, else who runs or ran it.
+    fn who(&self) -> Option<String> {
+        let task = &self.task;
+        if let Some(owner) = &task.owner {
+            return Some(owner.to_string());
+        }
+        if let Some(placement) = task.placement() {
+            return Some(placement.worker.to_string());
+        }
+        task.end()?;
+        match &task.attempts.last()?.runner {
+            Runner::Member(member) => Some(member.to_string()),
+            Runner::Worker(worker, _) => Some(worker.to_string()),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! How the coordinator is set up: flags over environment over file over defaults.
+//!
+//! What was given is read into [`Args`] and a file's [`Raw`]; [`Config`] is what was found sound.
+//! All problems are told at once. The environment is read here, by clap, and nowhere else.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use board::id::AgentTypeName;
+use serde::Deserialize;
+
+use crate::fleet::Leases;
+
+/// Where a coordinator listens when nothing is said.
+pub const DEFAULT_ADDR: &str = "127.0.0.1:50051";
+/// Where the daemon keeps its data when nothing is said.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/ganger";
+
+/// The shortest heartbeat and lease.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
+const LEASE_MIN: Duration = Duration::from_secs(1);
+/// A lease must outlast a lost heartbeat.
+const LEASE_PER_HEARTBEAT_MIN: u32 = 2;
+
+/// Keeps teams, tasks and mailboxes, and serves them over gRPC.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// A TOML file with these settings; flags and environment go before it.
+    #[arg(long, value_name = "FILE", env = "GANGER_COORDINATOR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:50051].
+    #[arg(long, value_name = "HOST:PORT", env = "GANGER_ADDR")]
+    pub addr: Option<String>,
+    /// Where the data lies [default: /var/lib/ganger].
+    #[arg(long, value_name = "DIR", env = "GANGER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// A file with the fleet token, which every call must then carry.
+    #[arg(long, value_name = "FILE", env = "GANGER_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Listen beyond loopback without a token.
+    #[arg(long)]
+    pub insecure: bool,
+    /// An agent type that tasks may name before any worker offered it; may be given again.
+    #[arg(long = "expect-type", value_name = "NAME")]
+    pub expect_types: Vec<String>,
+    /// How often workers say that they live [default: 5s, at least 200ms].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub heartbeat: Option<Duration>,
+    /// How long after its last sign of life a worker keeps its attempts [default: 15s, at least
+    /// 1s].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub lease: Option<Duration>,
+    /// How long after a start workers may take to come back with what they hold [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub grace: Option<Duration>,
+    /// Threads for network work [default: 1, which is the fastest on few cores].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Log lines as JSON.
+    #[arg(long, env = "GANGER_LOG_JSON")]
+    pub log_json: bool,
+    /// Say whether the settings are sound, print them, and end.
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// The settings of a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    addr: Option<String>,
+    data_dir: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    insecure: Option<bool>,
+    expect_types: Option<Vec<String>>,
+    heartbeat: Option<String>,
+    lease: Option<String>,
+    grace: Option<String>,
+    threads: Option<usize>,
+}
+
+/// Sound settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub addr: SocketAddr,
+    /// Where the data lies.
+    pub data_dir: PathBuf,
+    /// What every call must carry.
+    pub token: Option<Token>,
+    /// Agent types that tasks may name before any worker offered them.
+    pub expected_types: Vec<AgentTypeName>,
+    /// The spans by which workers are judged.
+    pub leases: Leases,
+    /// Threads for network work.
+    pub threads: usize,
+}
+
+/// The fleet token. It shows itself to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Reads a token from a file.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("token file {}: {error}", path.display()))?;
+        let text = text.trim();
+        let is_sound = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        if !is_sound {
+            return Err(format!(
+                "token file {}: holds no token (one line of printable ASCII)",
+                path.display()
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The token itself, for those who compare or send it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// The settings of a coordinator on this machine, all by default but these.
+    pub fn local(addr: SocketAddr, data_dir: PathBuf) -> Self {
+        Self {
+            addr,
+            data_dir,
+            token: None,
+            expected_types: Vec::new(),
+            leases: Leases::default(),
+            threads: 1,
+        }
+    }
+
+    /// Finds out whether the settings are sound.
+    pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let raw = match &args.config {
+            Some(path) => read(path).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Raw::default()
+            }),
+            None => Raw::default(),
+        };
+        let config = merge(args, raw, &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(problems)),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Raw, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error: io::Error| format!("config file {}: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("config file {}: {error}", path.display()))
+}
+
+/// A span that is given as a flag, else in the file, else by default.
+fn span(
+    name: &str,
+    flag: Option<Duration>,
+    file: Option<String>,
+    default: Duration,
+    problems: &mut Vec<String>,
+) -> Duration {
+    match (flag, file) {
+        (Some(span), _) => span,
+        (None, Some(text)) => humantime::parse_duration(&text).unwrap_or_else(|error| {
+            problems.push(format!("{name} {text:?}: {error}"));
+            default
+        }),
+        (None, None) => default,
+    }
+}
+
+fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
+    let defaults = Leases::default();
+    let mut leases = Leases {
+        heartbeat: span(
+            "heartbeat",
+            args.heartbeat,
+            raw.heartbeat,
+            defaults.heartbeat,
+            problems,
+        ),
+        lease: span("lease", args.lease, raw.lease, defaults.lease, problems),
+        grace: span("grace", args.grace, raw.grace, defaults.grace, problems),
+        ..defaults
+    };
+    check_leases(&leases, problems);
+    leases.silence = leases.silence.min(leases.lease * 2 / 3);
+
+    let text = args.addr.clone().or(raw.addr);
+    let text = text.as_deref().unwrap_or(DEFAULT_ADDR);
+    let addr = text.parse::<SocketAddr>();
+    if addr.is_err() {
+        problems.push(format!(
+            "addr {text:?}: is no IP address with a port, such as {DEFAULT_ADDR}"
+        ));
+    }
+    let token_file = args.token_file.clone().or(raw.token_file);
+    let token = token_file.and_then(|path| {
+        let token = Token::read(&path);
+        token.map_err(|problem| problems.push(problem)).ok()
+    });
+    let is_insecure = args.insecure || raw.insecure.unwrap_or(false);
+    if let Ok(addr) = addr
+        && !addr.ip().is_loopback()
+        && token.is_none()
+        && !is_insecure
+    {
+        problems.push(format!(
+            "addr {addr}: listening beyond loopback wants a token (--token-file FILE), or your \
+             word that anybody may come in (--insecure)"
+        ));
+    }
+
+    let names = if args.expect_types.is_empty() {
+        raw.expect_types.unwrap_or_default()
+    } else {
+        args.expect_types.clone()
+    };
+    let mut expected_types = Vec::new();
+    for name in names {
+        match AgentTypeName::parse(&name) {
+            Ok(name) => expected_types.push(name),
+            Err(why) => problems.push(format!("expect-type {name:?} {why}")),
+        }
+    }
+    Some(Config {
+        addr: addr.ok()?,
+        data_dir: args
+            .data_dir
+            .clone()
+            .or(raw.data_dir)
+            .unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
+        token,
+        expected_types,
+        leases,
+        threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
+    })
+}
+
+fn check_leases(leases: &Leases, problems: &mut Vec<String>) {
+    if leases.heartbeat < HEARTBEAT_MIN {
+        problems.push(format!("heartbeat: is below {HEARTBEAT_MIN:?}"));
+    }
+    if leases.lease < LEASE_MIN {
+        problems.push(format!("lease: is below {LEASE_MIN:?}"));
+    }
+    if leases.lease < leases.heartbeat * LEASE_PER_HEARTBEAT_MIN {
+        problems.push("lease: is less than two heartbeats, so that one lost would end it".into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> Args {
+        Args::default()
+    }
+
+    fn problems(args: &Args) -> Vec<String> {
+        Config::load(args).unwrap_err().0
+    }
+
+    #[test]
+    fn nothing_said_is_loopback_without_token() {
+        let config = Config::load(&args()).unwrap();
+
+        assert_eq!(config.addr, DEFAULT_ADDR.parse().unwrap());
+        assert_eq!(config.data_dir, Path::new(DEFAULT_DATA_DIR));
+        assert_eq!(config.token, None);
+        assert_eq!(config.leases, Leases::default());
+    }
+
+    #[test]
+    fn listening_beyond_loopback_wants_a_token_or_ones_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let token_file = dir.path().join("token");
+        std::fs::write(&token_file, "s3cret\n").unwrap();
+        let open = Args {
+            addr: Some("0.0.0.0:50051".into()),
+            ..args()
+        };
+
+        let [problem] = &problems(&open)[..] else {
+            panic!("one problem");
+        };
+        assert!(problem.contains("--token-file") && problem.contains("--insecure"));
+
+        let insecure = Args {
+            insecure: true,
+            ..open.clone()
+        };
+        assert!(Config::load(&insecure).is_ok());
+        let guarded = Args {
+            token_file: Some(token_file),
+            ..open
+        };
+        let token = Config::load(&guarded).unwrap().token.unwrap();
+        assert_eq!(token.reveal(), "s3cret");
+        assert!(!format!("{token:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let bad = Args {
+            addr: Some("nowhere".into()),
+            token_file: Some(dir.path().join("absent")),
+            lease: Some(Duration::from_millis(10)),
+            expect_types: vec!["a b".into()],
+            ..args()
+        };
+
+        assert_eq!(problems(&bad).len(), 5, "{:#?}", problems(&bad));
+    }
+
+    #[test]
+    fn unknown_keys_of_a_file_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coordinator.toml");
+        std::fs::write(&path, "adress = \"127.0.0.1:1\"\n").unwrap();
+        let bad = Args {
+            config: Some(path),
+            ..args()
+        };
+
+        assert!(problems(&bad)[0].contains("adress"));
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coordinator.toml");
+        std::fs::write(&path, "addr = \"127.0.0.1:1\"\nlease = \"30s\"\n").unwrap();
+        let both = Args {
+            config: Some(path),
+            addr: Some("127.0.0.1:2".into()),
+            ..args()
+        };
+
+        let config = Config::load(&both).unwrap();
+
+        assert_eq!(config.addr.port(), 2);
+        assert_eq!(config.leases.lease, Duration::from_secs(30));
+    }
+}

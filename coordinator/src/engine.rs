@@ -1,0 +1,477 @@
+//! The engine: board, store and fleet, put through one group of inputs at a time.
+//!
+//! It is synchronous and is told the time, so that the driver can run it on a thread and a
+//! simulation under a clock of its own. For each group: every input is decided and evolved in
+//! memory, what time and free slots bring is added, all changes are committed in one write, and
+//! only then [`Engine::commit`] lets answers, orders and events out. Reads are members of the
+//! group like everything else: nobody is ever told of something that a crash could undo.
+
+mod calls;
+mod fleet;
+mod reader;
+mod release;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use board::{
+    Board,
+    command::{Call, Effect, FleetCommand},
+    decide,
+    decision::Decision,
+    id::{AgentTypeName, Epoch, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    placement,
+    record::{Outcome, Record, RequestKey},
+    refusal::{Obstacle, Refusal},
+    time::Time,
+    view::TaskView,
+};
+
+use self::release::Release;
+pub use self::{
+    calls::{CallReply, Refused, Told},
+    fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
+    reader::{
+        EventPage, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
+        TeamView, WorkerView,
+    },
+};
+use crate::{
+    fleet::{Fleet, Leases},
+    hub::Hub,
+    store::{Batch, Store, StoreError},
+};
+
+/// Tasks that one group gives to workers; a group has up to 128 commands beside.
+const ASSIGNMENTS_PER_GROUP: usize = 128;
+
+/// How long, and how many, finished tasks stay in memory whole.
+const FINISHED_KEPT_SPAN: Duration = Duration::from_secs(600);
+const FINISHED_KEPT_MAX: usize = 10_000;
+
+/// Outlined per group, so that letting go never stalls one.
+const OUTLINED_PER_GROUP: usize = 512;
+
+/// What the engine is asked.
+pub enum Input {
+    /// Somebody calls.
+    Call(Box<Call>, tokio::sync::oneshot::Sender<CallReply>),
+    /// Somebody looks.
+    Read(Box<dyn for<'e> FnOnce(&mut Reader<'e>) -> Answered + Send>),
+    /// Somebody waits for a task to be over.
+    Wait(
+        TaskKey,
+        tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
+    ),
+    /// The fleet brings something.
+    Fleet(FleetInput),
+}
+
+/// A read's answer, kept until it may be told.
+pub type Answered = Box<dyn FnOnce() + Send>;
+
+/// Board, store and fleet.
+pub struct Engine {
+    board: Board,
+    store: Box<dyn Store>,
+    fleet: Fleet,
+    hub: Hub,
+    group: Group,
+    /// Who waits for which task.
+    waiting: BTreeMap<TaskKey, Vec<tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>>>,
+    /// Finished tasks that are in memory whole, and since when.
+    finished: VecDeque<(Time, TaskKey)>,
+    commits: u64,
+    /// Free slots and waiting tasks may have come together since placement looked last.
+    may_place: bool,
+}
+
+/// What one group of inputs has come to so far.
+#[derive(Default)]
+struct Group {
+    records: BTreeMap<RecordKey, Record>,
+    events: Vec<board::event::Event>,
+    outcomes: BTreeMap<RequestKey, Outcome>,
+    releases: Vec<Release>,
+}
+
+/// What makes two records the same one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum RecordKey {
+    Meta,
+    Team(TeamUid),
+    Member(TeamUid, MemberName),
+    Task(TaskKey),
+    Offered(AgentTypeName),
+}
+
+impl RecordKey {
+    fn of(record: &Record) -> Self {
+        match record {
+            Record::Meta(_) => Self::Meta,
+            Record::Team(team) => Self::Team(team.uid),
+            Record::Member(team, member) => Self::Member(*team, member.name.clone()),
+            Record::Task(team, task) => Self::Task((*team, task.id)),
+            Record::Stub(team, stub) => Self::Task((*team, stub.id)),
+            Record::Offered(offered) => Self::Offered(offered.name.clone()),
+        }
+    }
+}
+
+/// What an engine is made with.
+pub struct Setup {
+    /// Where the board is kept.
+    pub store: Box<dyn Store>,
+    /// Where events go that are durable.
+    pub hub: Hub,
+    /// The epoch that a new board gets.
+    pub new_epoch: Epoch,
+    /// The spans by which workers are judged.
+    pub leases: Leases,
+    /// Agent types that are declared before any worker offers them.
+    pub expected_types: Vec<AgentTypeName>,
+}
+
+impl Engine {
+    /// Loads the board, and makes what a new one must have. `now` turns the time of the last
+    /// commit into the present moment.
+    pub fn start(mut setup: Setup, now: impl FnOnce(Time) -> Time) -> Result<Self, StoreError> {
+        let mut board = Board::new(setup.new_epoch);
+        let opened = setup.store.load(&mut |record| board.install(&record))?;
+        let now = now(opened.time);
+        let fleet = Fleet::new(setup.leases, &board, now);
+        let mut engine = Self {
+            board,
+            store: setup.store,
+            fleet,
+            hub: setup.hub,
+            group: Group::default(),
+            waiting: BTreeMap::new(),
+            finished: VecDeque::new(),
+            commits: opened.commit,
+            may_place: true,
+        };
+        if engine.commits == 0 {
+            let meta = Record::Meta(engine.board.meta());
+            engine.group.records.insert(RecordKey::Meta, meta);
+        }
+        engine.make_default_team(now);
+        engine.expect_types(&setup.expected_types, now);
+        engine.commit(now)?;
+        Ok(engine)
+    }
+
+    /// A team that is used where none is named always exists (T1).
+    fn make_default_team(&mut self, now: Time) {
+        if self.board.team_named(DEFAULT_TEAM).is_some() {
+            return;
+        }
+        let name = |text| TeamName::parse(text).expect("a name by itself");
+        let wish = board::command::CreateTeam {
+            name: name(DEFAULT_TEAM),
+            description: "The team that is used where none is named.".into(),
+            lead: MemberName::parse(DEFAULT_LEAD).expect("a name by itself"),
+            lead_role: "".into(),
+            members: Vec::new(),
+        };
+        let call = Call {
+            caller: board::command::Caller::default(),
+            request: None,
+            wish: board::command::Wish::CreateTeam(wish),
+        };
+        if let Ok(decision) = decide::decide(&self.board, &call, now) {
+            self.take_in(decision, now);
+        }
+    }
+
+    fn expect_types(&mut self, names: &[AgentTypeName], now: Time) {
+        let types = names.iter().map(|name| board::record::OfferedType {
+            name: name.clone(),
+            description: "".into(),
+            runtime: "".into(),
+            digest: "".into(),
+            last_seen: None,
+        });
+        self.decide_fleet(&FleetCommand::OfferTypes(types.collect()), now)
+            .ok();
+    }
+
+    /// Takes one input. Its answer is kept until [`Engine::commit`].
+    pub fn take(&mut self, input: Input, now: Time) {
+        match input {
+            Input::Call(call, reply) => self.call(&call, reply, now),
+            Input::Read(read) => {
+                let answered = read(&mut Reader::new(self, now));
+                self.group.releases.push(Release::Read(answered));
+            }
+            Input::Wait(key, reply) => self.wait(key, reply),
+            Input::Fleet(input) => self.fleet_input(input, now),
+        }
+    }
+
+    /// Adds what time brings.
+    pub fn elapse(&mut self, now: Time) {
+        for (instance, reason) in self.fleet.expire(now) {
+            self.lose_all(instance, reason, now);
+        }
+        let spared = self.fleet.spared(now);
+        let due = self.board.next_deadline(&spared);
+        if due.is_none_or(|at| at > now) {
+            return;
+        }
+        loop {
+            match decide::tick(&self.board, now, &spared) {
+                Ok(Some(decision)) => return self.take_in(decision, now),
+                Ok(None) => return,
+                Err(absent) => {
+                    if self.recall(absent).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives waiting tasks to free slots. Says whether there may be more to give.
+    pub fn place(&mut self, now: Time) -> bool {
+        if !self.may_place || !self.board.is_queueing() {
+            return false;
+        }
+        let offers = self.fleet.offers(&self.board, now);
+        let assignments = placement::place(&self.board, offers, ASSIGNMENTS_PER_GROUP);
+        self.may_place = assignments.len() == ASSIGNMENTS_PER_GROUP;
+        for assignment in assignments {
+            let command = FleetCommand::Dispatch(
+                assignment.task,
+                assignment.worker.clone(),
+                assignment.instance,
+            );
+            if let Err(refusal) = self.decide_fleet(&command, now) {
+                tracing::error!(%refusal, "placement chose a task that can't be placed");
+            }
+        }
+        self.may_place
+    }
+
+    /// Writes what the group changed, in one commit, and lets out what waited for that. An error
+    /// is final: memory has run ahead of the disk, and the process must end.
+    pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
+        let group = std::mem::take(&mut self.group);
+        if !group.records.is_empty() || !group.outcomes.is_empty() {
+            let batch = Batch {
+                at: now,
+                records: in_order(group.records),
+                events: group.events,
+                outcomes: group.outcomes.into_values().collect(),
+            };
+            self.store.commit(&batch)?;
+            self.commits += 1;
+            self.hub.publish(batch.events);
+        }
+        for release in group.releases {
+            release.let_out(&mut self.fleet, now);
+        }
+        self.let_go(now);
+        Ok(())
+    }
+
+    /// The next moment at which [`Engine::elapse`] has something to do.
+    pub fn next_deadline(&self, now: Time) -> Option<Time> {
+        let fleet = self.fleet.next_deadline();
+        let board = self.board.next_deadline(&self.fleet.spared(now));
+        [fleet, board].into_iter().flatten().min()
+    }
+
+    /// The coordinator was away for so long: leases are longer by that.
+    pub fn forgive(&mut self, gap: Duration) {
+        self.fleet.forgive(gap);
+    }
+
+    /// Tells all workers that the coordinator stops.
+    pub fn farewell(&mut self, retry_after: Duration) {
+        self.fleet.farewell(retry_after);
+    }
+
+    /// The board, to look at in tests.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    fn wait(
+        &mut self,
+        key: TaskKey,
+        reply: tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
+    ) {
+        if self.board.ended(key).is_none() {
+            let waiting = self.waiting.entry(key).or_default();
+            waiting.retain(|other| !other.is_closed());
+            waiting.push(reply);
+            return;
+        }
+        let view = self.view(key);
+        self.group.releases.push(Release::Over(reply, view));
+    }
+
+    /// What is told of a task, be it in memory or not.
+    fn view(&mut self, key: TaskKey) -> Result<TaskView, Refusal> {
+        if let Some(board::board::Card::Outline(_)) = self.board.card_of(key) {
+            self.recall(key)?;
+        }
+        let Some(mut view) = self.board.view(key) else {
+            let team = self.board.team(key.0).map(|team| team.name.clone());
+            return Err(match team {
+                Some(team) => Refusal::TaskUnknown { task: key.1, team },
+                None => Refusal::TeamUnknown {
+                    team: key.0.to_string(),
+                },
+            });
+        };
+        self.add_queue_reason(&mut view);
+        Ok(view)
+    }
+
+    fn add_queue_reason(&self, view: &mut TaskView) {
+        if view.phase == Some(board::view::Phase::Queued)
+            && let Some(queue) = &view.queue
+        {
+            let reason = self.fleet.queue_reason(&self.board, &queue.agent_type);
+            view.phase_reason = if view.phase_reason.is_empty() {
+                reason
+            } else {
+                format!("{reason}; {}", view.phase_reason).into()
+            };
+        }
+    }
+
+    /// Brings a finished task back into memory.
+    fn recall(&mut self, key: TaskKey) -> Result<(), Refusal> {
+        let stored = self.store.task(key.0, key.1).unwrap_or_else(|failure| {
+            // The next commit will fail as well, and end the process; until then the task is
+            // told to be unknown rather than wrong.
+            tracing::error!(team = %key.0, task = %key.1, %failure, "can't read a task");
+            None
+        });
+        let Some(task) = stored else {
+            let team = self.board.team(key.0).map(|team| team.name.clone());
+            return Err(match team {
+                Some(team) => Refusal::TaskUnknown { task: key.1, team },
+                None => Refusal::TeamUnknown {
+                    team: key.0.to_string(),
+                },
+            });
+        };
+        self.board.recall(key.0, Arc::new(task));
+        // It goes again with the next ones that are let go.
+        self.finished.push_front((Time(0), key));
+        Ok(())
+    }
+
+    /// Evolves the board, and adds the decision to the group.
+    fn take_in(&mut self, decision: Decision, now: Time) {
+        for record in decision.records {
+            self.board.install(&record);
+            if let Record::Task(team, task) = &record
+                && task.end().is_some()
+            {
+                self.finished.push_back((now, (*team, task.id)));
+            }
+            self.group.records.insert(RecordKey::of(&record), record);
+        }
+        self.group.events.extend(decision.events);
+        if let Some(outcome) = decision.outcome {
+            self.group.outcomes.insert(outcome.request.key, outcome);
+        }
+        self.may_place = true;
+        for effect in decision.effects {
+            self.effect(effect, now);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, now: Time) {
+        match effect {
+            Effect::Assign(fence, _, instance) => {
+                if let Some(assignment) = self.assignment(fence) {
+                    let order = crate::fleet::Order::Assign(Box::new(assignment));
+                    self.group.releases.push(Release::Order(instance, order));
+                }
+            }
+            Effect::Stop {
+                instance,
+                fence,
+                reason,
+            } => {
+                let order = crate::fleet::Order::Stop { fence, reason };
+                self.group.releases.push(Release::Order(instance, order));
+            }
+            Effect::CutOff(instance) => {
+                self.fleet.cut_off(instance, now);
+                self.lose_all(instance, "its worker was cut off", now);
+            }
+            Effect::TaskOver(key) => {
+                for reply in self.waiting.remove(&key).unwrap_or_default() {
+                    let view = self.view(key);
+                    self.group.releases.push(Release::Over(reply, view));
+                }
+            }
+        }
+    }
+
+    /// Lets go of tasks that were finished a while ago.
+    fn let_go(&mut self, now: Time) {
+        for _ in 0..OUTLINED_PER_GROUP {
+            let is_old = |(since, _): &(Time, TaskKey)| now.since(*since) > FINISHED_KEPT_SPAN;
+            let is_crowded = self.finished.len() > FINISHED_KEPT_MAX;
+            if !is_crowded && !self.finished.front().is_some_and(is_old) {
+                return;
+            }
+            if let Some((_, key)) = self.finished.pop_front() {
+                self.board.outline(key);
+            }
+        }
+    }
+
+    fn decide_fleet(&mut self, command: &FleetCommand, now: Time) -> Result<(), Refusal> {
+        loop {
+            match decide::decide_fleet(&self.board, command, now) {
+                Ok(decision) => {
+                    self.take_in(decision, now);
+                    return Ok(());
+                }
+                Err(Obstacle::Refused(refusal)) => return Err(refusal),
+                Err(Obstacle::Absent(key)) => self.recall(key)?,
+            }
+        }
+    }
+
+    fn lose_all(&mut self, instance: InstanceId, reason: &str, now: Time) {
+        for fence in self.board.held_by(instance) {
+            let key = (fence.team, fence.task);
+            let lost = FleetCommand::Lost(key, fence.attempt, reason.into());
+            // A refusal means that it is lost already.
+            self.decide_fleet(&lost, now).ok();
+        }
+    }
+}
+
+/// The team that always exists.
+pub const DEFAULT_TEAM: &str = "default";
+/// The name of a lead that nobody named.
+pub const DEFAULT_LEAD: &str = "team-lead";
+
+/// Records in an order in which they can be installed: a team before what is its own.
+fn in_order(records: BTreeMap<RecordKey, Record>) -> Vec<Record> {
+    records.into_values().collect()
+}
+
+/// The key of a task of a team that is known by name.
+fn key_of(board: &Board, team: &TeamName, task: TaskId) -> Result<TaskKey, Refusal> {
+    match board.team_named(team.as_str()) {
+        Some(team) => Ok((team.uid, task)),
+        None => Err(Refusal::TeamUnknown {
+            team: team.to_string(),
+        }),
+    }
+}

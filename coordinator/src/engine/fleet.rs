@@ -1,0 +1,338 @@
+//! What workers bring: their Hellos, their reports, their silence.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use board::{
+    command::{EndReport, FleetCommand},
+    id::{Fence, InstanceId, TeamName, WorkerName},
+    refusal::{Refusal, Staleness},
+    task::{Status, Task, TaskState},
+    time::Time,
+};
+use tokio::sync::oneshot;
+
+use super::{Engine, release::Release};
+use crate::fleet::{
+    Assignment, BlockerResult, Heard, Hello, HelloRefused, Order, Outbox, SessionId, Verdict,
+    Welcome,
+};
+
+/// The part of a blocker's result that goes with an assignment (D13), in bytes.
+pub const BLOCKER_RESULT_LEN_MAX: usize = 16 * 1024;
+
+/// What a Hello is answered.
+pub type HelloReply = Result<Welcome, HelloRefused>;
+
+/// What a report is answered: taken, or why it is stale.
+pub type ReportReply = Result<(), Refusal>;
+
+/// What comes from a worker's stream.
+#[derive(Debug)]
+pub enum FleetInput {
+    /// A worker dials in.
+    Hello {
+        /// What it says.
+        hello: Box<Hello>,
+        /// Where its orders go.
+        outbox: Outbox,
+        /// Where to answer.
+        reply: oneshot::Sender<HelloReply>,
+    },
+    /// A sub-agent began.
+    Started {
+        /// Who says so.
+        from: From,
+        /// Which attempt.
+        fence: Fence,
+        /// How long it may run.
+        run_limit: Option<Duration>,
+        /// Where to answer.
+        reply: oneshot::Sender<ReportReply>,
+    },
+    /// A sub-agent ended.
+    Ended {
+        /// Who says so.
+        from: From,
+        /// Which attempt.
+        fence: Fence,
+        /// How.
+        report: Box<EndReport>,
+        /// Where to answer.
+        reply: oneshot::Sender<ReportReply>,
+    },
+    /// An assignment isn't taken, or is given back.
+    Refused {
+        /// Who says so.
+        from: From,
+        /// Which attempt.
+        fence: Fence,
+        /// Why.
+        reason: Arc<str>,
+        /// Where to answer.
+        reply: oneshot::Sender<ReportReply>,
+    },
+    /// A worker takes no new work.
+    Draining(From),
+    /// A stream ended.
+    Closed(From),
+}
+
+/// The stream that something came by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From {
+    /// The worker's name.
+    pub worker: WorkerName,
+    /// Its process.
+    pub instance: InstanceId,
+    /// The stream.
+    pub session: SessionId,
+}
+
+impl Engine {
+    pub(super) fn fleet_input(&mut self, input: FleetInput, now: Time) {
+        match input {
+            FleetInput::Hello {
+                hello,
+                outbox,
+                reply,
+            } => {
+                let welcome = self.hello(*hello, outbox, now);
+                self.group.releases.push(Release::Hello(reply, welcome));
+            }
+            FleetInput::Started {
+                from,
+                fence,
+                run_limit,
+                reply,
+            } => {
+                let instance = from.instance;
+                let command = FleetCommand::Started {
+                    fence,
+                    instance,
+                    run_limit,
+                };
+                self.report(&from, &command, reply, now);
+            }
+            FleetInput::Ended {
+                from,
+                fence,
+                report,
+                reply,
+            } => {
+                let command = FleetCommand::Ended {
+                    fence,
+                    instance: from.instance,
+                    report: *report,
+                };
+                self.report(&from, &command, reply, now);
+            }
+            FleetInput::Refused {
+                from,
+                fence,
+                reason,
+                reply,
+            } => {
+                let command = FleetCommand::Refused {
+                    fence,
+                    instance: from.instance,
+                    reason,
+                };
+                self.report(&from, &command, reply, now);
+            }
+            FleetInput::Draining(from) => self.fleet.drain(&from.worker, from.session),
+            FleetInput::Closed(from) => self.fleet.close(&from.worker, from.session, now),
+        }
+        self.may_place = true;
+    }
+
+    /// A report by a stream that isn't its worker's present one is refused without a look: the
+    /// worker will repeat it on the present one.
+    fn report(
+        &mut self,
+        from: &From,
+        command: &FleetCommand,
+        reply: oneshot::Sender<ReportReply>,
+        now: Time,
+    ) {
+        let taken = if self.fleet.of_session(&from.worker, from.session).is_some() {
+            self.decide_fleet(command, now)
+        } else {
+            Err(Refusal::Stale {
+                why: Staleness::Instance,
+            })
+        };
+        self.group.releases.push(Release::Report(reply, taken));
+    }
+
+    fn hello(&mut self, hello: Hello, outbox: Outbox, now: Time) -> HelloReply {
+        self.fleet.check_hello(&hello, now)?;
+        let offered = hello.types.iter().map(|offered| offered.record(now));
+        let offered = FleetCommand::OfferTypes(offered.collect());
+        if let Err(refusal) = self.decide_fleet(&offered, now) {
+            tracing::warn!(worker = %hello.name, %refusal, "agent types are not all noted");
+        }
+        for team in hello.teams.iter().flatten() {
+            self.join(team, &hello.name, now);
+        }
+
+        let instance = hello.instance;
+        let held: BTreeSet<Fence> = hello.held.iter().copied().collect();
+        let verdicts = hello.held.iter().map(|fence| self.verdict(fence, instance));
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        let heard = Heard::at(now);
+        let session = self.fleet.admit(hello, outbox, heard.clone(), now);
+        self.settle_absent(instance, &held, now);
+        self.repeat_stops(instance);
+        Ok(Welcome {
+            session,
+            verdicts,
+            leases: *self.fleet.leases(),
+            heard,
+        })
+    }
+
+    fn join(&mut self, team: &TeamName, worker: &WorkerName, now: Time) {
+        let Some(team) = self.board.team_named(team.as_str()) else {
+            tracing::warn!(%worker, %team, "worker serves a team that isn't there yet");
+            return;
+        };
+        let join = FleetCommand::JoinWorker(team.uid, worker.clone());
+        if let Err(refusal) = self.decide_fleet(&join, now) {
+            tracing::warn!(%worker, %refusal, "worker can't join a team");
+        }
+    }
+
+    fn verdict(&self, fence: &Fence, instance: InstanceId) -> Verdict {
+        let present = self.board.fence((fence.team, fence.task));
+        let keep = present == Some(*fence) && self.board.held_by(instance).contains(fence);
+        let reason = if keep {
+            String::new()
+        } else if present.is_some_and(|present| present.attempt != fence.attempt) {
+            "another attempt runs".into()
+        } else {
+            "the attempt is over".into()
+        };
+        Verdict {
+            fence: *fence,
+            keep,
+            reason,
+        }
+    }
+
+    /// What the board thinks the process has and the process doesn't: an assignment that never
+    /// arrived goes back at no cost, a sub-agent that had begun is lost.
+    fn settle_absent(&mut self, instance: InstanceId, held: &BTreeSet<Fence>, now: Time) {
+        for fence in self.board.held_by(instance) {
+            if held.contains(&fence) {
+                continue;
+            }
+            let key = (fence.team, fence.task);
+            let placement = self.board.view(key).map(|view| view.task);
+            let has_begun = placement
+                .as_ref()
+                .and_then(|task| task.placement())
+                .is_some_and(|placement| placement.started_at.is_some());
+            let command = if has_begun {
+                let reason = "its worker came back without it".into();
+                FleetCommand::Lost(key, fence.attempt, reason)
+            } else {
+                FleetCommand::NeverArrived(key, fence.attempt)
+            };
+            // A refusal means that it is settled already.
+            self.decide_fleet(&command, now).ok();
+        }
+    }
+
+    /// Stops that were asked for while the worker was away.
+    fn repeat_stops(&mut self, instance: InstanceId) {
+        for fence in self.board.held_by(instance) {
+            let view = self.board.view((fence.team, fence.task));
+            let stop = view.and_then(|view| view.task.placement()?.stop.clone());
+            if let Some(stop) = stop {
+                let order = Order::Stop {
+                    fence,
+                    reason: stop.reason,
+                };
+                self.group.releases.push(Release::Order(instance, order));
+            }
+        }
+    }
+
+    /// What a worker is sent for an attempt.
+    pub(super) fn assignment(&mut self, fence: Fence) -> Option<Assignment> {
+        let key = (fence.team, fence.task);
+        let view = self.board.view(key)?;
+        let task = &view.task;
+        let owner = task
+            .owner
+            .as_ref()
+            .and_then(|name| self.board.member(fence.team, name))
+            .filter(|member| member.kind == board::team::MemberKind::Hosted)
+            .cloned();
+        let own_type = owner.as_ref().and_then(|member| member.agent_type.clone());
+        let agent_type = task.agent_type.clone().or(own_type)?;
+        let acts_as = match &owner {
+            Some(member) => member.name.to_string(),
+            None => format!("task:{}", task.id),
+        };
+        let blockers = task.blocked_by.iter();
+        let blockers = blockers.filter_map(|id| self.blocker_result((fence.team, *id)));
+        Some(Assignment {
+            fence,
+            team: view.team.clone(),
+            subject: task.subject.clone(),
+            prompt: prompt(task),
+            agent_type,
+            acts_as,
+            blockers: blockers.collect(),
+            instructions: owner
+                .as_ref()
+                .map(|m| m.instructions.clone())
+                .unwrap_or_default(),
+            model: owner.map(|m| m.model).unwrap_or_default(),
+            timeout: task.timeout,
+            deadline: task.deadline,
+            inputs: task.inputs.clone(),
+            output_globs: task.output_globs.clone(),
+        })
+    }
+
+    fn blocker_result(&mut self, key: board::id::TaskKey) -> Option<BlockerResult> {
+        let task = self.view(key).ok()?.task;
+        if task.status() != Status::Completed {
+            return None;
+        }
+        let (result, is_cut) = cut(&task.result, BLOCKER_RESULT_LEN_MAX);
+        Some(BlockerResult {
+            task: key.1,
+            subject: task.subject.clone(),
+            result,
+            is_cut,
+            outputs: task.outputs.clone(),
+        })
+    }
+}
+
+/// What the sub-agent is told (K13): commands never get here without a prompt.
+fn prompt(task: &Task) -> Arc<str> {
+    debug_assert!(matches!(task.state, TaskState::Placed(_)));
+    if !task.prompt.trim().is_empty() {
+        return task.prompt.clone();
+    }
+    if task.description.is_empty() {
+        return task.subject.clone();
+    }
+    format!("{}\n\n{}", task.subject, task.description).into()
+}
+
+/// The beginning of a text, and whether something is missing.
+fn cut(text: &Arc<str>, max: usize) -> (Arc<str>, bool) {
+    if text.len() <= max {
+        return (text.clone(), false);
+    }
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (text[..end].into(), true)
+}

@@ -1,0 +1,461 @@
+//! Looking: what the board, the fleet and the store have to say at one moment.
+
+use std::sync::Arc;
+
+use board::{
+    board::Card,
+    event::Event,
+    id::{
+        AgentTypeName, Fence, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamName, TeamUid,
+    },
+    limits,
+    record::OfferedType,
+    refusal::{Refusal, Staleness},
+    task::{Status, Task},
+    team::{Member, MemberKind, Team},
+    time::Time,
+    view::{Counts, TaskView},
+};
+
+use super::Engine;
+use crate::{
+    fleet::{Hello, Standing},
+    hub::Watcher,
+    store::OutcomesKept,
+};
+
+/// Finished tasks that one list brings back from the store before it answers a page token.
+const LIST_RECALLED_MAX: usize = 1_000;
+
+/// A look at everything, at one moment, in the line of inputs.
+pub struct Reader<'e> {
+    engine: &'e mut Engine,
+    now: Time,
+}
+
+/// A team, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamView {
+    /// Its record.
+    pub team: Team,
+    /// Its tasks, counted.
+    pub counts: Counts,
+    /// Members on its roster.
+    pub members: usize,
+}
+
+/// A member, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its record.
+    pub member: Member,
+    /// What it owns, or runs, that is in progress.
+    pub tasks: Vec<TaskId>,
+    /// For a worker: how it stands; none when it isn't there.
+    pub worker: Option<Standing>,
+}
+
+/// A page of a list, and where the next one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, P> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// The last place looked at; none when there is nothing after it.
+    pub next: Option<P>,
+}
+
+/// A page of tasks, and the revision at which it was true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskPage {
+    /// The tasks, by id.
+    pub page: Page<TaskView, TaskId>,
+    /// The team's revision.
+    pub revision: Revision,
+}
+
+/// Which tasks to list; what is none doesn't filter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListFilter {
+    /// In this status.
+    pub status: Option<Status>,
+    /// Of this owner.
+    pub owner: Option<MemberName>,
+    /// With this label.
+    pub label: Option<Arc<str>>,
+    /// Of this agent type.
+    pub agent_type: Option<AgentTypeName>,
+    /// Pending and held back by nothing, or not so.
+    pub ready: Option<bool>,
+    /// Pending and held back by others, or not so.
+    pub blocked: Option<bool>,
+    /// Children of this task.
+    pub parent: Option<TaskId>,
+}
+
+/// A part of a team's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// The team's latest revision.
+    pub latest: Revision,
+}
+
+/// A worker, as it is told.
+#[derive(Debug, Clone)]
+pub struct WorkerView {
+    /// What it said.
+    pub hello: Hello,
+    /// How it stands.
+    pub standing: Standing,
+    /// Free slots.
+    pub free: u32,
+    /// When its stream began.
+    pub connected_at: Time,
+    /// When it was last heard of.
+    pub heard_at: Time,
+    /// When its attempts are lost unless it is heard of before; none while an open stream is its
+    /// heartbeat.
+    pub lease_until: Option<Time>,
+    /// What it holds.
+    pub attempts: Vec<Fence>,
+}
+
+/// An agent type, and who offers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedView {
+    /// The type.
+    pub offered: OfferedType,
+    /// The connected workers that offer it.
+    pub workers: Vec<String>,
+    /// Free slots on them.
+    pub free: u32,
+}
+
+/// How the coordinator is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusView {
+    /// The board's epoch.
+    pub epoch: board::id::Epoch,
+    /// Commits ever made.
+    pub commits: u64,
+    /// Teams.
+    pub teams: usize,
+    /// Tasks of all teams, counted.
+    pub counts: Counts,
+    /// Workers that are connected.
+    pub workers: usize,
+    /// Slots on them.
+    pub slots: u32,
+    /// Those that are free.
+    pub free: u32,
+    /// How many outcomes are remembered, and since when.
+    pub outcomes: OutcomesKept,
+    /// The moment of the look.
+    pub now: Time,
+}
+
+impl<'e> Reader<'e> {
+    pub(super) fn new(engine: &'e mut Engine, now: Time) -> Self {
+        Self { engine, now }
+    }
+
+    /// The moment of the look.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    fn uid(&self, team: &TeamName) -> Result<TeamUid, Refusal> {
+        match self.engine.board.team_named(team.as_str()) {
+            Some(team) => Ok(team.uid),
+            None => Err(Refusal::TeamUnknown {
+                team: team.to_string(),
+            }),
+        }
+    }
+
+    /// One team.
+    pub fn team(&self, team: &TeamName) -> Result<TeamView, Refusal> {
+        let uid = self.uid(team)?;
+        Ok(team_view(&self.engine.board, uid).expect("a team found by its name"))
+    }
+
+    /// Teams after a name, by name.
+    pub fn teams(&self, after: Option<&str>, size: usize) -> Page<TeamView, String> {
+        let teams = self.engine.board.teams();
+        let rest = teams.filter(|team| after.is_none_or(|after| team.name.as_str() > after));
+        let view = |team: &Team| team_view(&self.engine.board, team.uid);
+        page(rest.filter_map(view), size, |view| {
+            view.team.name.to_string()
+        })
+    }
+
+    /// Members after a name, by name.
+    pub fn members(
+        &self,
+        team: &TeamName,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<Page<MemberView, String>, Refusal> {
+        let uid = self.uid(team)?;
+        let members = self.engine.board.members(uid);
+        let rest = members.filter(|member| after.is_none_or(|after| member.name.as_str() > after));
+        let views = rest.map(|member| self.member_view(uid, member));
+        Ok(page(views, size, |view| view.member.name.to_string()))
+    }
+
+    fn member_view(&self, team: TeamUid, member: &Member) -> MemberView {
+        let is_worker = member.kind == MemberKind::Worker;
+        let is_its = |task: &&Arc<Task>| {
+            let runs = task
+                .placement()
+                .is_some_and(|placement| placement.worker.as_str() == member.name.as_str());
+            task.owner.as_ref() == Some(&member.name) || (is_worker && runs)
+        };
+        let tasks = self.engine.board.in_progress(team).filter(is_its);
+        let worker = board::id::WorkerName::parse(member.name.as_str()).ok();
+        let entry = worker.and_then(|name| self.engine.fleet.worker(&name));
+        MemberView {
+            tasks: tasks.map(|task| task.id).collect(),
+            worker: entry
+                .filter(|_| is_worker)
+                .map(|entry| entry.standing(self.now, self.engine.fleet.leases())),
+            member: member.clone(),
+        }
+    }
+
+    /// The key of a task that is there.
+    pub fn task_key(&self, team: &TeamName, task: TaskId) -> Result<TaskKey, Refusal> {
+        let key = (self.uid(team)?, task);
+        if self.engine.board.card_of(key).is_none() {
+            return Err(Refusal::TaskUnknown {
+                task,
+                team: team.clone(),
+            });
+        }
+        Ok(key)
+    }
+
+    /// One task, whole.
+    pub fn task(&mut self, team: &TeamName, task: TaskId) -> Result<TaskView, Refusal> {
+        let key = self.task_key(team, task)?;
+        self.engine.view(key)
+    }
+
+    /// Tasks after an id, by id.
+    pub fn tasks(
+        &mut self,
+        team: &TeamName,
+        filter: &ListFilter,
+        after: TaskId,
+        size: usize,
+    ) -> Result<TaskPage, Refusal> {
+        let uid = self.uid(team)?;
+        let revision = self.team(team)?.team.revision;
+        let mut items = Vec::new();
+        let mut last = after;
+        let mut recalled = 0;
+        let mut cards = self.engine.board.cards_after(uid, after);
+        let mut is_over = true;
+        for (examined, (id, card)) in cards.by_ref().enumerate() {
+            let is_full = items.len() == size
+                || recalled == LIST_RECALLED_MAX
+                || examined == limits::LIST_EXAMINED_MAX;
+            if is_full {
+                is_over = false;
+                break;
+            }
+            last = id;
+            if !may_pass(filter, card) {
+                continue;
+            }
+            let task = match card {
+                Card::Whole(task) => Some(task.clone()),
+                Card::Outline(_) => {
+                    recalled += 1;
+                    self.stored(uid, id)
+                }
+            };
+            let view = task.and_then(|task| self.engine.board.view_of(uid, task));
+            if let Some(view) = view.filter(|view| passes(filter, view)) {
+                items.push(view);
+            }
+        }
+        for view in &mut items {
+            self.engine.add_queue_reason(view);
+        }
+        Ok(TaskPage {
+            page: Page {
+                items,
+                next: (!is_over).then_some(last),
+            },
+            revision,
+        })
+    }
+
+    /// A task from the store, without taking it back into memory.
+    fn stored(&self, team: TeamUid, task: TaskId) -> Option<Arc<Task>> {
+        match self.engine.store.task(team, task) {
+            Ok(task) => task.map(Arc::new),
+            Err(failure) => {
+                tracing::error!(%team, %task, %failure, "can't read a task");
+                None
+            }
+        }
+    }
+
+    /// A watcher of a team's events, and the team as it is when the watching begins.
+    pub fn watch(&self, team: &TeamName) -> Result<(Watcher, TeamView), Refusal> {
+        let view = self.team(team)?;
+        let watcher = self.engine.hub.watch(view.team.uid, view.team.revision);
+        Ok((watcher, view))
+    }
+
+    /// Events of a team after a revision.
+    pub fn events(&self, team: TeamUid, after: Revision, limit: usize) -> EventPage {
+        let events = self.engine.store.events(team, after, limit);
+        EventPage {
+            events: events.unwrap_or_else(|failure| {
+                tracing::error!(%team, %failure, "can't read events");
+                Vec::new()
+            }),
+            latest: self
+                .engine
+                .board
+                .team(team)
+                .map_or(Revision(0), |team| team.revision),
+        }
+    }
+
+    /// Whether an attempt still counts.
+    pub fn check_fence(&self, fence: &Fence) -> Result<(), Refusal> {
+        if self.engine.board.fence((fence.team, fence.task)) == Some(*fence) {
+            return Ok(());
+        }
+        let why = Staleness::Attempt;
+        Err(Refusal::Stale { why })
+    }
+
+    /// Whether an attempt still counts, and is this process's.
+    pub fn check_holder(&self, fence: &Fence, instance: InstanceId) -> Result<(), Refusal> {
+        self.check_fence(fence)?;
+        let view = self.engine.board.view((fence.team, fence.task));
+        let placement = view.as_ref().and_then(|view| view.task.placement());
+        if placement.is_some_and(|placement| placement.instance == instance) {
+            return Ok(());
+        }
+        let why = Staleness::Instance;
+        Err(Refusal::Stale { why })
+    }
+
+    /// Workers after a name, by name.
+    pub fn workers(&self, after: Option<&str>, size: usize) -> Page<WorkerView, String> {
+        let fleet = &self.engine.fleet;
+        let workers = fleet.workers();
+        let rest = workers.filter(|w| after.is_none_or(|after| w.hello.name.as_str() > after));
+        let view = |worker: &crate::fleet::WorkerEntry| WorkerView {
+            standing: worker.standing(self.now, fleet.leases()),
+            free: worker.free(&self.engine.board),
+            connected_at: worker.connected_at,
+            heard_at: worker.heard.last(),
+            lease_until: worker.lease_until(fleet.leases()),
+            attempts: self.engine.board.held_by(worker.hello.instance),
+            hello: worker.hello.clone(),
+        };
+        page(rest.map(view), size, |view| view.hello.name.to_string())
+    }
+
+    /// All agent types, by name.
+    pub fn agent_types(&self) -> Vec<OfferedView> {
+        let view = |offered: &OfferedType| {
+            let is_there = |worker: &&crate::fleet::WorkerEntry| {
+                let standing = worker.standing(self.now, self.engine.fleet.leases());
+                standing != Standing::Unreachable
+            };
+            let offering = || self.engine.fleet.offering(&offered.name).filter(is_there);
+            OfferedView {
+                offered: offered.clone(),
+                workers: offering().map(|w| w.hello.name.to_string()).collect(),
+                free: offering().map(|w| w.free(&self.engine.board)).sum(),
+            }
+        };
+        self.engine.board.offered().map(view).collect()
+    }
+
+    /// How the coordinator is.
+    pub fn status(&self) -> StatusView {
+        let board = &self.engine.board;
+        let mut counts = Counts::default();
+        for team in board.teams() {
+            let own = board.counts(team.uid);
+            counts.pending += own.pending;
+            counts.in_progress += own.in_progress;
+            counts.completed += own.completed;
+            counts.failed += own.failed;
+            counts.cancelled += own.cancelled;
+            counts.queued += own.queued;
+        }
+        let leases = self.engine.fleet.leases();
+        let is_there = |worker: &&crate::fleet::WorkerEntry| {
+            worker.standing(self.now, leases) != Standing::Unreachable
+        };
+        let workers = || self.engine.fleet.workers().filter(is_there);
+        StatusView {
+            epoch: board.meta().epoch,
+            commits: self.engine.commits,
+            teams: board.teams().count(),
+            counts,
+            workers: workers().count(),
+            slots: workers().map(|worker| worker.hello.slots).sum(),
+            free: workers().map(|worker| worker.free(board)).sum(),
+            outcomes: self.engine.store.outcomes_kept(),
+            now: self.now,
+        }
+    }
+}
+
+pub(super) fn team_view(board: &board::Board, uid: TeamUid) -> Option<TeamView> {
+    Some(TeamView {
+        team: board.team(uid)?.clone(),
+        counts: board.counts(uid),
+        members: board.members(uid).count(),
+    })
+}
+
+/// Takes a page off a list.
+fn page<T, P>(mut rest: impl Iterator<Item = T>, size: usize, place: fn(&T) -> P) -> Page<T, P> {
+    let items: Vec<T> = rest.by_ref().take(size).collect();
+    let next = match (rest.next(), items.last()) {
+        (Some(_), Some(last)) => Some(place(last)),
+        _ => None,
+    };
+    Page { items, next }
+}
+
+/// What can be told of a filter by a card alone, so that few tasks have to be brought back.
+fn may_pass(filter: &ListFilter, card: &Card) -> bool {
+    let (owner, parent) = match card {
+        Card::Whole(task) => (&task.owner, task.parent),
+        Card::Outline(stub) => (&stub.owner, stub.parent),
+    };
+    let is_pending = card.status() == Status::Pending;
+    filter.status.is_none_or(|status| status == card.status())
+        && (filter.owner.is_none() || filter.owner == *owner)
+        && (filter.parent.is_none() || filter.parent == parent)
+        && (filter.ready != Some(true) || is_pending)
+        && (filter.blocked != Some(true) || is_pending)
+}
+
+fn passes(filter: &ListFilter, view: &TaskView) -> bool {
+    let task = &view.task;
+    let is_pending = task.status() == Status::Pending;
+    let is_blocked = is_pending && !view.open_blockers.is_empty();
+    let is_ready = is_pending && view.open_blockers.is_empty();
+    filter.ready.is_none_or(|ready| ready == is_ready)
+        && filter.blocked.is_none_or(|blocked| blocked == is_blocked)
+        && filter
+            .label
+            .as_ref()
+            .is_none_or(|label| task.labels.contains(label))
+        && (filter.agent_type.is_none() || filter.agent_type == task.agent_type)
+}

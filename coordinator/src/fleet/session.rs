@@ -1,0 +1,187 @@
+//! What a worker's stream and the fleet say to each other, free of the wire's types.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use board::{
+    id::{AgentTypeName, Fence, InstanceId, TaskId, TeamName, WorkerName},
+    record::OfferedType,
+    task::Artifact,
+    time::Time,
+};
+use tokio::sync::mpsc;
+
+use super::{Heard, Leases};
+
+/// A stream's number: a later stream of the same worker has another, so that a late close of the
+/// old one can't hurt the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Where orders for a worker go. Bounded: a worker that doesn't take its orders is cut off.
+pub type Outbox = mpsc::Sender<Order>;
+
+/// What a worker says first.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// Its name.
+    pub name: WorkerName,
+    /// Its process.
+    pub instance: InstanceId,
+    /// Its version.
+    pub version: Arc<str>,
+    /// What it says of itself.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// How many sub-agents it runs at once.
+    pub slots: u32,
+    /// What it offers.
+    pub types: Vec<Offered>,
+    /// The teams that it serves; none for all.
+    pub teams: Option<Vec<TeamName>>,
+    /// What it still holds.
+    pub held: Vec<Fence>,
+    /// Whether the open stream is the heartbeat.
+    pub manual: bool,
+    /// How its sub-agents are kept apart.
+    pub sandbox: Arc<str>,
+    /// How far each control of the sandbox holds.
+    pub sandbox_controls: Vec<SandboxControl>,
+}
+
+/// An agent type that a worker offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Its name.
+    pub name: AgentTypeName,
+    /// What it is good for.
+    pub description: Arc<str>,
+    /// How it runs.
+    pub runtime: Arc<str>,
+    /// A hash of its definition.
+    pub digest: Arc<str>,
+}
+
+impl Offered {
+    /// As it is put on the board.
+    pub fn record(&self, now: Time) -> OfferedType {
+        OfferedType {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            runtime: self.runtime.clone(),
+            digest: self.digest.clone(),
+            last_seen: Some(now),
+        }
+    }
+}
+
+/// One control of a worker's sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxControl {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How far it holds.
+    pub level: SandboxLevel,
+    /// Why not further.
+    pub reason: Arc<str>,
+}
+
+/// How far a control of a sandbox holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxLevel {
+    /// It holds.
+    Enforced,
+    /// It holds in part.
+    Degraded,
+    /// It isn't there.
+    Missing,
+}
+
+/// The answer to a Hello that was taken.
+#[derive(Debug, Clone)]
+pub struct Welcome {
+    /// The stream's number.
+    pub session: SessionId,
+    /// What to do with what it holds, in the order of the Hello.
+    pub verdicts: Vec<Verdict>,
+    /// The spans by which it is judged.
+    pub leases: Leases,
+    /// Where its signs of life are noted.
+    pub heard: Heard,
+}
+
+/// What to do with an attempt that a worker holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which.
+    pub fence: Fence,
+    /// Keep it; else stop it and forget it.
+    pub keep: bool,
+    /// Why not, where not.
+    pub reason: String,
+}
+
+/// What the coordinator wants of a worker.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Run this.
+    Assign(Box<Assignment>),
+    /// Stop this.
+    Stop {
+        /// Which attempt.
+        fence: Fence,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// This stream ends; dial again after a while.
+    Goodbye {
+        /// Why.
+        reason: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+}
+
+/// Work for one slot.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// What every report of it carries.
+    pub fence: Fence,
+    /// The team's name.
+    pub team: TeamName,
+    /// The task's subject.
+    pub subject: Arc<str>,
+    /// What the sub-agent is told.
+    pub prompt: Arc<str>,
+    /// How it is run.
+    pub agent_type: AgentTypeName,
+    /// Who it acts as.
+    pub acts_as: String,
+    /// What is put before the prompt.
+    pub instructions: Arc<str>,
+    /// The model that the member wants.
+    pub model: Arc<str>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// When it must be over.
+    pub deadline: Option<Time>,
+    /// What is put into the sandbox.
+    pub inputs: Vec<Artifact>,
+    /// Which files are kept.
+    pub output_globs: Vec<Arc<str>>,
+    /// What the finished blockers brought.
+    pub blockers: Vec<BlockerResult>,
+}
+
+/// What a finished blocker brought (D13).
+#[derive(Debug, Clone)]
+pub struct BlockerResult {
+    /// Which.
+    pub task: TaskId,
+    /// Its subject.
+    pub subject: Arc<str>,
+    /// Its result, cut where it is long.
+    pub result: Arc<str>,
+    /// Whether it was cut.
+    pub is_cut: bool,
+    /// The files that it left.
+    pub outputs: Vec<Artifact>,
+}

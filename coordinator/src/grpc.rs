@@ -1,0 +1,64 @@
+//! The gRPC face: one file per service, over the handle.
+//!
+//! A service parses what came ([`from_wire`]), asks the [`Handle`], and says what it heard
+//! ([`to_wire`], [`status`]). It knows no rule of the board and never sees the store.
+
+mod artifact;
+mod body;
+mod caller;
+mod deadline;
+mod delegation;
+mod door;
+mod fleet;
+mod from_wire;
+mod run_task;
+mod server;
+mod status;
+mod task;
+mod team;
+mod to_wire;
+mod transcript;
+mod worker;
+mod worker_reports;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::server::{ServeError, Serving, serve, set_health};
+use crate::{artifacts::ArtifactStore, clock::Clock, handle::Handle, transcripts::Transcripts};
+
+/// The largest message that is taken: gRPC's own default, set on purpose.
+pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
+
+/// What the services work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The board.
+    pub handle: Handle,
+    /// The blobs.
+    pub artifacts: ArtifactStore,
+    /// The transcripts.
+    pub transcripts: Transcripts,
+    /// The time.
+    pub clock: Clock,
+    /// Every task that a service spawns.
+    pub tasks: TaskTracker,
+    /// The coordinator stops: streams end.
+    pub stop: CancellationToken,
+    /// What the coordinator tells of itself.
+    pub about: std::sync::Arc<About>,
+}
+
+/// What the coordinator tells of itself.
+#[derive(Debug)]
+pub struct About {
+    /// Its version.
+    pub version: &'static str,
+    /// When it began to serve.
+    pub serving_since: board::time::Time,
+    /// How long it took until then.
+    pub recovery_time: std::time::Duration,
+    /// Whether the token is asked for.
+    pub token_required: bool,
+    /// Where its data lies.
+    pub data_dir: std::path::PathBuf,
+}

@@ -1,0 +1,114 @@
+//! Who calls: what the call's metadata says, and how a repeated call is recognised.
+
+use board::{
+    command::Caller,
+    id::{MemberName, NameError, TeamName},
+    record::{Request, RequestKey},
+    refusal::Refusal,
+};
+use ganger_proto::{MEMBER_KEY, TEAM_KEY};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tonic::{Status, metadata::MetadataMap};
+use uuid::Uuid;
+
+use super::status;
+use crate::engine::DEFAULT_TEAM;
+
+/// What the metadata of a call says of who calls.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    team: Option<String>,
+    /// The member that calls.
+    pub caller: Caller,
+}
+
+impl Identity {
+    /// Reads the metadata of a call.
+    pub fn of(metadata: &MetadataMap) -> Result<Self, Status> {
+        let text = |key: &'static str| match metadata.get(key).map(|value| value.to_str()) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
+            Some(Err(_)) => Err(status::invalid(key, "is no plain text")),
+        };
+        let caller = match text(MEMBER_KEY)? {
+            Some(member) => caller(member)?,
+            None => Caller::default(),
+        };
+        Ok(Self {
+            team: text(TEAM_KEY)?.map(ToOwned::to_owned),
+            caller,
+        })
+    }
+
+    /// The team that a request speaks of: its own field, else the metadata, else the default.
+    pub fn team(&self, field: &str) -> Result<TeamName, Status> {
+        let text = if field.is_empty() {
+            self.team.as_deref().unwrap_or(DEFAULT_TEAM)
+        } else {
+            field
+        };
+        TeamName::parse(text).map_err(|why| bad_name("team", text, why))
+    }
+
+    /// How to recognise this call when it comes again; none without a request id.
+    pub fn request(
+        &self,
+        call: &'static str,
+        team: &TeamName,
+        request_id: &str,
+        body: &impl Serialize,
+    ) -> Result<Option<Request>, Status> {
+        if request_id.is_empty() {
+            return Ok(None);
+        }
+        let id =
+            Uuid::parse_str(request_id).map_err(|_| status::invalid("request_id", "is no UUID"))?;
+        // The JSON of a message is canonical here: serde_json keeps the keys of maps in order.
+        let body = serde_json::to_value(body)
+            .map_err(|error| status::invalid("request", error.to_string()))?;
+        let member = self.caller.member.as_ref().map_or("", |name| name.as_str());
+        let key = [call, team.as_str(), member].join("\0");
+        Ok(Some(Request {
+            key: RequestKey(hash(&[key.as_bytes(), id.as_bytes()])),
+            body: hash(&[body.to_string().as_bytes()]),
+        }))
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> u128 {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    let half: [u8; 16] = digest[..16].try_into().expect("16 of 32 bytes");
+    u128::from_be_bytes(half)
+}
+
+/// `alice`, or `alice/3` to pin an incarnation.
+fn caller(text: &str) -> Result<Caller, Status> {
+    let (name, incarnation) = match text.split_once('/') {
+        Some((name, number)) => {
+            let number = number
+                .parse()
+                .map_err(|_| status::invalid(MEMBER_KEY, "has an incarnation that is no number"))?;
+            (name, Some(number))
+        }
+        None => (text, None),
+    };
+    let name = MemberName::parse(name).map_err(|why| bad_name(MEMBER_KEY, name, why))?;
+    Ok(Caller {
+        member: Some(name),
+        incarnation,
+    })
+}
+
+/// The refusal of a name.
+pub fn bad_name(field: &'static str, text: &str, why: NameError) -> Status {
+    status::refusal(&Refusal::BadName {
+        field,
+        text: text.chars().take(100).collect(),
+        why,
+    })
+}

@@ -1,0 +1,57 @@
+//! `FleetService`.
+
+use ganger_proto::v1::{self, fleet_service_server::FleetService};
+use tonic::{Request, Response, Status};
+
+use super::{Services, from_wire, to_wire};
+use crate::store::disk_free;
+
+#[tonic::async_trait]
+impl FleetService for Services {
+    async fn list_workers(
+        &self,
+        request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let request = request.into_inner();
+        let size = from_wire::page_size(request.page_size)?;
+        let after = Some(request.page_token).filter(|token| !token.is_empty());
+        let page = self
+            .look(move |reader| reader.workers(after.as_deref(), size))
+            .await?;
+        Ok(Response::new(v1::ListWorkersResponse {
+            workers: page.items.iter().map(to_wire::worker).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let view = self.look(|reader| reader.status()).await?;
+        let about = self.about.clone();
+        let free = self.block(move || disk_free(&about.data_dir)).await?;
+        let horizon = view.outcomes.oldest.map(|oldest| view.now.since(oldest));
+        let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        Ok(Response::new(v1::GetStatusResponse {
+            version: self.about.version.to_owned(),
+            epoch: to_wire::epoch(view.epoch),
+            commit: view.commits,
+            serving_since: Some(to_wire::time(self.about.serving_since)),
+            recovery_time: Some(to_wire::span(self.about.recovery_time)),
+            team_count: to_wire::count(view.teams),
+            tasks: Some(to_wire::counts(&view.counts)),
+            worker_count: to_wire::count(view.workers),
+            slots: whole(view.slots),
+            free_slots: whole(view.free),
+            queued: to_wire::count(view.counts.queued),
+            remembered_requests: i32::try_from(view.outcomes.count).unwrap_or(i32::MAX),
+            request_horizon: horizon.map(to_wire::span),
+            token_required: self.about.token_required,
+            disk_free_bytes: free
+                .ok()
+                .and_then(|free| i64::try_from(free.free).ok())
+                .unwrap_or(-1),
+        }))
+    }
+}

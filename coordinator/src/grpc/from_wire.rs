@@ -1,0 +1,527 @@
+//! From what the wire says to what the board understands. Every word of a peer is checked here or
+//! by the board; nothing in it is believed to be well formed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use board::{
+    command::{CreateTeam, EndReport, NewMember, NewTask, Update},
+    id::{
+        AgentTypeName, AttemptNumber, Digest, Epoch, Fence, InstanceId, MemberName, Revision,
+        TaskId, TeamName, TeamUid, WorkerName,
+    },
+    task::{
+        Artifact, AttemptEnding, BlockerFailedPolicy, Priority, Status, StopReason, TaskKind, Usage,
+    },
+    team::MemberKind,
+    time::Time,
+};
+use ganger_proto::v1;
+use tonic::Status as WireStatus;
+use uuid::Uuid;
+
+use super::{caller::bad_name, status};
+use crate::{
+    engine::{DEFAULT_LEAD, ListFilter},
+    fleet::{Hello, Offered, SandboxControl, SandboxLevel},
+};
+
+type Parsed<T> = Result<T, WireStatus>;
+
+/// The last second of the year 9999: what a timestamp of protobuf can say.
+const SECONDS_MAX: i64 = 253_402_300_799;
+
+pub fn time(field: &'static str, time: &pbjson_types::Timestamp) -> Parsed<Time> {
+    let is_sound =
+        (0..=SECONDS_MAX).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    if !is_sound {
+        return Err(status::invalid(field, "is no moment between 1970 and 9999"));
+    }
+    Ok(Time(
+        time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000,
+    ))
+}
+
+pub fn span(field: &'static str, span: &pbjson_types::Duration) -> Parsed<Duration> {
+    let seconds = u64::try_from(span.seconds).ok();
+    let nanos = u32::try_from(span.nanos)
+        .ok()
+        .filter(|n| *n < 1_000_000_000);
+    match (seconds, nanos) {
+        (Some(seconds), Some(nanos)) => Ok(Duration::new(seconds, nanos)),
+        _ => Err(status::invalid(field, "is no span of time")),
+    }
+}
+
+fn name<T>(
+    field: &'static str,
+    text: &str,
+    parse: fn(&str) -> Result<T, board::id::NameError>,
+) -> Parsed<T> {
+    parse(text).map_err(|why| bad_name(field, text, why))
+}
+
+/// A name where the empty text stands for none.
+fn optional_name<T>(
+    field: &'static str,
+    text: &str,
+    parse: fn(&str) -> Result<T, board::id::NameError>,
+) -> Parsed<Option<T>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    name(field, text, parse).map(Some)
+}
+
+/// An enum's value, where an unknown number is refused by its field's name.
+fn known<T: TryFrom<i32>>(field: &'static str, value: i32) -> Parsed<T> {
+    T::try_from(value).map_err(|_| status::invalid(field, format!("has no value {value}")))
+}
+
+fn arcs(texts: Vec<String>) -> Vec<Arc<str>> {
+    texts.into_iter().map(Into::into).collect()
+}
+
+pub fn task_id(field: &'static str, id: u64) -> Parsed<TaskId> {
+    if id == 0 {
+        return Err(status::invalid(field, "names no task: ids begin with 1"));
+    }
+    Ok(TaskId(id))
+}
+
+fn task_ids(field: &'static str, ids: &[u64]) -> Parsed<Vec<TaskId>> {
+    ids.iter().map(|id| task_id(field, *id)).collect()
+}
+
+fn optional_id(id: u64) -> Option<TaskId> {
+    (id != 0).then_some(TaskId(id))
+}
+
+pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
+    let lead = if request.lead.is_empty() {
+        DEFAULT_LEAD
+    } else {
+        &request.lead
+    };
+    let members = request.members.iter().map(new_member);
+    Ok(CreateTeam {
+        name: name("team_name", &request.team_name, TeamName::parse)?,
+        description: request.description.as_str().into(),
+        lead: name("lead", lead, MemberName::parse)?,
+        lead_role: request.agent_type.as_str().into(),
+        members: members.collect::<Parsed<_>>()?,
+    })
+}
+
+fn new_member(member: &v1::NewMember) -> Parsed<NewMember> {
+    let agent_type = optional_name(
+        "members.agent_type",
+        &member.agent_type,
+        AgentTypeName::parse,
+    )?;
+    let kind = match known("members.kind", member.kind)? {
+        v1::MemberKind::Unspecified if agent_type.is_some() => MemberKind::Hosted,
+        v1::MemberKind::Unspecified | v1::MemberKind::Agent => MemberKind::Agent,
+        v1::MemberKind::Hosted => MemberKind::Hosted,
+        v1::MemberKind::Lead | v1::MemberKind::Worker => {
+            return Err(status::invalid(
+                "members.kind",
+                "is neither AGENT nor HOSTED",
+            ));
+        }
+    };
+    Ok(NewMember {
+        name: name("members.name", &member.name, MemberName::parse)?,
+        kind,
+        role: member.role.as_str().into(),
+        description: member.description.as_str().into(),
+        instructions: member.instructions.as_str().into(),
+        agent_type,
+        model: member.model.as_str().into(),
+    })
+}
+
+/// A value of a metadata object as the JSON text that the board keeps.
+fn json(value: &pbjson_types::Value) -> Parsed<Arc<str>> {
+    // Not a number of JSON: NaN, infinities.
+    serde_json::to_value(value)
+        .map(|value| value.to_string().into())
+        .map_err(|error| status::invalid("metadata", format!("is no JSON: {error}")))
+}
+
+fn metadata(object: Option<&pbjson_types::Struct>) -> Parsed<BTreeMap<Arc<str>, Arc<str>>> {
+    let fields = object.into_iter().flat_map(|object| &object.fields);
+    fields
+        .filter(|(_, value)| !is_null(value))
+        .map(|(key, value)| Ok((key.as_str().into(), json(value)?)))
+        .collect()
+}
+
+fn is_null(value: &pbjson_types::Value) -> bool {
+    matches!(
+        value.kind,
+        None | Some(pbjson_types::value::Kind::NullValue(_))
+    )
+}
+
+fn metadata_changes(
+    object: Option<&pbjson_types::Struct>,
+) -> Parsed<BTreeMap<Arc<str>, Option<Arc<str>>>> {
+    let fields = object.into_iter().flat_map(|object| &object.fields);
+    fields
+        .map(|(key, value)| {
+            let value = if is_null(value) {
+                None
+            } else {
+                Some(json(value)?)
+            };
+            Ok((key.as_str().into(), value))
+        })
+        .collect()
+}
+
+/// `agent_type`, which may also be spelled `subagent_type`.
+fn agent_type(agent_type: &str, subagent_type: &str) -> Parsed<Option<AgentTypeName>> {
+    let text = match (agent_type, subagent_type) {
+        (text, "") | ("", text) => text,
+        (one, other) if one == other => one,
+        _ => return Err(status::invalid("subagent_type", "differs from agent_type")),
+    };
+    optional_name("agent_type", text, AgentTypeName::parse)
+}
+
+pub fn artifact(field: &'static str, artifact: &v1::Artifact) -> Parsed<Artifact> {
+    let digest: crate::artifacts::Digest = artifact
+        .sha256
+        .parse()
+        .map_err(|_| status::invalid(field, "have a sha256 that is none"))?;
+    Ok(Artifact {
+        digest: Digest(*digest.as_bytes()),
+        path: artifact.path.as_str().into(),
+        size: u64::try_from(artifact.size)
+            .map_err(|_| status::invalid(field, "have a size below zero"))?,
+    })
+}
+
+fn artifacts(field: &'static str, artifacts: &[v1::Artifact]) -> Parsed<Vec<Artifact>> {
+    artifacts.iter().map(|a| artifact(field, a)).collect()
+}
+
+fn priority(value: i32) -> Parsed<Option<Priority>> {
+    Ok(match known("priority", value)? {
+        v1::TaskPriority::Unspecified => None,
+        v1::TaskPriority::Low => Some(Priority::Low),
+        v1::TaskPriority::Normal => Some(Priority::Normal),
+        v1::TaskPriority::High => Some(Priority::High),
+        v1::TaskPriority::Critical => Some(Priority::Critical),
+    })
+}
+
+pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
+    let items = task.blocked_by_items.iter().map(|item| {
+        usize::try_from(*item)
+            .map_err(|_| status::invalid("blocked_by_items", format!("names item {item}")))
+    });
+    let crash_limit = task.crash_limit.map(|limit| {
+        u32::try_from(limit).map_err(|_| status::invalid("crash_limit", "is below zero"))
+    });
+    Ok(NewTask {
+        blocked_by_items: items.collect::<Parsed<_>>()?,
+        crash_limit: crash_limit.transpose()?,
+        owner: optional_name("owner", &task.owner, MemberName::parse)?,
+        blocks: task_ids("blocks", &task.blocks)?,
+        blocked_by: task_ids("blocked_by", &task.blocked_by)?,
+        metadata: metadata(task.metadata.as_ref())?,
+        priority: priority(task.priority)?.unwrap_or_default(),
+        agent_type: agent_type(&task.agent_type, &task.subagent_type)?,
+        parent: optional_id(task.parent_task_id),
+        kind: match known("kind", task.kind)? {
+            v1::TaskKind::Unspecified | v1::TaskKind::Work => TaskKind::Work,
+            v1::TaskKind::Verification => TaskKind::Verification,
+        },
+        deadline: task
+            .deadline
+            .as_ref()
+            .map(|at| time("deadline", at))
+            .transpose()?,
+        timeout: task
+            .timeout
+            .as_ref()
+            .map(|for_| span("timeout", for_))
+            .transpose()?,
+        blocker_failed_policy: match known("blocker_failed_policy", task.blocker_failed_policy)? {
+            v1::BlockerFailedPolicy::Unspecified | v1::BlockerFailedPolicy::Wait => {
+                BlockerFailedPolicy::Wait
+            }
+            v1::BlockerFailedPolicy::Cancel => BlockerFailedPolicy::Cancel,
+            v1::BlockerFailedPolicy::Proceed => BlockerFailedPolicy::Proceed,
+        },
+        inputs: artifacts("inputs", &task.inputs)?,
+        labels: arcs(task.labels),
+        output_globs: arcs(task.output_globs),
+        subject: task.subject.into(),
+        description: task.description.into(),
+        active_form: task.active_form.into(),
+        prompt: task.prompt.into(),
+        client_task_id: task.client_task_id.into(),
+    })
+}
+
+/// The task of a CreateTask, as an item of a batch.
+pub fn item(request: v1::CreateTaskRequest) -> v1::NewTask {
+    v1::NewTask {
+        subject: request.subject,
+        description: request.description,
+        active_form: request.active_form,
+        owner: request.owner,
+        blocks: request.blocks,
+        blocked_by: request.blocked_by,
+        blocked_by_items: Vec::new(),
+        metadata: request.metadata,
+        priority: request.priority,
+        labels: request.labels,
+        agent_type: request.agent_type,
+        subagent_type: request.subagent_type,
+        prompt: request.prompt,
+        parent_task_id: request.parent_task_id,
+        kind: request.kind,
+        deadline: request.deadline,
+        timeout: request.timeout,
+        crash_limit: request.crash_limit,
+        blocker_failed_policy: request.blocker_failed_policy,
+        inputs: request.inputs,
+        output_globs: request.output_globs,
+        client_task_id: request.client_task_id,
+    }
+}
+
+/// The task of a delegating call, as an item of a batch.
+pub fn delegated(request: v1::RunTaskRequest) -> v1::NewTask {
+    v1::NewTask {
+        subject: request.description,
+        prompt: request.prompt,
+        agent_type: request.agent_type,
+        subagent_type: request.subagent_type,
+        client_task_id: request.client_task_id,
+        priority: request.priority,
+        labels: request.labels,
+        blocked_by: request.blocked_by,
+        parent_task_id: request.parent_task_id,
+        deadline: request.deadline,
+        timeout: request.timeout,
+        inputs: request.inputs,
+        output_globs: request.output_globs,
+        metadata: request.metadata,
+        ..v1::NewTask::default()
+    }
+}
+
+fn task_status(value: i32) -> Parsed<Option<Status>> {
+    Ok(match known("status", value)? {
+        v1::TaskStatus::Unspecified => None,
+        v1::TaskStatus::Pending => Some(Status::Pending),
+        v1::TaskStatus::InProgress => Some(Status::InProgress),
+        v1::TaskStatus::Completed => Some(Status::Completed),
+        v1::TaskStatus::Failed => Some(Status::Failed),
+        v1::TaskStatus::Cancelled => Some(Status::Cancelled),
+    })
+}
+
+pub fn revision(revision: u64) -> Option<Revision> {
+    (revision != 0).then_some(Revision(revision))
+}
+
+pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
+    let owner = request.owner.as_deref();
+    let owner = owner.map(|owner| optional_name("owner", owner, MemberName::parse));
+    Ok(Update {
+        status: task_status(request.status)?,
+        owner: owner.transpose()?,
+        subject: request.subject.map(Into::into),
+        description: request.description.map(Into::into),
+        active_form: request.active_form.map(Into::into),
+        add_blocks: task_ids("add_blocks", &request.add_blocks)?,
+        add_blocked_by: task_ids("add_blocked_by", &request.add_blocked_by)?,
+        remove_blocks: task_ids("remove_blocks", &request.remove_blocks)?,
+        remove_blocked_by: task_ids("remove_blocked_by", &request.remove_blocked_by)?,
+        metadata: metadata_changes(request.metadata.as_ref())?,
+        priority: priority(request.priority)?,
+        result: request.result.map(Into::into),
+        stop_running: request.stop_running,
+        expected_revision: revision(request.expected_revision),
+    })
+}
+
+pub fn filter(request: &v1::ListTasksRequest) -> Parsed<ListFilter> {
+    Ok(ListFilter {
+        status: task_status(request.status)?,
+        owner: optional_name("owner", &request.owner, MemberName::parse)?,
+        label: (!request.label.is_empty()).then(|| request.label.as_str().into()),
+        agent_type: optional_name("agent_type", &request.agent_type, AgentTypeName::parse)?,
+        ready: request.ready,
+        blocked: request.blocked,
+        parent: optional_id(request.parent_task_id),
+    })
+}
+
+/// How many entries a page is to have: 50 when not said, 1,000 at the most.
+pub fn page_size(size: i32) -> Parsed<usize> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(50),
+        Ok(size) => Ok(size.min(1_000)),
+        Err(_) => Err(status::invalid("page_size", "is below zero")),
+    }
+}
+
+fn uuid(field: &'static str, text: &str) -> Parsed<u128> {
+    Uuid::parse_str(text)
+        .map(|uuid| uuid.as_u128())
+        .map_err(|_| status::invalid(field, "is no UUID"))
+}
+
+pub fn fence(fence: Option<&v1::Fence>) -> Parsed<Fence> {
+    let fence = fence.ok_or_else(|| status::protocol("a report has no fence"))?;
+    Ok(Fence {
+        epoch: Epoch(uuid("fence.epoch", &fence.epoch)?),
+        team: TeamUid(fence.team_uid),
+        task: TaskId(fence.task_id),
+        attempt: AttemptNumber(
+            u32::try_from(fence.attempt)
+                .map_err(|_| status::invalid("fence.attempt", "is below zero"))?,
+        ),
+    })
+}
+
+pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
+    let slots = u32::try_from(hello.slots)
+        .ok()
+        .filter(|slots| (1..=board::limits::SLOTS_MAX).contains(slots))
+        .ok_or_else(|| status::invalid("slots", "are not between 1 and 1,000"))?;
+    if hello.labels.len() > 64 || hello.agent_types.len() > 1_000 || hello.teams.len() > 1_000 {
+        return Err(status::invalid(
+            "hello",
+            "has more labels, types or teams than may be",
+        ));
+    }
+    let labels = hello.labels.into_iter();
+    let teams = hello
+        .teams
+        .iter()
+        .map(|team| name("teams", team, TeamName::parse));
+    let teams = teams.collect::<Parsed<Vec<_>>>()?;
+    let held = hello.held.iter().map(|held| fence(held.fence.as_ref()));
+    Ok(Hello {
+        name: name("name", &hello.name, WorkerName::parse)?,
+        instance: InstanceId(uuid("instance_id", &hello.instance_id)?),
+        version: hello.version.into(),
+        labels: labels
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
+        slots,
+        types: hello
+            .agent_types
+            .into_iter()
+            .map(offered)
+            .collect::<Parsed<_>>()?,
+        teams: (!teams.is_empty()).then_some(teams),
+        held: held.collect::<Parsed<_>>()?,
+        manual: hello.manual,
+        sandbox: hello.sandbox.into(),
+        sandbox_controls: hello.sandbox_controls.into_iter().map(control).collect(),
+    })
+}
+
+fn offered(offered: v1::AgentType) -> Parsed<Offered> {
+    if offered.description.len() > board::limits::NOTE_LEN_MAX {
+        return Err(status::invalid("agent_types.description", "is over 4 KiB"));
+    }
+    if offered.digest.len() > 128 || offered.runtime.len() > 64 {
+        return Err(status::invalid(
+            "agent_types",
+            "have a digest or runtime that is none",
+        ));
+    }
+    Ok(Offered {
+        name: name("agent_types.name", &offered.name, AgentTypeName::parse)?,
+        description: offered.description.into(),
+        runtime: offered.runtime.into(),
+        digest: offered.digest.into(),
+    })
+}
+
+fn control(control: v1::SandboxControl) -> SandboxControl {
+    let level = match control.level() {
+        v1::SandboxLevel::Enforced => SandboxLevel::Enforced,
+        v1::SandboxLevel::Degraded => SandboxLevel::Degraded,
+        v1::SandboxLevel::Missing | v1::SandboxLevel::Unspecified => SandboxLevel::Missing,
+    };
+    SandboxControl {
+        name: control.name.into(),
+        level,
+        reason: control.reason.into(),
+    }
+}
+
+/// A report of an attempt's end. Texts that are too long are refused, not cut.
+pub fn end_report(ended: v1::Ended) -> Parsed<EndReport> {
+    let max = board::limits::RESULT_LEN_MAX;
+    if ended.result.len() > max || ended.error.len() > max {
+        return Err(status::invalid(
+            "ended.result",
+            "is over 256 KiB: upload it as an artifact",
+        ));
+    }
+    if ended.outputs.len() > board::limits::ARTIFACTS_MAX {
+        return Err(status::invalid("ended.outputs", "are more than 256"));
+    }
+    let ending = match known("ended.ending", ended.ending)? {
+        v1::AttemptEnding::Completed => AttemptEnding::Completed,
+        v1::AttemptEnding::Failed => AttemptEnding::Failed,
+        v1::AttemptEnding::Cancelled => AttemptEnding::Cancelled,
+        v1::AttemptEnding::TimedOut => AttemptEnding::TimedOut,
+        v1::AttemptEnding::Unspecified
+        | v1::AttemptEnding::Lost
+        | v1::AttemptEnding::HandedBack => {
+            return Err(status::invalid(
+                "ended.ending",
+                "is none that a worker reports so",
+            ));
+        }
+    };
+    Ok(EndReport {
+        ending,
+        stop_reason: stop_reason(ended.stop_reason)?,
+        outputs: artifacts("ended.outputs", &ended.outputs)?,
+        usage: usage(ended.usage.as_ref())?,
+        result: ended.result.into(),
+        error: ended.error.into(),
+    })
+}
+
+fn stop_reason(value: i32) -> Parsed<Option<StopReason>> {
+    Ok(match known("ended.stop_reason", value)? {
+        v1::StopReason::Unspecified => None,
+        v1::StopReason::Deadline => Some(StopReason::Deadline),
+        v1::StopReason::Timeout => Some(StopReason::Timeout),
+        v1::StopReason::Cancelled => Some(StopReason::Cancelled),
+        v1::StopReason::BlockerFailed => Some(StopReason::BlockerFailed),
+        v1::StopReason::CrashLimit => Some(StopReason::CrashLimit),
+        v1::StopReason::ResourceLimit => Some(StopReason::ResourceLimit),
+    })
+}
+
+fn usage(usage: Option<&v1::Usage>) -> Parsed<Usage> {
+    let Some(usage) = usage else {
+        return Ok(Usage::default());
+    };
+    let millis = |field, time: Option<&pbjson_types::Duration>| {
+        let span = time.map(|time| span(field, time)).transpose()?;
+        Ok::<_, WireStatus>(span.map_or(0, |span| {
+            u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+        }))
+    };
+    Ok(Usage {
+        wall_ms: millis("usage.wall_time", usage.wall_time.as_ref())?,
+        cpu_ms: millis("usage.cpu_time", usage.cpu_time.as_ref())?,
+        output_bytes: u64::try_from(usage.output_bytes).unwrap_or(0),
+    })
+}

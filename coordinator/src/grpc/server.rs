@@ -1,0 +1,181 @@
+//! The server: services, health and reflection behind one door, on one address.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use ganger_proto::v1::{
+    artifact_service_server::ArtifactServiceServer,
+    delegation_service_server::DelegationServiceServer, fleet_service_server::FleetServiceServer,
+    task_service_server::TaskServiceServer, team_service_server::TeamServiceServer,
+    worker_service_server::WorkerServiceServer,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    codec::{CompressionEncoding, EnabledCompressionEncodings},
+    server::NamedService,
+    transport::Server,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, run_task::Delegation};
+
+/// How often a silent connection is asked whether it lives, and how long it may take to say so.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Calls under way on one connection.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// How long the server may take to end when it is asked to: a connection that never speaks would
+/// hold it for ever.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Names that health is asked by, beside those of the services.
+const LIVENESS: &str = "liveness";
+const READINESS: &str = "readiness";
+
+/// A server that listens.
+pub struct Serving {
+    listener: TcpListener,
+    health: HealthReporter,
+    router: tonic::transport::server::Router<Layers>,
+}
+
+type Layers = tower::layer::util::Stack<
+    Door,
+    tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+>;
+
+/// Why the server can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address can't be listened on.
+    #[error("can't listen on {addr}")]
+    Listen {
+        /// Which.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The descriptors of the contract are not sound.
+    #[error("the contract's descriptors can't be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server broke.
+    #[error("the server ended")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+pub(super) fn gzip() -> EnabledCompressionEncodings {
+    let mut enabled = EnabledCompressionEncodings::default();
+    enabled.enable(CompressionEncoding::Gzip);
+    enabled
+}
+
+macro_rules! with_limits {
+    ($server:expr) => {
+        $server
+            .max_decoding_message_size(MESSAGE_LEN_MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+    };
+}
+
+/// Listens, and makes ready to serve.
+pub async fn serve(
+    addr: SocketAddr,
+    services: Services,
+    token: Option<&str>,
+) -> Result<Serving, ServeError> {
+    let listener = TcpListener::bind(addr)
+        .await
+        .map_err(|source| ServeError::Listen { addr, source })?;
+    let (health, health_server) = tonic_health::server::health_reporter();
+    let delegation = DelegationServiceServer::new(services.clone());
+    let delegation = Delegation::new(services.clone(), with_limits!(delegation));
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
+        .tcp_nodelay(true)
+        .layer(DeadlineLayer)
+        .layer(Door::new(token))
+        .add_service(health_server)
+        .add_service(reflection()?.build_v1()?)
+        .add_service(reflection()?.build_v1alpha()?)
+        .add_service(with_limits!(TeamServiceServer::new(services.clone())))
+        .add_service(with_limits!(TaskServiceServer::new(services.clone())))
+        .add_service(delegation)
+        .add_service(with_limits!(ArtifactServiceServer::new(services.clone())))
+        .add_service(with_limits!(FleetServiceServer::new(services.clone())))
+        .add_service(with_limits!(WorkerServiceServer::new(services)));
+    Ok(Serving {
+        listener,
+        health,
+        router,
+    })
+}
+
+fn reflection() -> Result<tonic_reflection::server::Builder<'static>, ServeError> {
+    Ok(tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(ganger_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))
+}
+
+impl Serving {
+    /// Where it listens.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Says how the coordinator is to those who ask for its health.
+    pub fn health(&self) -> HealthReporter {
+        self.health.clone()
+    }
+
+    /// Serves until `stop` is cancelled, and a little longer for what is under way.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let incoming = TcpListenerStream::new(self.listener);
+        let served = self
+            .router
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let cut = async {
+            stop.cancelled().await;
+            tokio::time::sleep(END_TIMEOUT).await;
+        };
+        tokio::select! {
+            served = served => Ok(served?),
+            () = cut => {
+                tracing::warn!("connections are still open: leaving them");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Says of every service whether it serves.
+pub async fn set_health(health: &HealthReporter, serves: bool) {
+    let status = if serves {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    let services = [
+        "",
+        READINESS,
+        TeamServiceServer::<Services>::NAME,
+        TaskServiceServer::<Services>::NAME,
+        Delegation::NAME,
+        ArtifactServiceServer::<Services>::NAME,
+        FleetServiceServer::<Services>::NAME,
+        WorkerServiceServer::<Services>::NAME,
+    ];
+    for service in services {
+        health.set_service_status(service, status).await;
+    }
+    // It lives as long as it answers.
+    health
+        .set_service_status(LIVENESS, ServingStatus::Serving)
+        .await;
+}

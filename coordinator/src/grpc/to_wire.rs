@@ -1,0 +1,514 @@
+//! From what the board tells to what the wire says.
+
+use std::{sync::Arc, time::Duration};
+
+use board::{
+    event::{Actor, Event, Happening},
+    id::{Epoch, Fence, InstanceId, TaskId},
+    task::{
+        Artifact, AttemptEnding, BlockerFailedPolicy, EndedAttempt, Priority, Runner, Status,
+        StopReason, TaskKind, TaskState, Usage,
+    },
+    team::MemberKind,
+    time::Time,
+    view::{Counts, Phase, TaskView},
+};
+use ganger_proto::v1;
+use uuid::Uuid;
+
+use crate::{
+    engine::{MemberView, OfferedView, TeamView, WorkerView},
+    fleet::{Offered, SandboxLevel, Standing},
+};
+
+/// Characters of a long text that a list shows.
+const BRIEF_CHARS: usize = 200;
+
+pub fn time(time: Time) -> pbjson_types::Timestamp {
+    pbjson_types::Timestamp {
+        seconds: time.0.div_euclid(1_000),
+        nanos: i32::try_from(time.0.rem_euclid(1_000)).unwrap_or(0) * 1_000_000,
+    }
+}
+
+pub fn span(span: Duration) -> pbjson_types::Duration {
+    pbjson_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
+    }
+}
+
+/// A count that people read.
+pub fn count(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn number(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn ids(ids: &[TaskId]) -> Vec<u64> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+pub fn epoch(epoch: Epoch) -> String {
+    Uuid::from_u128(epoch.0).to_string()
+}
+
+fn instance(instance: InstanceId) -> String {
+    Uuid::from_u128(instance.0).to_string()
+}
+
+pub fn actor(actor: &Actor) -> String {
+    match actor {
+        Actor::Member(name) => name.to_string(),
+        Actor::Worker(name) => format!("worker:{name}"),
+        Actor::Coordinator => "coordinator".into(),
+    }
+}
+
+pub fn fence(fence: &Fence) -> v1::Fence {
+    v1::Fence {
+        epoch: epoch(fence.epoch),
+        team_uid: fence.team.0,
+        task_id: fence.task.0,
+        attempt: number(fence.attempt.0),
+    }
+}
+
+pub fn team(view: &TeamView) -> v1::Team {
+    let team = &view.team;
+    v1::Team {
+        name: team.name.to_string(),
+        uid: team.uid.0,
+        description: team.description.to_string(),
+        lead: team.lead.to_string(),
+        lead_agent_id: format!("{}@{}", team.lead, team.name),
+        created_at: Some(time(team.created_at)),
+        revision: team.revision.0,
+        tasks: Some(counts(&view.counts)),
+        member_count: count(view.members),
+    }
+}
+
+pub fn counts(counts: &Counts) -> v1::TaskCounts {
+    v1::TaskCounts {
+        pending: count(counts.pending),
+        in_progress: count(counts.in_progress),
+        completed: count(counts.completed),
+        failed: count(counts.failed),
+        cancelled: count(counts.cancelled),
+    }
+}
+
+pub fn member(view: &MemberView) -> v1::Member {
+    let member = &view.member;
+    let kind = match member.kind {
+        MemberKind::Lead => v1::MemberKind::Lead,
+        MemberKind::Agent => v1::MemberKind::Agent,
+        MemberKind::Hosted => v1::MemberKind::Hosted,
+        MemberKind::Worker => v1::MemberKind::Worker,
+    };
+    let works = !view.tasks.is_empty();
+    let liveness = match (member.kind, view.worker) {
+        (MemberKind::Worker, None) => v1::MemberLiveness::Gone,
+        (MemberKind::Worker, Some(Standing::Unreachable)) => v1::MemberLiveness::Unreachable,
+        _ if works => v1::MemberLiveness::Working,
+        _ => v1::MemberLiveness::Idle,
+    };
+    v1::Member {
+        name: member.name.to_string(),
+        incarnation: number(member.incarnation.0),
+        kind: kind.into(),
+        role: member.role.to_string(),
+        description: member.description.to_string(),
+        instructions: member.instructions.to_string(),
+        agent_type: optional(&member.agent_type),
+        model: member.model.to_string(),
+        joined_at: Some(time(member.joined_at)),
+        liveness: liveness.into(),
+        tasks: ids(&view.tasks),
+    }
+}
+
+fn optional(text: &Option<impl ToString>) -> String {
+    text.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// A task, whole.
+pub fn task(view: &TaskView) -> v1::Task {
+    let task = &view.task;
+    let end = task.end();
+    let metadata = task
+        .metadata
+        .iter()
+        // What is on the board was JSON when it came.
+        .filter_map(|(key, json)| Some((key.to_string(), serde_json::from_str(json).ok()?)))
+        .collect();
+    let mut told = v1::Task {
+        id: task.id.0,
+        team: view.team.to_string(),
+        subject: task.subject.to_string(),
+        description: task.description.to_string(),
+        active_form: task.active_form.to_string(),
+        status: status(task.status()).into(),
+        owner: optional(&task.owner),
+        blocks: ids(&view.blocks),
+        blocked_by: ids(&task.blocked_by),
+        open_blockers: ids(&view.open_blockers),
+        metadata: (!task.metadata.is_empty()).then_some(pbjson_types::Struct { fields: metadata }),
+        priority: priority(task.priority).into(),
+        labels: task.labels.iter().map(ToString::to_string).collect(),
+        agent_type: optional(&task.agent_type),
+        prompt: task.prompt.to_string(),
+        parent_task_id: task.parent.map_or(0, |id| id.0),
+        kind: kind(task.kind).into(),
+        deadline: task.deadline.map(time),
+        timeout: task.timeout.map(span),
+        crash_limit: number(task.crash_limit),
+        blocker_failed_policy: blocker_failed_policy(task.blocker_failed_policy).into(),
+        inputs: task.inputs.iter().map(artifact).collect(),
+        output_globs: task.output_globs.iter().map(ToString::to_string).collect(),
+        outputs: task.outputs.iter().map(artifact).collect(),
+        result: task.result.to_string(),
+        error: task.error.to_string(),
+        stop_reason: stop_reason(end.and_then(|end| end.stop_reason)).into(),
+        usage: Some(usage(&task.usage)),
+        created_at: Some(time(task.created_at)),
+        created_by: actor(&task.created_by),
+        started_at: task.started_at.map(time),
+        started_by: String::new(),
+        finished_at: end.map(|end| time(end.at)),
+        finished_by: end.map(|end| actor(&end.by)).unwrap_or_default(),
+        revision: task.revision.0,
+        phase: view.phase.map_or(v1::TaskPhase::Unspecified, phase).into(),
+        phase_reason: view.phase_reason.to_string(),
+        phase_since: view.phase_since.map(time),
+        runner: String::new(),
+        attempts: task.attempts.iter().map(attempt).collect(),
+        attempt_count: number(task.last_attempt.0),
+        client_task_id: task.client_task_id.to_string(),
+        line: view.line(),
+    };
+    add_running(&mut told, &task.state);
+    told
+}
+
+/// What is known of the attempt that runs, or of who ran the last one.
+fn add_running(told: &mut v1::Task, state: &TaskState) {
+    match state {
+        TaskState::Placed(placement) => {
+            told.runner = placement.worker.to_string();
+            told.started_by = format!("worker:{}", placement.worker);
+            told.attempts.push(v1::Attempt {
+                number: number(placement.attempt.0),
+                runner: placement.worker.to_string(),
+                instance_id: instance(placement.instance),
+                dispatched_at: Some(time(placement.dispatched_at)),
+                started_at: placement.started_at.map(time),
+                ..v1::Attempt::default()
+            });
+        }
+        TaskState::Claimed(claim) => {
+            told.started_by = claim.by.to_string();
+            told.attempts.push(v1::Attempt {
+                number: number(claim.attempt.0),
+                runner: claim.by.to_string(),
+                dispatched_at: Some(time(claim.since)),
+                started_at: Some(time(claim.since)),
+                ..v1::Attempt::default()
+            });
+        }
+        TaskState::Pending(_) | TaskState::Ended(_) => {
+            let last = told.attempts.last();
+            told.started_by = last
+                .map(|attempt| attempt.runner.clone())
+                .unwrap_or_default();
+        }
+    }
+}
+
+/// A task without its long texts.
+pub fn brief_task(view: &TaskView) -> v1::Task {
+    let mut told = task(view);
+    for text in [
+        &mut told.description,
+        &mut told.prompt,
+        &mut told.result,
+        &mut told.error,
+    ] {
+        if let Some((end, _)) = text.char_indices().nth(BRIEF_CHARS) {
+            text.truncate(end);
+            text.push('…');
+        }
+    }
+    told
+}
+
+fn attempt(attempt: &EndedAttempt) -> v1::Attempt {
+    let (runner, instance_id) = match &attempt.runner {
+        Runner::Member(name) => (name.to_string(), String::new()),
+        Runner::Worker(name, id) => (name.to_string(), instance(*id)),
+    };
+    v1::Attempt {
+        number: number(attempt.number.0),
+        runner,
+        instance_id,
+        dispatched_at: Some(time(attempt.dispatched_at)),
+        started_at: attempt.started_at.map(time),
+        ended_at: Some(time(attempt.ended_at)),
+        ending: ending(attempt.ending).into(),
+        message: attempt.message.to_string(),
+        usage: Some(usage(&attempt.usage)),
+    }
+}
+
+pub fn artifact(artifact: &Artifact) -> v1::Artifact {
+    v1::Artifact {
+        sha256: artifact.digest.to_string(),
+        path: artifact.path.to_string(),
+        size: size(artifact.size),
+    }
+}
+
+pub fn usage(usage: &Usage) -> v1::Usage {
+    v1::Usage {
+        wall_time: Some(span(Duration::from_millis(usage.wall_ms))),
+        cpu_time: Some(span(Duration::from_millis(usage.cpu_ms))),
+        output_bytes: size(usage.output_bytes),
+    }
+}
+
+pub fn status(status: Status) -> v1::TaskStatus {
+    match status {
+        Status::Pending => v1::TaskStatus::Pending,
+        Status::InProgress => v1::TaskStatus::InProgress,
+        Status::Completed => v1::TaskStatus::Completed,
+        Status::Failed => v1::TaskStatus::Failed,
+        Status::Cancelled => v1::TaskStatus::Cancelled,
+    }
+}
+
+fn priority(priority: Priority) -> v1::TaskPriority {
+    match priority {
+        Priority::Low => v1::TaskPriority::Low,
+        Priority::Normal => v1::TaskPriority::Normal,
+        Priority::High => v1::TaskPriority::High,
+        Priority::Critical => v1::TaskPriority::Critical,
+    }
+}
+
+fn kind(kind: TaskKind) -> v1::TaskKind {
+    match kind {
+        TaskKind::Work => v1::TaskKind::Work,
+        TaskKind::Verification => v1::TaskKind::Verification,
+    }
+}
+
+fn blocker_failed_policy(policy: BlockerFailedPolicy) -> v1::BlockerFailedPolicy {
+    match policy {
+        BlockerFailedPolicy::Wait => v1::BlockerFailedPolicy::Wait,
+        BlockerFailedPolicy::Cancel => v1::BlockerFailedPolicy::Cancel,
+        BlockerFailedPolicy::Proceed => v1::BlockerFailedPolicy::Proceed,
+    }
+}
+
+pub fn stop_reason(reason: Option<StopReason>) -> v1::StopReason {
+    match reason {
+        None => v1::StopReason::Unspecified,
+        Some(StopReason::Deadline) => v1::StopReason::Deadline,
+        Some(StopReason::Timeout) => v1::StopReason::Timeout,
+        Some(StopReason::Cancelled) => v1::StopReason::Cancelled,
+        Some(StopReason::BlockerFailed) => v1::StopReason::BlockerFailed,
+        Some(StopReason::CrashLimit) => v1::StopReason::CrashLimit,
+        Some(StopReason::ResourceLimit) => v1::StopReason::ResourceLimit,
+    }
+}
+
+fn ending(ending: AttemptEnding) -> v1::AttemptEnding {
+    match ending {
+        AttemptEnding::Completed => v1::AttemptEnding::Completed,
+        AttemptEnding::Failed => v1::AttemptEnding::Failed,
+        AttemptEnding::Cancelled => v1::AttemptEnding::Cancelled,
+        AttemptEnding::TimedOut => v1::AttemptEnding::TimedOut,
+        AttemptEnding::Lost => v1::AttemptEnding::Lost,
+        AttemptEnding::HandedBack => v1::AttemptEnding::HandedBack,
+    }
+}
+
+fn phase(phase: Phase) -> v1::TaskPhase {
+    match phase {
+        Phase::Blocked => v1::TaskPhase::Blocked,
+        Phase::Queued => v1::TaskPhase::Queued,
+        Phase::Dispatched => v1::TaskPhase::Dispatched,
+        Phase::Running => v1::TaskPhase::Running,
+        Phase::Stopping => v1::TaskPhase::Stopping,
+        Phase::BackingOff => v1::TaskPhase::BackingOff,
+        Phase::Claimed => v1::TaskPhase::Claimed,
+    }
+}
+
+/// An event, in the team of this name.
+pub fn event(team: &str, event: &Event) -> v1::Event {
+    let mut told = v1::Event {
+        team: team.to_owned(),
+        team_uid: event.team.0,
+        revision: event.revision.0,
+        at: Some(time(event.at)),
+        actor: actor(&event.actor),
+        task_id: event.what.task().map_or(0, |id| id.0),
+        cause_task_id: event.cause.map_or(0, |id| id.0),
+        ..v1::Event::default()
+    };
+    let text = |text: &Arc<str>| text.to_string();
+    let kind = match &event.what {
+        Happening::TeamCreated => v1::EventType::TeamCreated,
+        Happening::MemberJoined { member } => {
+            told.member = member.to_string();
+            v1::EventType::MemberJoined
+        }
+        Happening::MemberLeft { member } => {
+            told.member = member.to_string();
+            v1::EventType::MemberLeft
+        }
+        Happening::TaskCreated { subject, .. } => {
+            told.subject = text(subject);
+            told.to_status = v1::TaskStatus::Pending.into();
+            v1::EventType::TaskCreated
+        }
+        Happening::TaskUpdated { fields, .. } => {
+            told.updated_fields = fields.names().map(ToOwned::to_owned).collect();
+            v1::EventType::TaskUpdated
+        }
+        Happening::TaskClaimed { by, attempt, .. } => {
+            told.member = by.to_string();
+            told.attempt = number(attempt.0);
+            told.from_status = v1::TaskStatus::Pending.into();
+            told.to_status = v1::TaskStatus::InProgress.into();
+            v1::EventType::TaskClaimed
+        }
+        Happening::TaskDispatched {
+            attempt, worker, ..
+        } => {
+            told.attempt = number(attempt.0);
+            told.worker = worker.to_string();
+            told.from_status = v1::TaskStatus::Pending.into();
+            told.to_status = v1::TaskStatus::InProgress.into();
+            v1::EventType::TaskDispatched
+        }
+        Happening::TaskStarted { attempt, .. } => {
+            told.attempt = number(attempt.0);
+            v1::EventType::TaskStarted
+        }
+        Happening::TaskStopRequested {
+            attempt, reason, ..
+        } => {
+            told.attempt = number(attempt.0);
+            told.message = text(reason);
+            v1::EventType::TaskStopRequested
+        }
+        Happening::TaskRequeued {
+            attempt, reason, ..
+        } => {
+            told.attempt = number(attempt.0);
+            told.message = text(reason);
+            told.from_status = v1::TaskStatus::InProgress.into();
+            told.to_status = v1::TaskStatus::Pending.into();
+            v1::EventType::TaskRequeued
+        }
+        Happening::TaskUnblocked { .. } => v1::EventType::TaskUnblocked,
+        Happening::TaskEnded {
+            attempt,
+            from,
+            to,
+            message,
+            ..
+        } => {
+            told.attempt = attempt.map_or(0, |attempt| number(attempt.0));
+            told.from_status = status(*from).into();
+            told.to_status = status(*to).into();
+            told.message = text(message);
+            match to {
+                Status::Completed => v1::EventType::TaskCompleted,
+                Status::Cancelled => v1::EventType::TaskCancelled,
+                _ => v1::EventType::TaskFailed,
+            }
+        }
+    };
+    told.r#type = kind.into();
+    told
+}
+
+fn offered(offered: &Offered) -> v1::AgentType {
+    v1::AgentType {
+        name: offered.name.to_string(),
+        description: offered.description.to_string(),
+        runtime: offered.runtime.to_string(),
+        digest: offered.digest.to_string(),
+    }
+}
+
+pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
+    let offered = &view.offered;
+    v1::OfferedAgentType {
+        agent_type: Some(v1::AgentType {
+            name: offered.name.to_string(),
+            description: offered.description.to_string(),
+            runtime: offered.runtime.to_string(),
+            digest: offered.digest.to_string(),
+        }),
+        workers: view.workers.clone(),
+        free_slots: number(view.free),
+        last_seen: offered.last_seen.map(time),
+    }
+}
+
+pub fn worker(view: &WorkerView) -> v1::Worker {
+    let hello = &view.hello;
+    let state = match view.standing {
+        Standing::Connected => v1::WorkerState::Connected,
+        Standing::Draining => v1::WorkerState::Draining,
+        Standing::Unreachable => v1::WorkerState::Unreachable,
+    };
+    let controls = hello.sandbox_controls.iter().map(|control| {
+        let level = match control.level {
+            SandboxLevel::Enforced => v1::SandboxLevel::Enforced,
+            SandboxLevel::Degraded => v1::SandboxLevel::Degraded,
+            SandboxLevel::Missing => v1::SandboxLevel::Missing,
+        };
+        v1::SandboxControl {
+            name: control.name.to_string(),
+            level: level.into(),
+            reason: control.reason.to_string(),
+        }
+    });
+    let labels = hello.labels.iter();
+    v1::Worker {
+        name: hello.name.to_string(),
+        instance_id: instance(hello.instance),
+        version: hello.version.to_string(),
+        labels: labels
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
+        slots: number(hello.slots),
+        free_slots: number(view.free),
+        agent_types: hello.types.iter().map(offered).collect(),
+        teams: hello
+            .teams
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+        state: state.into(),
+        connected_at: Some(time(view.connected_at)),
+        last_heard_at: Some(time(view.heard_at)),
+        lease_until: view.lease_until.map(time),
+        attempts: view.attempts.iter().map(fence).collect(),
+        sandbox: hello.sandbox.to_string(),
+        sandbox_controls: controls.collect(),
+    }
+}

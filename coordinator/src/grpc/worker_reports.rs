@@ -1,0 +1,281 @@
+//! What a worker reports, worked off without holding up the one who reads its stream.
+//!
+//! Records of a transcript are appended in the order in which they came. An attempt's end waits
+//! until its transcript is on disk, and many may wait at once: each is a future of its own.
+
+use std::pin::Pin;
+
+use board::{
+    command::EndReport,
+    id::Fence,
+    refusal::Refusal,
+    task::{Artifact, AttemptEnding},
+};
+use ganger_proto::v1::{self, connect_request::Message as Said, connect_response::Message as Told};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tonic::Status;
+
+use super::{Services, from_wire, status, to_wire, transcript};
+use crate::{
+    artifacts::Digest,
+    engine::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, ReportReply},
+    handle::Unavailable,
+};
+
+/// Frames that wait to be worked off, beside what each slot may have under way. A worker keeps
+/// 256 KiB of records in flight for an attempt, so that only one that doesn't keep to that can
+/// fill it, and is cut off.
+const WAITING_MAX: usize = 16_384;
+
+/// Where the reader of a stream hands its reports.
+pub struct Reports(mpsc::Sender<Said>);
+
+impl Reports {
+    /// A place for reports, and what works them off.
+    pub fn new(
+        services: Services,
+        from: From,
+        slots: u32,
+        acks: mpsc::Sender<Told>,
+    ) -> (Self, Work) {
+        let (sender, waiting) = mpsc::channel(WAITING_MAX);
+        let work = Work {
+            services,
+            from,
+            acks,
+            waiting,
+            pending_max: slots as usize * 4,
+        };
+        (Self(sender), work)
+    }
+
+    /// Hands a report on, without waiting.
+    pub fn hand_on(&self, report: Said) -> Result<(), Status> {
+        self.0
+            .try_send(report)
+            .map_err(|_| status::protocol("more reports are in flight than a worker may have"))
+    }
+}
+
+/// Works reports off.
+pub struct Work {
+    services: Services,
+    from: From,
+    acks: mpsc::Sender<Told>,
+    waiting: mpsc::Receiver<Said>,
+    pending_max: usize,
+}
+
+type Pending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+
+impl Work {
+    /// Works until the stream's reader is gone, or something breaks.
+    pub async fn run(mut self) -> Result<(), Status> {
+        let mut pending = futures_util::stream::FuturesUnordered::<Pending>::new();
+        loop {
+            tokio::select! {
+                Some(done) = pending.next(), if !pending.is_empty() => done?,
+                report = self.waiting.recv(), if pending.len() < self.pending_max => match report {
+                    Some(report) => {
+                        if let Some(work) = self.begin(report).await? {
+                            pending.push(work);
+                        }
+                    }
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Does what is quick, and answers what may take longer.
+    async fn begin(&mut self, report: Said) -> Result<Option<Pending>, Status> {
+        let report = match report {
+            Said::Progress(progress) => {
+                self.append(progress).await?;
+                return Ok(None);
+            }
+            Said::Started(started) => Report::Started(started),
+            Said::Ended(ended) => Report::Ended(Box::new(ended)),
+            Said::Refused(refused) => Report::Refused(refused),
+            Said::Hello(_) | Said::Heartbeat(_) | Said::Draining(_) => return Ok(None),
+        };
+        let (services, from, acks) = (self.services.clone(), self.from.clone(), self.acks.clone());
+        Ok(Some(Box::pin(async move {
+            services.report(from, report, acks).await
+        })))
+    }
+
+    async fn append(&mut self, progress: v1::Progress) -> Result<(), Status> {
+        let fence = from_wire::fence(progress.fence.as_ref())?;
+        let instance = self.from.instance;
+        let counts = self
+            .services
+            .look(move |reader| reader.check_holder(&fence, instance))
+            .await?;
+        if let Err(refusal) = counts {
+            let ack = ack(&fence, v1::ReportKind::Progress, Err(&refusal));
+            return send(&self.acks, ack).await;
+        }
+        let records = progress.records.iter().map(transcript::kept).collect();
+        let key = transcript::key((fence.team, fence.task), fence.attempt);
+        let services = self.services.clone();
+        let extent = services
+            .transcripts
+            .append(key, records)
+            .await
+            .map_err(|error| status::transcript(&error))?;
+        let ack = Told::ProgressAck(v1::ProgressAck {
+            fence: Some(to_wire::fence(&fence)),
+            kept_through: i64::try_from(extent.kept_through).unwrap_or(i64::MAX),
+        });
+        send(&self.acks, ack).await
+    }
+}
+
+/// A report that is answered.
+enum Report {
+    Started(v1::Started),
+    Ended(Box<v1::Ended>),
+    Refused(v1::Refused),
+}
+
+impl Services {
+    async fn report(
+        &self,
+        from: From,
+        report: Report,
+        acks: mpsc::Sender<Told>,
+    ) -> Result<(), Status> {
+        let (kind, fence, reply) = match report {
+            Report::Started(started) => {
+                let fence = from_wire::fence(started.fence.as_ref())?;
+                let run_limit = started.run_limit.as_ref();
+                let run_limit = run_limit.map(|span| from_wire::span("run_limit", span));
+                let run_limit = run_limit.transpose()?;
+                let make = |reply| FleetInput::Started {
+                    from,
+                    fence,
+                    run_limit,
+                    reply,
+                };
+                (
+                    v1::ReportKind::Started,
+                    fence,
+                    self.handle.report(make).await,
+                )
+            }
+            Report::Refused(refused) => {
+                let fence = from_wire::fence(refused.fence.as_ref())?;
+                let reason = refused.reason.chars().take(500).collect::<String>().into();
+                let make = |reply| FleetInput::Refused {
+                    from,
+                    fence,
+                    reason,
+                    reply,
+                };
+                (
+                    v1::ReportKind::Refused,
+                    fence,
+                    self.handle.report(make).await,
+                )
+            }
+            Report::Ended(ended) => {
+                let fence = from_wire::fence(ended.fence.as_ref())?;
+                let reply = self.ended(from, fence, *ended).await?;
+                (v1::ReportKind::Ended, fence, reply)
+            }
+        };
+        let reply = reply.map_err(status::unavailable)?;
+        send(&acks, ack(&fence, kind, reply.as_ref().copied())).await
+    }
+
+    /// Brings an attempt's end before the board, when everything that belongs to it is on disk.
+    async fn ended(
+        &self,
+        from: From,
+        fence: Fence,
+        ended: v1::Ended,
+    ) -> Result<Result<ReportReply, Unavailable>, Status> {
+        let key = transcript::key((fence.team, fence.task), fence.attempt);
+        let mut report = from_wire::end_report(ended)?;
+        self.keep_result(&mut report).await?;
+        self.check_outputs(&mut report).await?;
+        self.transcripts
+            .sync(key)
+            .await
+            .map_err(|error| status::transcript(&error))?;
+        let make = |reply| FleetInput::Ended {
+            from,
+            fence,
+            report: Box::new(report),
+            reply,
+        };
+        let reply = self.handle.report(make).await;
+        if let Ok(Ok(())) = reply {
+            self.transcripts
+                .close(key)
+                .await
+                .map_err(|error| status::transcript(&error))?;
+        }
+        Ok(reply)
+    }
+
+    /// A result that is too long to go along with assignments whole is kept as an artifact, too.
+    async fn keep_result(&self, report: &mut EndReport) -> Result<(), Status> {
+        const PATH: &str = "result.md";
+        let is_there = report.outputs.iter().any(|output| &*output.path == PATH);
+        if report.result.len() <= BLOCKER_RESULT_LEN_MAX || is_there {
+            return Ok(());
+        }
+        let (artifacts, result) = (self.artifacts.clone(), report.result.clone());
+        let stored = self
+            .block(move || {
+                let mut upload = artifacts.upload()?;
+                upload.append(result.as_bytes())?;
+                upload.finish(None)
+            })
+            .await?
+            .map_err(|error| status::artifact(&error))?;
+        report.outputs.push(Artifact {
+            digest: board::id::Digest(*stored.digest.as_bytes()),
+            path: PATH.into(),
+            size: stored.bytes,
+        });
+        Ok(())
+    }
+
+    /// Outputs that were never uploaded can't be given to anybody: the attempt failed then.
+    async fn check_outputs(&self, report: &mut EndReport) -> Result<(), Status> {
+        for at in 0..report.outputs.len() {
+            let digest = Digest::from(report.outputs[at].digest.0);
+            let artifacts = self.artifacts.clone();
+            match self.block(move || artifacts.size(&digest)).await? {
+                Ok(size) => report.outputs[at].size = size,
+                Err(error) => {
+                    let path = &report.outputs[at].path;
+                    report.error = format!("output {path:?} was not uploaded: {error}").into();
+                    report.ending = AttemptEnding::Failed;
+                    report.outputs.clear();
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ack(fence: &Fence, kind: v1::ReportKind, taken: Result<(), &Refusal>) -> Told {
+    Told::ReportAck(v1::ReportAck {
+        fence: Some(to_wire::fence(fence)),
+        kind: kind.into(),
+        accepted: taken.is_ok(),
+        reason: taken.err().map(ToString::to_string).unwrap_or_default(),
+    })
+}
+
+async fn send(acks: &mpsc::Sender<Told>, ack: Told) -> Result<(), Status> {
+    acks.send(ack)
+        .await
+        .map_err(|_| status::protocol("the worker does not read"))
+}

@@ -1,0 +1,238 @@
+//! A coordinator's life: open, load, serve, stop.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use board::id::Epoch;
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    artifacts::{ARTIFACT_BYTES_MAX, ArtifactError, ArtifactStore},
+    clock::Clock,
+    config::Config,
+    driver::{self, Lanes},
+    engine::{Engine, Setup},
+    grpc::{self, About, ServeError, Services, set_health},
+    handle::Handle,
+    hub::Hub,
+    store::{Options, SledStore, StoreError},
+    transcripts::{Limits, TranscriptError, Transcripts},
+};
+
+/// How long each step of a stop may take. A connection or task that never ends can't hold it up.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a coordinator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its directory can't be made.
+    #[error("can't use the data directory {}: give another one with --data-dir", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database failed, at the start or while it ran.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The artifacts can't be opened.
+    #[error("the artifacts can't be opened")]
+    Artifacts(#[from] ArtifactError),
+    /// The transcripts can't be opened, or failed while it ran.
+    #[error("the transcripts failed")]
+    Transcripts(#[from] TranscriptError),
+    /// It can't serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A thread can't be started, or ended by a bug.
+    #[error("{what}")]
+    Thread {
+        /// Which, and what happened.
+        what: &'static str,
+    },
+}
+
+/// Runs a coordinator until `stop` is cancelled. `ready` is told the address when it serves.
+pub async fn run(
+    config: Config,
+    stop: CancellationToken,
+    ready: oneshot::Sender<SocketAddr>,
+) -> Result<(), RunError> {
+    let began = Instant::now();
+    make_dir(&config.data_dir)?;
+    let lanes = Arc::new(Lanes::default());
+    let hub = Hub::default();
+    let opening = open(config.clone(), hub.clone());
+    let (engine, clock, artifacts, transcripts, writer) = tokio::task::spawn_blocking(opening)
+        .await
+        .map_err(|_| thread("opening the data directory panicked"))??;
+    let mut driver = watch_thread(
+        driver::start(engine, lanes.clone(), clock)
+            .map_err(|_| thread("the driver's thread can't be started"))?,
+    );
+    let mut writer = watch_thread(writer);
+
+    let recovery_time = began.elapsed();
+    let services = Services {
+        handle: Handle::new(lanes.clone()),
+        artifacts,
+        transcripts: transcripts.clone(),
+        clock,
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        about: Arc::new(About {
+            version: env!("CARGO_PKG_VERSION"),
+            serving_since: clock.now(),
+            recovery_time,
+            token_required: config.token.is_some(),
+            data_dir: config.data_dir.clone(),
+        }),
+    };
+    let token = config.token.as_ref().map(|token| token.reveal());
+    let serving = grpc::serve(config.addr, services.clone(), token).await?;
+    let addr = serving.addr().map_err(|source| ServeError::Listen {
+        addr: config.addr,
+        source,
+    })?;
+    let health = serving.health();
+    set_health(&health, true).await;
+    say_hello(addr, &config, recovery_time);
+    // Who started it may not care.
+    let _ = ready.send(addr);
+
+    let server = serving.run(services.stop.clone());
+    tokio::pin!(server);
+    let failure = tokio::select! {
+        () = stop.cancelled() => None,
+        served = &mut server => Some(served.err().map_or(thread("the server ended by itself"), Into::into)),
+        ended = &mut driver => Some(ended.map_or_else(|_| thread("the driver panicked"), of_driver)),
+        ended = &mut writer => Some(ended.map_or_else(|_| thread("the transcripts' writer panicked"), of_writer)),
+    };
+    if let Some(failure) = failure {
+        // Nothing that is still under way could be kept: who asked learns it by the connection.
+        return Err(failure);
+    }
+
+    tracing::info!("stopping: no longer ready");
+    set_health(&health, false).await;
+    lanes.close();
+    tracing::info!("stopping: the driver works off what waits");
+    let drained = tokio::time::timeout(STEP_TIMEOUT, driver).await;
+    tracing::info!("stopping: streams end");
+    hub.close();
+    services.stop.cancel();
+    services.tasks.close();
+    if tokio::time::timeout(STEP_TIMEOUT, async {
+        tokio::join!(&mut server, services.tasks.wait()).0
+    })
+    .await
+    .is_err()
+    {
+        tracing::warn!("stopping: some streams did not end in time");
+    }
+    transcripts.shutdown().await?;
+    tracing::info!("stopped");
+    match drained {
+        Ok(Ok(ended)) => Ok(ended?),
+        Ok(Err(_)) => Err(thread("the driver panicked")),
+        Err(_) => Err(thread("the driver did not end in time")),
+    }
+}
+
+fn thread(what: &'static str) -> RunError {
+    RunError::Thread { what }
+}
+
+fn of_driver(ended: Result<(), StoreError>) -> RunError {
+    match ended {
+        Err(failure) => failure.into(),
+        Ok(()) => thread("the driver ended by itself"),
+    }
+}
+
+fn of_writer(ended: Result<(), TranscriptError>) -> RunError {
+    match ended {
+        Err(failure) => failure.into(),
+        Ok(()) => thread("the transcripts' writer ended by itself"),
+    }
+}
+
+/// Only its owner may look into the data directory.
+fn make_dir(path: &Path) -> Result<(), RunError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| RunError::DataDir {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+type Opened = (
+    Engine,
+    Clock,
+    ArtifactStore,
+    Transcripts,
+    std::thread::JoinHandle<Result<(), TranscriptError>>,
+);
+
+/// Opens everything that lies in the data directory. The store comes first: it holds the lock.
+fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
+    move || {
+        let dir = &config.data_dir;
+        let store = SledStore::open(&dir.join("board"), Options::default())?;
+        let mut clock = None;
+        let setup = Setup {
+            store: Box::new(store),
+            hub,
+            new_epoch: Epoch(uuid::Uuid::new_v4().as_u128()),
+            leases: config.leases,
+            expected_types: config.expected_types.clone(),
+        };
+        let engine = Engine::start(setup, |floor| clock.insert(Clock::start(floor)).now())?;
+        let clock = clock.ok_or_else(|| thread("a board was loaded without a clock"))?;
+        let artifacts = ArtifactStore::open(&dir.join("artifacts"), ARTIFACT_BYTES_MAX)?;
+        let (transcripts, writer) = Transcripts::open(&dir.join("transcripts"), Limits::default())?;
+        Ok((engine, clock, artifacts, transcripts, writer))
+    }
+}
+
+/// Lets a thread's end be awaited. The channel closes without a word when the thread panics.
+fn watch_thread<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> oneshot::Receiver<T> {
+    let (tell, ended) = oneshot::channel();
+    // It ends with the thread that it watches.
+    tokio::task::spawn_blocking(move || {
+        if let Ok(result) = thread.join() {
+            // Who waits for it may have gone.
+            let _ = tell.send(result);
+        }
+    });
+    ended
+}
+
+/// The first log line is a command that works.
+fn say_hello(addr: SocketAddr, config: &Config, recovery_time: Duration) {
+    let auth = if config.token.is_some() {
+        "-H \"authorization: Bearer $(cat TOKEN_FILE)\" "
+    } else {
+        ""
+    };
+    tracing::info!(
+        %addr,
+        data_dir = %config.data_dir.display(),
+        recovery_ms = recovery_time.as_millis(),
+        "serving: grpcurl -plaintext {auth}{addr} ganger.v1.FleetService/GetStatus"
+    );
+    if config.token.is_none() && !config.addr.ip().is_loopback() {
+        tracing::warn!(%addr, "listening beyond loopback without a token: anybody may come in");
+    }
+}

@@ -1,0 +1,203 @@
+//! What the coordinator keeps, and the seam under which it is kept.
+//!
+//! A [`Store`] takes batches of typed records and hands them back after a start. It owns how they
+//! are laid out, encoded and made durable; it knows no rule of the board. Nothing of the database
+//! shows in the trait's signatures, and no other module of the coordinator names it.
+//!
+//! What is promised: a batch is there whole or not at all, and once [`Store::commit`] has
+//! returned it is on the disk (`fdatasync` has returned). A commit that fails is final: the
+//! memory of the caller has run ahead of the disk, and it must end.
+//!
+//! Reading order: [`memory`] says in the fewest words what a store does; `sled_store` does it on
+//! a disk, with `key` for the layout, `codec` for the values, `stage` for the one atomic write.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use board::{
+    event::Event,
+    id::{Revision, TaskId, TeamUid},
+    record::{Outcome, Record, RequestKey},
+    task::Task,
+    time::Time,
+};
+
+mod codec;
+mod database;
+mod disk;
+mod durable;
+mod generation;
+mod key;
+mod lock;
+pub mod memory;
+mod outcomes;
+mod sled_store;
+mod stage;
+mod watchdog;
+
+#[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod sled_tests;
+
+pub use disk::{DiskFree, disk_free};
+pub use durable::syncs as durable_syncs;
+pub use memory::MemoryStore;
+pub use sled_store::{Options, SledStore};
+
+/// Keeps a board.
+pub trait Store: Send {
+    /// Hands over everything that a start needs: the counters, teams, members, offered types,
+    /// open tasks whole and finished ones as stubs; in this order, agent types before teams, each
+    /// kind by its key. Not: events, outcomes, the texts of finished tasks.
+    fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<Opened, StoreError>;
+
+    /// Writes a batch atomically. It is durable when this returns. An error is final: nothing may
+    /// be committed after it.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// A task, whole, be it open or finished.
+    fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// What a request came to, if that is still remembered.
+    fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError>;
+
+    /// A team's events after `after`, oldest first, at most `limit`.
+    fn events(
+        &self,
+        team: TeamUid,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError>;
+
+    /// How many outcomes are remembered, and since when.
+    fn outcomes_kept(&self) -> OutcomesKept;
+}
+
+/// What a store says of itself when it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Opened {
+    /// The number of the last commit; 0 where there was none.
+    pub commit: u64,
+    /// Its time, below which the board's clock never goes.
+    pub time: Time,
+}
+
+/// What is written at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// When.
+    pub at: Time,
+    /// Records as they are to be. Of several with the same identity the last one counts.
+    pub records: Vec<Record>,
+    /// Events: those of a team in the order of their revisions, which go on from the last batch.
+    pub events: Vec<Event>,
+    /// Outcomes of requests.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// How many outcomes are remembered, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutcomesKept {
+    /// How many.
+    pub count: u64,
+    /// When the oldest was committed.
+    pub oldest: Option<Time>,
+}
+
+/// How long outcomes are remembered. Each commit that adds `n` of them forgets at most `2n + 8`
+/// of those that are past it, so that forgetting never stalls one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Horizon {
+    /// The newest so many.
+    pub count: u64,
+    /// Those of so long.
+    pub span: Duration,
+}
+
+impl Default for Horizon {
+    fn default() -> Self {
+        Self {
+            count: 1_000_000,
+            span: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+impl Horizon {
+    /// How many outcomes a commit may forget that adds `added`.
+    fn forget_max(added: usize) -> usize {
+        if added == 0 { 0 } else { 2 * added + 8 }
+    }
+
+    /// Whether the oldest of `count` outcomes, committed at `oldest`, is past the horizon.
+    fn is_past(&self, count: u64, oldest: Time, now: Time) -> bool {
+        count > self.count || now.since(oldest) > self.span
+    }
+}
+
+/// The world broke under the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the directory.
+    #[error("the data directory {} is in use by {holder}", dir.display())]
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+        /// The process, as far as it is known.
+        holder: String,
+    },
+    /// What was read can't be right.
+    #[error("the database {} is damaged: {what}; {advice}", at.display())]
+    Corrupt {
+        /// The database's directory.
+        at: PathBuf,
+        /// What is wrong.
+        what: String,
+        /// What a person can do.
+        advice: String,
+    },
+    /// A record of a version that is not known here.
+    #[error(
+        "made by a newer Ganger: {kind} record of version {version}, this one reads up to {known}"
+    )]
+    NewerFormat {
+        /// What kind of record.
+        kind: &'static str,
+        /// Its version.
+        version: u8,
+        /// The newest version that is known here.
+        known: u8,
+    },
+    /// No space is left.
+    #[error("the disk under {} is full", at.display())]
+    DiskFull {
+        /// The data directory.
+        at: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading or writing failed.
+    #[error("{doing} {} failed", at.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// With which file or directory.
+        at: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// An I/O error, told apart from a full disk.
+    fn io(doing: &'static str, at: impl Into<PathBuf>, source: io::Error) -> Self {
+        let at = at.into();
+        if source.kind() == io::ErrorKind::StorageFull {
+            Self::DiskFull { at, source }
+        } else {
+            Self::Io { doing, at, source }
+        }
+    }
+}

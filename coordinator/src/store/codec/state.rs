@@ -1,0 +1,305 @@
+//! Where a task stands and what became of its attempts, as messages.
+
+use std::time::Duration;
+
+use board::{
+    id::{AttemptNumber, InstanceId},
+    task::{
+        AfterStop, AttemptEnding, Claim, End, EndStatus, EndedAttempt, Placement, Runner, Stop,
+        StopReason, TaskState, Usage, Waiting,
+    },
+    time::Time,
+};
+
+use super::{ActorMessage, CodecError, Names, Numbered, Span, Wide, numbers};
+
+numbers!(
+    StopReason, "stop reason",
+    1 => Deadline, 2 => Timeout, 3 => Cancelled, 4 => BlockerFailed, 5 => CrashLimit,
+    6 => ResourceLimit,
+);
+numbers!(
+    AttemptEnding, "ending of an attempt",
+    1 => Completed, 2 => Failed, 3 => Cancelled, 4 => TimedOut, 5 => Lost, 6 => HandedBack,
+);
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum StateMessage {
+    #[prost(message, tag = "12")]
+    Pending(WaitingMessage),
+    #[prost(message, tag = "13")]
+    Claimed(ClaimMessage),
+    #[prost(message, tag = "14")]
+    Placed(Box<PlacementMessage>),
+    #[prost(message, tag = "15")]
+    Ended(EndMessage),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WaitingMessage {
+    #[prost(int64, tag = "1")]
+    since: i64,
+    #[prost(int64, optional, tag = "2")]
+    not_before: Option<i64>,
+    #[prost(uint32, tag = "3")]
+    refusals: u32,
+    #[prost(string, tag = "4")]
+    reason: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ClaimMessage {
+    #[prost(uint32, tag = "1")]
+    attempt: u32,
+    #[prost(string, tag = "2")]
+    by: String,
+    #[prost(int64, tag = "3")]
+    since: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PlacementMessage {
+    #[prost(uint32, tag = "1")]
+    attempt: u32,
+    #[prost(string, tag = "2")]
+    worker: String,
+    #[prost(message, optional, tag = "3")]
+    instance: Option<Wide>,
+    #[prost(int64, tag = "4")]
+    dispatched_at: i64,
+    #[prost(int64, optional, tag = "5")]
+    started_at: Option<i64>,
+    #[prost(message, optional, tag = "6")]
+    run_limit: Option<Span>,
+    #[prost(message, optional, tag = "7")]
+    stop: Option<StopMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StopMessage {
+    #[prost(int64, tag = "1")]
+    at: i64,
+    #[prost(message, optional, tag = "2")]
+    by: Option<ActorMessage>,
+    #[prost(string, tag = "3")]
+    reason: String,
+    /// 1 cancel, 2 requeue, 3 fail.
+    #[prost(uint32, tag = "4")]
+    then: u32,
+    #[prost(uint32, tag = "5")]
+    failure: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct EndMessage {
+    #[prost(uint32, tag = "1")]
+    status: u32,
+    #[prost(int64, tag = "2")]
+    at: i64,
+    #[prost(message, optional, tag = "3")]
+    by: Option<ActorMessage>,
+    #[prost(uint32, optional, tag = "4")]
+    stop_reason: Option<u32>,
+    #[prost(bool, tag = "5")]
+    cascade_due: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AttemptMessage {
+    #[prost(uint32, tag = "1")]
+    number: u32,
+    /// The member or the worker that ran it.
+    #[prost(string, tag = "2")]
+    runner: String,
+    /// The worker's process; a member has none.
+    #[prost(message, optional, tag = "3")]
+    instance: Option<Wide>,
+    #[prost(int64, tag = "4")]
+    dispatched_at: i64,
+    #[prost(int64, optional, tag = "5")]
+    started_at: Option<i64>,
+    #[prost(int64, tag = "6")]
+    ended_at: i64,
+    #[prost(uint32, tag = "7")]
+    ending: u32,
+    #[prost(string, tag = "8")]
+    message: String,
+    #[prost(message, optional, tag = "9")]
+    usage: Option<UsageMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(super) struct UsageMessage {
+    #[prost(uint64, tag = "1")]
+    wall_ms: u64,
+    #[prost(uint64, tag = "2")]
+    cpu_ms: u64,
+    #[prost(uint64, tag = "3")]
+    output_bytes: u64,
+}
+
+impl From<&TaskState> for StateMessage {
+    fn from(state: &TaskState) -> Self {
+        match state {
+            TaskState::Pending(waiting) => Self::Pending(WaitingMessage {
+                since: waiting.since.0,
+                not_before: waiting.not_before.map(|at| at.0),
+                refusals: waiting.refusals,
+                reason: waiting.reason.to_string(),
+            }),
+            TaskState::Claimed(claim) => Self::Claimed(ClaimMessage {
+                attempt: claim.attempt.0,
+                by: claim.by.to_string(),
+                since: claim.since.0,
+            }),
+            TaskState::Placed(placement) => Self::Placed(Box::new(PlacementMessage {
+                attempt: placement.attempt.0,
+                worker: placement.worker.to_string(),
+                instance: Some(placement.instance.0.into()),
+                dispatched_at: placement.dispatched_at.0,
+                started_at: placement.started_at.map(|at| at.0),
+                run_limit: placement.run_limit.map(Into::into),
+                stop: placement.stop.as_ref().map(Into::into),
+            })),
+            TaskState::Ended(end) => Self::Ended(EndMessage {
+                status: end.status.number(),
+                at: end.at.0,
+                by: Some((&end.by).into()),
+                stop_reason: end.stop_reason.map(Numbered::number),
+                cascade_due: end.cascade_due,
+            }),
+        }
+    }
+}
+
+pub(super) fn decode_state(
+    state: StateMessage,
+    names: &mut Names,
+) -> Result<TaskState, CodecError> {
+    Ok(match state {
+        StateMessage::Pending(waiting) => TaskState::Pending(Waiting {
+            since: Time(waiting.since),
+            not_before: waiting.not_before.map(Time),
+            refusals: waiting.refusals,
+            reason: waiting.reason.into(),
+        }),
+        StateMessage::Claimed(claim) => TaskState::Claimed(Claim {
+            attempt: AttemptNumber(claim.attempt),
+            by: names.member(claim.by)?,
+            since: Time(claim.since),
+        }),
+        StateMessage::Placed(placement) => TaskState::Placed(Placement {
+            attempt: AttemptNumber(placement.attempt),
+            worker: names.worker(placement.worker)?,
+            instance: InstanceId(
+                placement
+                    .instance
+                    .ok_or(CodecError::Bad("instance"))?
+                    .into(),
+            ),
+            dispatched_at: Time(placement.dispatched_at),
+            started_at: placement.started_at.map(Time),
+            run_limit: placement.run_limit.map(Duration::try_from).transpose()?,
+            stop: placement
+                .stop
+                .map(|stop| decode_stop(stop, names))
+                .transpose()?,
+        }),
+        StateMessage::Ended(end) => TaskState::Ended(End {
+            status: EndStatus::of(end.status)?,
+            at: Time(end.at),
+            by: names.actor(end.by)?,
+            stop_reason: end.stop_reason.map(StopReason::of).transpose()?,
+            cascade_due: end.cascade_due,
+        }),
+    })
+}
+
+impl From<&Stop> for StopMessage {
+    fn from(stop: &Stop) -> Self {
+        let (then, failure) = match stop.then {
+            AfterStop::Cancel => (1, 0),
+            AfterStop::Requeue => (2, 0),
+            AfterStop::Fail(reason) => (3, reason.number()),
+        };
+        Self {
+            at: stop.at.0,
+            by: Some((&stop.by).into()),
+            reason: stop.reason.to_string(),
+            then,
+            failure,
+        }
+    }
+}
+
+fn decode_stop(stop: StopMessage, names: &mut Names) -> Result<Stop, CodecError> {
+    Ok(Stop {
+        at: Time(stop.at),
+        by: names.actor(stop.by)?,
+        reason: stop.reason.into(),
+        then: match stop.then {
+            1 => AfterStop::Cancel,
+            2 => AfterStop::Requeue,
+            3 => AfterStop::Fail(StopReason::of(stop.failure)?),
+            _ => return Err(CodecError::Bad("consequence of a stop")),
+        },
+    })
+}
+
+impl From<&EndedAttempt> for AttemptMessage {
+    fn from(attempt: &EndedAttempt) -> Self {
+        let (runner, instance) = match &attempt.runner {
+            Runner::Member(name) => (name.to_string(), None),
+            Runner::Worker(name, instance) => (name.to_string(), Some(instance.0.into())),
+        };
+        Self {
+            number: attempt.number.0,
+            runner,
+            instance,
+            dispatched_at: attempt.dispatched_at.0,
+            started_at: attempt.started_at.map(|at| at.0),
+            ended_at: attempt.ended_at.0,
+            ending: attempt.ending.number(),
+            message: attempt.message.to_string(),
+            usage: usage_message(attempt.usage),
+        }
+    }
+}
+
+pub(super) fn decode_attempt(
+    attempt: AttemptMessage,
+    names: &mut Names,
+) -> Result<EndedAttempt, CodecError> {
+    let runner = match attempt.instance {
+        None => Runner::Member(names.member(attempt.runner)?),
+        Some(instance) => {
+            Runner::Worker(names.worker(attempt.runner)?, InstanceId(instance.into()))
+        }
+    };
+    Ok(EndedAttempt {
+        number: AttemptNumber(attempt.number),
+        runner,
+        dispatched_at: Time(attempt.dispatched_at),
+        started_at: attempt.started_at.map(Time),
+        ended_at: Time(attempt.ended_at),
+        ending: AttemptEnding::of(attempt.ending)?,
+        message: attempt.message.into(),
+        usage: usage(attempt.usage),
+    })
+}
+
+pub(super) fn usage_message(usage: Usage) -> Option<UsageMessage> {
+    (usage != Usage::default()).then_some(UsageMessage {
+        wall_ms: usage.wall_ms,
+        cpu_ms: usage.cpu_ms,
+        output_bytes: usage.output_bytes,
+    })
+}
+
+pub(super) fn usage(message: Option<UsageMessage>) -> Usage {
+    message.map_or_else(Usage::default, |usage| Usage {
+        wall_ms: usage.wall_ms,
+        cpu_ms: usage.cpu_ms,
+        output_bytes: usage.output_bytes,
+    })
+}

@@ -1,0 +1,447 @@
+//! What every store must do, asked of each of them.
+//!
+//! The store in memory is simple enough to be right by looking at it, so the heart of the suite
+//! is one property: whatever is committed, the store on the disk answers as the one in memory.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use board::{
+    event::{Actor, Event, Happening},
+    id::{Revision, TaskId, TeamUid},
+    record::{Outcome, Record, RequestKey},
+    task::{End, EndStatus, Task, TaskState},
+    time::Time,
+};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use tempfile::TempDir;
+
+use super::{
+    Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, SledStore, Store,
+    arbitrary::{self, KEYS, TASKS, TEAMS},
+};
+
+/// Small, so that outcomes are forgotten.
+const HORIZON: Horizon = Horizon {
+    count: 7,
+    span: Duration::from_secs(60),
+};
+
+/// A place where a store is kept, to be opened again and again.
+trait Place {
+    type Store: Store;
+    fn open(&self) -> Self::Store;
+}
+
+struct Memory(MemoryStore);
+
+impl Place for Memory {
+    type Store = MemoryStore;
+
+    fn open(&self) -> MemoryStore {
+        self.0.clone()
+    }
+}
+
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Place for Disk {
+    type Store = SledStore;
+
+    fn open(&self) -> SledStore {
+        let options = Options {
+            horizon: HORIZON,
+            ..Options::default()
+        };
+        SledStore::open(self.0.path(), options).unwrap()
+    }
+}
+
+/// Writes a test for each kind of store.
+macro_rules! for_each_store {
+    ($($test:ident),+ $(,)?) => {
+        mod in_memory {
+            $(#[test]
+            fn $test() {
+                super::$test(&super::Memory(super::MemoryStore::with_horizon(super::HORIZON)));
+            })+
+        }
+        mod on_disk {
+            $(#[test]
+            fn $test() {
+                super::$test(&super::Disk::new());
+            })+
+        }
+    };
+}
+
+for_each_store!(
+    a_new_store_is_empty,
+    the_last_commit_and_its_time_are_told,
+    of_a_finished_task_a_start_gets_the_stub_and_the_rest_on_demand,
+    a_reopened_task_is_whole_at_the_start_again,
+    events_are_found_from_any_revision_on,
+    outcomes_past_the_horizon_are_forgotten,
+    an_outcome_that_came_again_is_not_forgotten_with_the_first,
+    the_last_record_of_an_identity_counts,
+);
+
+/// Everything that a store answers.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    opened: Opened,
+    records: Vec<Record>,
+    tasks: Vec<Option<Task>>,
+    outcomes: Vec<Option<Outcome>>,
+    kept: OutcomesKept,
+    events: Vec<Vec<Event>>,
+}
+
+impl Answers {
+    fn of(store: &mut impl Store) -> Self {
+        let (opened, records) = load(store);
+        let mut tasks = Vec::new();
+        let mut events = Vec::new();
+        for team in (0..=TEAMS + 1).map(TeamUid) {
+            for task in 0..=TASKS + 1 {
+                tasks.push(store.task(team, TaskId(task)).unwrap());
+            }
+            for after in [0, 1, 2, 3, 7, 20, u64::MAX] {
+                for limit in [0, 1, 3, 1_000] {
+                    events.push(store.events(team, Revision(after), limit).unwrap());
+                }
+            }
+        }
+        let outcome = |key| store.outcome(RequestKey(key)).unwrap();
+        Self {
+            opened,
+            records,
+            tasks,
+            outcomes: (0..KEYS).map(outcome).collect(),
+            kept: store.outcomes_kept(),
+            events,
+        }
+    }
+}
+
+fn load(store: &mut impl Store) -> (Opened, Vec<Record>) {
+    let mut records = Vec::new();
+    let opened = store.load(&mut |record| records.push(record)).unwrap();
+    (opened, records)
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(Batch),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let batch = (
+        0..40_000_i64,
+        vec(arbitrary::record(), 0..6),
+        vec(arbitrary::event(), 0..8),
+        vec(arbitrary::outcome(), 0..5),
+    )
+        .prop_map(|(at, records, events, outcomes)| {
+            Step::Commit(Batch {
+                at: Time(at),
+                records,
+                events,
+                outcomes,
+            })
+        });
+    vec(prop_oneof![5 => batch, 1 => Just(Step::Reopen)], 1..12).prop_map(make_sensible)
+}
+
+/// Lets time go on, gives events their revisions, and no batch two outcomes of one request.
+fn make_sensible(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut now = 0;
+    let mut revisions = [0; TEAMS as usize + 1];
+    for step in &mut steps {
+        let Step::Commit(batch) = step else { continue };
+        now += batch.at.0;
+        batch.at = Time(now);
+        for event in &mut batch.events {
+            let revision = &mut revisions[event.team.0 as usize];
+            *revision += 1;
+            event.revision = Revision(*revision);
+        }
+        let mut keys = BTreeSet::new();
+        batch
+            .outcomes
+            .retain(|outcome| keys.insert(outcome.request.key));
+    }
+    steps
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_on_disk_answers_as_the_one_in_memory(steps in steps()) {
+        let disk = Disk::new();
+        let mut store = disk.open();
+        let mut memory = MemoryStore::with_horizon(HORIZON);
+
+        for step in steps {
+            match step {
+                Step::Commit(batch) => {
+                    store.commit(&batch).unwrap();
+                    memory.commit(&batch).unwrap();
+                }
+                Step::Reopen => {
+                    drop(store);
+                    store = disk.open();
+                }
+            }
+            prop_assert_eq!(Answers::of(&mut store), Answers::of(&mut memory));
+        }
+
+        store.check_counts();
+        let copy = tempfile::tempdir().unwrap();
+        store.export(copy.path()).unwrap();
+        drop(store);
+        let mut copy = Disk(copy).open();
+        prop_assert_eq!(Answers::of(&mut copy), Answers::of(&mut memory));
+        copy.check_counts();
+    }
+}
+
+/// One task, the same at each call.
+fn some_task() -> Task {
+    let mut runner = TestRunner::deterministic();
+    let tree = arbitrary::task().new_tree(&mut runner).unwrap();
+    tree.current()
+}
+
+fn open_task() -> Task {
+    let mut task = some_task();
+    task.state = TaskState::Pending(board::task::Waiting {
+        since: Time(1),
+        not_before: None,
+        refusals: 0,
+        reason: "".into(),
+    });
+    task
+}
+
+fn finished_task() -> Task {
+    let mut task = some_task();
+    task.state = TaskState::Ended(End {
+        status: EndStatus::Failed,
+        at: Time(5),
+        by: Actor::Coordinator,
+        stop_reason: None,
+        cascade_due: true,
+    });
+    task
+}
+
+fn batch_of(records: Vec<Record>) -> Batch {
+    Batch {
+        at: Time(1),
+        records,
+        ..Batch::default()
+    }
+}
+
+fn a_new_store_is_empty(place: &impl Place) {
+    let mut store = place.open();
+
+    assert_eq!(load(&mut store), (Opened::default(), Vec::new()));
+    assert_eq!(store.outcomes_kept(), OutcomesKept::default());
+}
+
+fn the_last_commit_and_its_time_are_told(place: &impl Place) {
+    let mut store = place.open();
+    for at in [700, 800] {
+        let batch = Batch {
+            at: Time(at),
+            ..Batch::default()
+        };
+        store.commit(&batch).unwrap();
+    }
+    drop(store);
+
+    let (opened, _) = load(&mut place.open());
+
+    let expected = Opened {
+        commit: 2,
+        time: Time(800),
+    };
+    assert_eq!(opened, expected);
+}
+
+fn of_a_finished_task_a_start_gets_the_stub_and_the_rest_on_demand(place: &impl Place) {
+    let team = TeamUid(2);
+    let (open, finished) = (open_task(), finished_task());
+    let mut store = place.open();
+    let record = |task: &Task| Record::Task(team, Arc::new(task.clone()));
+    store.commit(&batch_of(vec![record(&open)])).unwrap();
+    store.commit(&batch_of(vec![record(&finished)])).unwrap();
+    drop(store);
+
+    let mut store = place.open();
+    let (_, records) = load(&mut store);
+
+    let stub = finished.stub().unwrap();
+    assert_eq!(records, [Record::Stub(team, stub)]);
+    assert_eq!(store.task(team, finished.id).unwrap(), Some(finished));
+}
+
+fn a_reopened_task_is_whole_at_the_start_again(place: &impl Place) {
+    let team = TeamUid(2);
+    let (open, finished) = (open_task(), finished_task());
+    let mut store = place.open();
+    let record = |task: &Task| Record::Task(team, Arc::new(task.clone()));
+    store.commit(&batch_of(vec![record(&finished)])).unwrap();
+    store.commit(&batch_of(vec![record(&open)])).unwrap();
+    drop(store);
+
+    let mut store = place.open();
+    let (_, records) = load(&mut store);
+
+    assert_eq!(records, [record(&open)]);
+    assert_eq!(store.task(team, open.id).unwrap(), Some(open));
+}
+
+fn joined(team: u64, revision: u64, note: &str) -> Event {
+    Event {
+        team: TeamUid(team),
+        revision: Revision(revision),
+        at: Time(9),
+        actor: Actor::Coordinator,
+        cause: None,
+        what: Happening::TaskCreated {
+            task: TaskId(1),
+            subject: note.into(),
+        },
+    }
+}
+
+fn events_are_found_from_any_revision_on(place: &impl Place) {
+    let mut store = place.open();
+    // Commits of several sizes: pages that are cut, and an event longer than a page.
+    let long = "long ".repeat(4_000);
+    let mut all = Vec::new();
+    for (len, note) in [(1, "a"), (500, "b"), (1, &*long), (3, "c"), (700, "d")] {
+        let first = all.len() as u64 + 1;
+        let events: Vec<_> = (first..first + len).map(|at| joined(1, at, note)).collect();
+        all.extend(events.iter().cloned());
+        let mut batch = batch_of(Vec::new());
+        batch.events = events;
+        batch.events.push(joined(2, first, "of another team"));
+        store.commit(&batch).unwrap();
+    }
+    drop(store);
+
+    let store = place.open();
+
+    for after in 0..=all.len() {
+        let after_revision = Revision(after as u64);
+        let events = store.events(TeamUid(1), after_revision, 5).unwrap();
+        let expected = &all[after..(after + 5).min(all.len())];
+        assert_eq!(events, expected, "after {after}");
+    }
+    let events = store.events(TeamUid(1), Revision(0), usize::MAX).unwrap();
+    assert_eq!(events, all);
+}
+
+fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
+    let outcome = |key| Outcome {
+        request: board::record::Request {
+            key: RequestKey(key),
+            body: key,
+        },
+        at: Time(0),
+        team: TeamUid(1),
+        came_to: board::record::CameTo::Team,
+    };
+    keys.into_iter().map(outcome).collect()
+}
+
+fn commit_outcomes(store: &mut impl Store, at: i64, keys: impl IntoIterator<Item = u128>) {
+    let mut batch = batch_of(Vec::new());
+    batch.at = Time(at);
+    batch.outcomes = outcomes(keys);
+    store.commit(&batch).unwrap();
+}
+
+fn known(store: &impl Store, keys: impl IntoIterator<Item = u128>) -> Vec<u128> {
+    let is_known = |key: &u128| store.outcome(RequestKey(*key)).unwrap().is_some();
+    keys.into_iter().filter(is_known).collect()
+}
+
+fn outcomes_past_the_horizon_are_forgotten(place: &impl Place) {
+    let mut store = place.open();
+
+    // By number: 7 are kept, and one commit forgets at most 2n + 8.
+    commit_outcomes(&mut store, 1, 0..40);
+    assert_eq!(known(&store, 0..40), Vec::from_iter(33..40));
+    commit_outcomes(&mut store, 2, 40..41);
+    assert_eq!(known(&store, 0..41), Vec::from_iter(34..41));
+    let kept = |count, oldest| OutcomesKept {
+        count,
+        oldest: Some(Time(oldest)),
+    };
+    assert_eq!(store.outcomes_kept(), kept(7, 1));
+
+    // By age, and only when there are new ones.
+    drop(store);
+    let mut store = place.open();
+    assert_eq!(store.outcomes_kept(), kept(7, 1));
+    commit_outcomes(&mut store, 60_002, []);
+    assert_eq!(known(&store, 0..41), Vec::from_iter(34..41));
+    commit_outcomes(&mut store, 60_002, 41..42);
+    assert_eq!(known(&store, 0..42), [40, 41]);
+    assert_eq!(store.outcomes_kept(), kept(2, 2));
+}
+
+fn an_outcome_that_came_again_is_not_forgotten_with_the_first(place: &impl Place) {
+    let mut store = place.open();
+    commit_outcomes(&mut store, 1, [1, 2]);
+    commit_outcomes(&mut store, 50_000, [1]);
+
+    commit_outcomes(&mut store, 60_002, [3]);
+
+    assert_eq!(known(&store, 0..10), [1, 3]);
+    assert_eq!(store.outcomes_kept().count, 2);
+}
+
+fn the_last_record_of_an_identity_counts(place: &impl Place) {
+    let team = TeamUid(1);
+    let record = |task: &Task| Record::Task(team, Arc::new(task.clone()));
+    let mut store = place.open();
+    let (open, finished) = (open_task(), finished_task());
+
+    let batch = batch_of(vec![record(&open), record(&finished)]);
+    store.commit(&batch).unwrap();
+    let (_, records) = load(&mut store);
+    assert_eq!(records, [Record::Stub(team, finished.stub().unwrap())]);
+
+    let batch = batch_of(vec![record(&finished), record(&open)]);
+    store.commit(&batch).unwrap();
+    let (_, records) = load(&mut store);
+    assert_eq!(records, [record(&open)]);
+}
+
+/// A clone of the memory store is what a crash leaves.
+#[test]
+fn memory_outlives_its_handles_until_its_disk_breaks() {
+    let mut store = MemoryStore::default();
+    commit_outcomes(&mut store, 1, [1]);
+    let mut other = store.clone();
+    drop(store);
+    assert_eq!(known(&other, 0..3), [1]);
+
+    other.break_disk();
+
+    assert!(other.commit(&Batch::default()).is_err());
+    assert_eq!(known(&other, 0..3), [1]);
+}

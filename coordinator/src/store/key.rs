@@ -1,0 +1,115 @@
+//! The layout: one ordered space of keys, told apart by their first byte.
+//!
+//! Numbers are big-endian, so that they sort. What a start needs (`g m n o p s t`) and what it
+//! doesn't (`c e f q r`) have prefixes of their own, so that it scans no more than it must.
+
+use board::{
+    id::{AgentTypeName, MemberName, Revision, TaskId, TeamUid},
+    record::RequestKey,
+};
+
+pub(super) const MEMBERS: &[u8] = b"p";
+pub(super) const OFFERED: &[u8] = b"t";
+pub(super) const OPEN_TASKS: &[u8] = b"o";
+pub(super) const OUTCOME_PAGES: &[u8] = b"q";
+pub(super) const STUBS: &[u8] = b"s";
+pub(super) const TEAMS: &[u8] = b"g";
+
+/// A piece of a value that is too long for one record: `PIECES`, its key, its index.
+const PIECES: u8 = b'c';
+
+/// The number and time of the last commit.
+pub(super) fn commit() -> Vec<u8> {
+    b"n".to_vec()
+}
+
+/// The board's counters.
+pub(super) fn meta() -> Vec<u8> {
+    b"m".to_vec()
+}
+
+/// A team.
+pub(super) fn team(team: TeamUid) -> Vec<u8> {
+    of_team(TEAMS[0], team)
+}
+
+/// A member.
+pub(super) fn member(team: TeamUid, name: &MemberName) -> Vec<u8> {
+    let mut key = of_team(MEMBERS[0], team);
+    key.extend_from_slice(name.as_str().as_bytes());
+    key
+}
+
+/// A task that is not over, whole.
+pub(super) fn open_task(team: TeamUid, task: TaskId) -> Vec<u8> {
+    in_team(OPEN_TASKS[0], team, task.0)
+}
+
+/// A task that is over, whole.
+pub(super) fn finished_task(team: TeamUid, task: TaskId) -> Vec<u8> {
+    in_team(b'f', team, task.0)
+}
+
+/// What a start needs of a task that is over.
+pub(super) fn stub(team: TeamUid, task: TaskId) -> Vec<u8> {
+    in_team(STUBS[0], team, task.0)
+}
+
+/// A page of a team's events, of which `first` is the first.
+pub(super) fn events(team: TeamUid, first: Revision) -> Vec<u8> {
+    in_team(b'e', team, first.0)
+}
+
+/// An offered agent type.
+pub(super) fn offered(name: &AgentTypeName) -> Vec<u8> {
+    let mut key = OFFERED.to_vec();
+    key.extend_from_slice(name.as_str().as_bytes());
+    key
+}
+
+/// An outcome.
+pub(super) fn outcome(key: RequestKey) -> Vec<u8> {
+    let mut bytes = vec![b'r'];
+    bytes.extend_from_slice(&key.0.to_be_bytes());
+    bytes
+}
+
+/// A page of outcomes' keys, in the order in which they were committed.
+pub(super) fn outcome_page(number: u64) -> Vec<u8> {
+    let mut key = OUTCOME_PAGES.to_vec();
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// A piece of the value under `key`.
+pub(super) fn piece(key: &[u8], index: u16) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(key.len() + 3);
+    piece.push(PIECES);
+    piece.extend_from_slice(key);
+    piece.extend_from_slice(&index.to_be_bytes());
+    piece
+}
+
+/// The number at the end of a key: a task's id, a page's revision or number.
+pub(super) fn last_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk().copied().map(u64::from_be_bytes)
+}
+
+/// The team that a key belongs to.
+pub(super) fn team_of(key: &[u8]) -> Option<TeamUid> {
+    let bytes = key.get(1..)?.first_chunk().copied()?;
+    Some(TeamUid(u64::from_be_bytes(bytes)))
+}
+
+fn of_team(prefix: u8, team: TeamUid) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17);
+    key.push(prefix);
+    key.extend_from_slice(&team.0.to_be_bytes());
+    key
+}
+
+fn in_team(prefix: u8, team: TeamUid, number: u64) -> Vec<u8> {
+    let mut key = of_team(prefix, team);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}

@@ -1,0 +1,198 @@
+//! A store without a disk, for tests and simulation.
+//!
+//! It keeps typed records in ordered maps and shares no code with the store on the disk: that
+//! makes it the yardstick for that one. A clone is another handle on the same memory, so that a
+//! simulation can drop a board, store and all, and open what was committed again.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use board::{
+    event::Event,
+    id::{AgentTypeName, MemberName, Revision, TaskId, TaskKey, TeamUid},
+    record::{Meta, OfferedType, Outcome, Record, RequestKey},
+    task::Task,
+    team::{Member, Team},
+    time::Time,
+};
+
+use super::{Batch, Horizon, Opened, OutcomesKept, Store, StoreError};
+
+/// A store in memory. See the [module](self).
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    opened: Opened,
+    meta: Option<Meta>,
+    teams: BTreeMap<TeamUid, Team>,
+    members: BTreeMap<(TeamUid, MemberName), Member>,
+    tasks: BTreeMap<TaskKey, Arc<Task>>,
+    offered: BTreeMap<AgentTypeName, OfferedType>,
+    events: BTreeMap<(TeamUid, Revision), Event>,
+    outcomes: BTreeMap<RequestKey, (u64, Outcome)>,
+    /// Commits of outcomes, oldest first: number, time, key.
+    order: VecDeque<(u64, Time, RequestKey)>,
+    horizon: Horizon,
+    is_broken: bool,
+}
+
+impl MemoryStore {
+    /// Makes an empty one that forgets outcomes past `horizon`.
+    pub fn with_horizon(horizon: Horizon) -> Self {
+        let store = Self::default();
+        store.kept().horizon = horizon;
+        store
+    }
+
+    /// Lets every commit from now on fail, as a disk does that went away.
+    pub fn break_disk(&self) {
+        self.kept().is_broken = true;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn put(&mut self, record: &Record) {
+        match record {
+            Record::Meta(meta) => self.meta = Some(*meta),
+            Record::Team(team) => {
+                self.teams.insert(team.uid, team.clone());
+            }
+            Record::Member(team, member) => {
+                let key = (*team, member.name.clone());
+                self.members.insert(key, member.clone());
+            }
+            Record::Task(team, task) => {
+                self.tasks.insert((*team, task.id), task.clone());
+            }
+            Record::Stub(..) => {}
+            Record::Offered(offered) => {
+                self.offered.insert(offered.name.clone(), offered.clone());
+            }
+        }
+    }
+
+    fn forget(&mut self, added: usize, now: Time) {
+        for _ in 0..Horizon::forget_max(added) {
+            let count = self.order.len() as u64;
+            let Some(&(number, at, key)) = self.order.front() else {
+                return;
+            };
+            if !self.horizon.is_past(count, at, now) {
+                return;
+            }
+            self.order.pop_front();
+            // A later outcome under the same key stays.
+            if self
+                .outcomes
+                .get(&key)
+                .is_some_and(|(made, _)| *made == number)
+            {
+                self.outcomes.remove(&key);
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<Opened, StoreError> {
+        let kept = self.kept();
+        kept.meta.iter().for_each(|meta| each(Record::Meta(*meta)));
+        for offered in kept.offered.values() {
+            each(Record::Offered(offered.clone()));
+        }
+        for team in kept.teams.values() {
+            each(Record::Team(team.clone()));
+        }
+        for ((team, _), member) in &kept.members {
+            each(Record::Member(*team, member.clone()));
+        }
+        let open = kept.tasks.iter().filter(|(_, task)| task.end().is_none());
+        for ((team, _), task) in open {
+            each(Record::Task(*team, task.clone()));
+        }
+        for ((team, _), task) in &kept.tasks {
+            if let Some(stub) = task.stub() {
+                each(Record::Stub(*team, stub));
+            }
+        }
+        Ok(kept.opened)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        if kept.is_broken {
+            return Err(StoreError::io(
+                "committing to",
+                "memory",
+                io::Error::other("the disk went away"),
+            ));
+        }
+        let number = kept.opened.commit + 1;
+        kept.opened = Opened {
+            commit: number,
+            time: batch.at,
+        };
+        batch.records.iter().for_each(|record| kept.put(record));
+        for event in &batch.events {
+            let key = (event.team, event.revision);
+            kept.events.insert(key, event.clone());
+        }
+        for outcome in &batch.outcomes {
+            let key = outcome.request.key;
+            kept.outcomes.insert(key, (number, *outcome));
+            kept.order.push_back((number, batch.at, key));
+        }
+        kept.forget(batch.outcomes.len(), batch.at);
+        Ok(())
+    }
+
+    fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
+        Ok(self
+            .kept()
+            .tasks
+            .get(&(team, task))
+            .map(|task| (**task).clone()))
+    }
+
+    fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.kept().outcomes.get(&key).map(|(_, outcome)| *outcome))
+    }
+
+    fn events(
+        &self,
+        team: TeamUid,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        let Some(first) = after.0.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let all = (team, Revision(first))..=(team, Revision(u64::MAX));
+        let kept = self.kept();
+        Ok(kept
+            .events
+            .range(all)
+            .take(limit)
+            .map(|(_, event)| event.clone())
+            .collect())
+    }
+
+    fn outcomes_kept(&self) -> OutcomesKept {
+        let kept = self.kept();
+        OutcomesKept {
+            count: kept.order.len() as u64,
+            oldest: kept.order.front().map(|&(_, at, _)| at),
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The store on a disk, in sled 0.34.
+//!
+//! Its caller is the one thread that writes; nothing else here does, but for sled's own clean-up.
+//! Every commit is one atomic batch and one blocking flush.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use board::{
+    event::Event,
+    id::{Revision, TaskId, TeamUid},
+    record::{Outcome, Record, RequestKey},
+    task::Task,
+    time::Time,
+};
+use sled::{Db, IVec};
+
+use super::{
+    Batch, Horizon, Opened, OutcomesKept, Store, StoreError,
+    codec::{
+        CodecError, Commit, Names, decode_commit, decode_events, decode_member, decode_meta,
+        decode_offered, decode_outcome, decode_stub, decode_task, decode_team, encode_commit,
+        encode_event_pages, encode_member, encode_meta, encode_offered, encode_stub, encode_task,
+        encode_team,
+    },
+    database, durable, generation, key,
+    lock::DirLock,
+    outcomes::Outcomes,
+    stage::{self, Stage},
+    watchdog::Watchdog,
+};
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for pages of the database.
+    pub cache_bytes: u64,
+    /// How long outcomes are remembered.
+    pub horizon: Horizon,
+    /// A commit that takes longer ends the process. None turns that off.
+    pub commit_limit: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 * 1024 * 1024,
+            horizon: Horizon::default(),
+            commit_limit: Some(Duration::from_secs(10)),
+        }
+    }
+}
+
+/// A store in a directory. See the [module](self).
+#[derive(Debug)]
+pub struct SledStore {
+    db: Db,
+    /// The directory of the generation in force.
+    at: PathBuf,
+    options: Options,
+    opened: Opened,
+    live_bytes: u64,
+    outcomes: Outcomes,
+    watchdog: Option<Watchdog>,
+    /// A commit failed: what is on the disk isn't known any more.
+    has_failed: bool,
+    /// Last, so that it is given up when all else is closed.
+    _lock: DirLock,
+}
+
+impl SledStore {
+    /// Opens the store in a directory, or makes one there. A database that has grown far beyond
+    /// what lives in it is compacted first.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        create_dir(dir)?;
+        let lock = DirLock::take(dir)?;
+        let current = match generation::current(dir)? {
+            Some(number) => number,
+            None => {
+                generation::make_first(dir, options.cache_bytes)?;
+                1
+            }
+        };
+        let at = generation::path(dir, current);
+        let db = database::open(&at, options.cache_bytes)?;
+        let store = Self::from_db(db, at, options, lock)?;
+        store.compacted(dir, current)
+    }
+
+    /// Copies everything into a directory that is not there yet or empty, and compares the copy.
+    /// A store can be opened there. It is consistent: nothing is committed meanwhile.
+    pub fn export(&self, to: &Path) -> Result<(), StoreError> {
+        create_dir(to)?;
+        let is_empty = fs::read_dir(to).map(|mut entries| entries.next().is_none());
+        if !is_empty.map_err(|source| StoreError::io("looking through", to, source))? {
+            let source = io::Error::from(io::ErrorKind::DirectoryNotEmpty);
+            return Err(StoreError::io("copying to", to, source));
+        }
+        let cache_bytes = self.options.cache_bytes;
+        generation::make(to, 1, |copy| {
+            database::copy(&self.db, &self.at, copy, cache_bytes)
+        })
+    }
+
+    fn from_db(db: Db, at: PathBuf, options: Options, lock: DirLock) -> Result<Self, StoreError> {
+        let explain = |key: &[u8], error| explain(&at, key, error);
+        let key = key::commit();
+        let commit = match database::guard(&at, "reading", || db.get(&key))? {
+            Some(value) => decode_commit(&value).map_err(|error| explain(&key, error))?,
+            None => Commit::default(),
+        };
+        let outcomes = Outcomes::open(&db, &at, commit.outcomes, options.horizon, &explain)?;
+        let watchdog = options.commit_limit.map(Watchdog::aborting_after);
+        let watchdog = watchdog
+            .transpose()
+            .map_err(|source| StoreError::io("starting a watchdog over", &at, source))?;
+        Ok(Self {
+            db,
+            at,
+            options,
+            opened: Opened {
+                commit: commit.number,
+                time: Time(commit.at),
+            },
+            live_bytes: commit.live_bytes,
+            outcomes,
+            watchdog,
+            has_failed: false,
+            _lock: lock,
+        })
+    }
+
+    /// Compacts where that is worth while. That it can't be done is no reason not to start.
+    fn compacted(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
+        let len = database::len_on_disk(&self.at)?;
+        if !generation::is_bloated(len, self.live_bytes) {
+            return Ok(self);
+        }
+        let (live, next) = (self.live_bytes, current + 1);
+        tracing::info!(len, live, "compacting the database");
+        let cache_bytes = self.options.cache_bytes;
+        let made = generation::make(dir, next, |copy| {
+            database::copy(&self.db, &self.at, copy, cache_bytes)
+        });
+        if let Err(error) = made {
+            tracing::warn!(%error, "the database could not be compacted and stays as it was");
+            // What is left of it is looked for again at the next start.
+            let _ = generation::remove_unfinished(dir, next);
+            return Ok(self);
+        }
+        let Self {
+            db, options, _lock, ..
+        } = self;
+        drop(db);
+        generation::current(dir)?;
+        let at = generation::path(dir, next);
+        let db = database::open(&at, options.cache_bytes)?;
+        Self::from_db(db, at, options, _lock)
+    }
+
+    /// The database, where it lies, and what lives in it, for tests.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (&Db, &Path, u64) {
+        (&self.db, &self.at, self.live_bytes)
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        self.put_together(key, self.raw(key)?)
+    }
+
+    fn put_together(&self, key: &[u8], value: Option<IVec>) -> Result<Option<IVec>, StoreError> {
+        stage::whole(value, key, &self.at, |piece| self.raw(piece))
+    }
+
+    fn raw(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        database::guard(&self.at, "reading", || self.db.get(key))
+    }
+
+    fn explain(&self, key: &[u8], error: CodecError) -> StoreError {
+        explain(&self.at, key, error)
+    }
+
+    /// Hands over the values under a prefix, put together, in the order of their keys.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), CodecError>,
+    ) -> Result<(), StoreError> {
+        let mut pairs = self.db.scan_prefix(prefix);
+        while let Some((key, value)) =
+            database::guard(&self.at, "reading", || pairs.next().transpose())?
+        {
+            if let Some(value) = self.put_together(&key, Some(value))? {
+                each(&key, &value).map_err(|error| self.explain(&key, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, batch: &Batch) -> Result<sled::Batch, StoreError> {
+        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes);
+        for record in &batch.records {
+            put_record(record, &mut stage)?;
+        }
+        let mut by_team: BTreeMap<TeamUid, Vec<&Event>> = BTreeMap::new();
+        for event in &batch.events {
+            by_team.entry(event.team).or_default().push(event);
+        }
+        for (team, events) in by_team {
+            for (first, page) in encode_event_pages(&events) {
+                stage.put_new(key::events(team, first), page)?;
+            }
+        }
+        let at = &self.at;
+        let explain = |key: &[u8], error| explain(at, key, error);
+        self.outcomes
+            .add(&batch.outcomes, batch.at, &mut stage, &explain)?;
+        self.opened = Opened {
+            commit: self.opened.commit + 1,
+            time: batch.at,
+        };
+        self.live_bytes = stage.live_bytes();
+        let commit = Commit {
+            number: self.opened.commit,
+            at: batch.at.0,
+            live_bytes: self.live_bytes,
+            outcomes: self.outcomes.kept().count,
+        };
+        let mut writes = stage.into_batch();
+        writes.insert(key::commit(), encode_commit(commit));
+        Ok(writes)
+    }
+
+    fn write(&self, batch: sled::Batch) -> Result<(), StoreError> {
+        let _watch = self.watchdog.as_ref().map(Watchdog::watch);
+        let before = durable::syncs();
+        database::guard(&self.at, "committing to", || {
+            self.db.apply_batch(batch)?;
+            self.db.flush()
+        })?;
+        if durable::IS_COUNTED && durable::syncs() == before {
+            let source = io::Error::other(
+                "the flush did not reach fdatasync: this program was linked so that it can't \
+                 keep its promise",
+            );
+            return Err(StoreError::io("committing to", &self.at, source));
+        }
+        Ok(())
+    }
+}
+
+impl Store for SledStore {
+    fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<Opened, StoreError> {
+        let names = &mut Names::default();
+        let key = key::meta();
+        if let Some(value) = self.value(&key)? {
+            let meta = decode_meta(&value).map_err(|error| self.explain(&key, error))?;
+            each(Record::Meta(meta));
+        }
+        self.scan(key::OFFERED, |_, value| {
+            each(Record::Offered(decode_offered(value, names)?));
+            Ok(())
+        })?;
+        self.scan(key::TEAMS, |key, value| {
+            each(Record::Team(decode_team(team_of(key)?, value)?));
+            Ok(())
+        })?;
+        self.scan(key::MEMBERS, |key, value| {
+            each(Record::Member(team_of(key)?, decode_member(value, names)?));
+            Ok(())
+        })?;
+        self.scan(key::OPEN_TASKS, |key, value| {
+            let task = decode_task(task_of(key)?, value, names)?;
+            each(Record::Task(team_of(key)?, Arc::new(task)));
+            Ok(())
+        })?;
+        self.scan(key::STUBS, |key, value| {
+            let stub = decode_stub(task_of(key)?, value, names)?;
+            each(Record::Stub(team_of(key)?, stub));
+            Ok(())
+        })?;
+        Ok(self.opened)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.has_failed {
+            let source = io::Error::other("an earlier commit failed");
+            return Err(StoreError::io("committing to", &self.at, source));
+        }
+        // Until it is written: what is staged is ahead of the disk.
+        self.has_failed = true;
+        let writes = self.stage(batch)?;
+        self.write(writes)?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
+        for key in [key::open_task(team, task), key::finished_task(team, task)] {
+            if let Some(value) = self.value(&key)? {
+                let decoded = decode_task(task, &value, &mut Names::default());
+                return decoded.map(Some).map_err(|error| self.explain(&key, error));
+            }
+        }
+        Ok(None)
+    }
+
+    fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
+        let path = key::outcome(key);
+        let Some(value) = self.value(&path)? else {
+            return Ok(None);
+        };
+        let decoded = decode_outcome(key, &value);
+        decoded
+            .map(|(outcome, _)| Some(outcome))
+            .map_err(|error| self.explain(&path, error))
+    }
+
+    fn events(
+        &self,
+        team: TeamUid,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        let Some(wanted) = after.0.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        // The page that the first wanted one is in begins with it or before it.
+        let wanted_key = key::events(team, Revision(wanted));
+        let first_of_team = key::events(team, Revision(0));
+        let mut before = self.db.range(first_of_team..=wanted_key.clone());
+        let before = database::guard(&self.at, "reading", || before.next_back().transpose())?;
+        let from = before.map_or(wanted_key, |(key, _)| key.to_vec());
+        let mut pages = self.db.range(from..=key::events(team, Revision(u64::MAX)));
+
+        let mut events = Vec::new();
+        let names = &mut Names::default();
+        while events.len() < limit {
+            let page = database::guard(&self.at, "reading", || pages.next().transpose())?;
+            let Some((key, value)) = page else { break };
+            let Some(value) = self.put_together(&key, Some(value))? else {
+                break;
+            };
+            let first = Revision(key::last_number(&key).unwrap_or_default());
+            let page = decode_events(team, first, &value, names);
+            let page = page.map_err(|error| self.explain(&key, error))?;
+            let wanted = page.into_iter().filter(|event| event.revision > after);
+            events.extend(wanted.take(limit - events.len()));
+        }
+        Ok(events)
+    }
+
+    fn outcomes_kept(&self) -> OutcomesKept {
+        self.outcomes.kept()
+    }
+}
+
+fn put_record(record: &Record, stage: &mut Stage<'_>) -> Result<(), StoreError> {
+    match record {
+        Record::Meta(meta) => stage.put(key::meta(), encode_meta(meta)),
+        Record::Team(team) => stage.put(key::team(team.uid), encode_team(team)),
+        Record::Member(team, member) => {
+            stage.put(key::member(*team, &member.name), encode_member(member))
+        }
+        Record::Task(team, task) => put_task(*team, task, stage),
+        // It came from here, and its task is kept whole.
+        Record::Stub(..) => Ok(()),
+        Record::Offered(offered) => stage.put(key::offered(&offered.name), encode_offered(offered)),
+    }
+}
+
+/// A task lies either under its open key or under its finished one, the latter with a stub.
+fn put_task(team: TeamUid, task: &Task, stage: &mut Stage<'_>) -> Result<(), StoreError> {
+    let open = key::open_task(team, task.id);
+    let finished = key::finished_task(team, task.id);
+    let stub_key = key::stub(team, task.id);
+    if let Some(stub) = task.stub() {
+        stage.remove(open)?;
+        stage.put(stub_key, encode_stub(&stub))?;
+        return stage.put(finished, encode_task(task));
+    }
+    if !stage.has(&open)? && stage.has(&stub_key)? {
+        stage.remove(stub_key)?;
+        stage.remove(finished)?;
+    }
+    stage.put(open, encode_task(task))
+}
+
+fn team_of(key: &[u8]) -> Result<TeamUid, CodecError> {
+    key::team_of(key).ok_or(CodecError::Bad("key"))
+}
+
+fn task_of(key: &[u8]) -> Result<TaskId, CodecError> {
+    key::last_number(key)
+        .map(TaskId)
+        .ok_or(CodecError::Bad("key"))
+}
+
+fn explain(at: &Path, key: &[u8], error: CodecError) -> StoreError {
+    match error {
+        CodecError::Newer { kind, version } if version != 0 => StoreError::NewerFormat {
+            kind: kind.name,
+            version,
+            known: kind.version,
+        },
+        error => {
+            let what = format!("the record {} has {error}", key.escape_ascii());
+            database::corrupt(at, what)
+        }
+    }
+}
+
+/// Makes a directory, and makes that durable.
+fn create_dir(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(|source| StoreError::io("making", dir, source))?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => durable::sync(parent),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,191 @@
+//! Gathers what one commit writes: the last word on each key, cut into pieces where it is long,
+//! with the count of what lives.
+
+use std::{collections::BTreeMap, path::Path};
+
+use sled::{Db, IVec};
+
+use super::{
+    StoreError,
+    database::{self, VALUE_LEN_MAX},
+    key,
+};
+
+/// Takes the place of a version in a value that lies in pieces.
+const IN_PIECES: u8 = 0;
+/// The head of such a value: the marker, how many pieces, how many bytes.
+const HEAD_LEN: usize = 7;
+
+/// What one commit writes.
+pub(super) struct Stage<'a> {
+    db: &'a Db,
+    at: &'a Path,
+    /// In the order of the keys, which spares the tree some walking. `None` removes.
+    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    live_bytes: u64,
+}
+
+impl<'a> Stage<'a> {
+    /// Begins one on a database of which `live_bytes` live.
+    pub(super) fn new(db: &'a Db, at: &'a Path, live_bytes: u64) -> Self {
+        Self {
+            db,
+            at,
+            writes: BTreeMap::new(),
+            live_bytes,
+        }
+    }
+
+    /// Bytes of keys and values once this is written.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// The batch to write.
+    pub(super) fn into_batch(self) -> sled::Batch {
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
+
+    /// The value under a key, as it will be.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        whole(self.raw(key)?, key, self.at, |piece| self.raw(piece))
+    }
+
+    /// Whether there will be a value under a key.
+    pub(super) fn has(&self, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.raw(key)?.is_some())
+    }
+
+    /// Sets a value.
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        let old = self.raw(&key)?;
+        self.replace(key, old, value)
+    }
+
+    /// Sets a value under a key that never had one: its old value needs no looking for.
+    pub(super) fn put_new(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.replace(key, None, value)
+    }
+
+    /// Removes a value, if there is one.
+    pub(super) fn remove(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        if let Some(old) = self.raw(&key)? {
+            self.remove_pieces(&key, &old, 0);
+            self.forget(&key, &old);
+            self.writes.insert(key, None);
+        }
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        key: Vec<u8>,
+        old: Option<IVec>,
+        value: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let pieces = if value.len() > VALUE_LEN_MAX {
+            value.len().div_ceil(VALUE_LEN_MAX)
+        } else {
+            0
+        };
+        let count = u16::try_from(pieces)
+            .map_err(|_| database::corrupt(self.at, "a record is too long to be written"))?;
+        if let Some(old) = old {
+            self.remove_pieces(&key, &old, count);
+            self.forget(&key, &old);
+        }
+        if count == 0 {
+            self.set(key, value);
+            return Ok(());
+        }
+        for (index, piece) in (0..count).zip(value.chunks(VALUE_LEN_MAX)) {
+            let key = key::piece(&key, index);
+            // A piece of the value before, of the same index, is replaced by this one.
+            if let Some(old) = self.raw(&key)? {
+                self.forget(&key, &old);
+            }
+            self.set(key, piece.to_vec());
+        }
+        let mut head = Vec::with_capacity(HEAD_LEN);
+        head.push(IN_PIECES);
+        head.extend_from_slice(&count.to_be_bytes());
+        let len = u32::try_from(value.len()).expect("65,535 pieces are less than 4 GiB");
+        head.extend_from_slice(&len.to_be_bytes());
+        self.set(key, head);
+        Ok(())
+    }
+
+    fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.live_bytes += (key.len() + value.len()) as u64;
+        self.writes.insert(key, Some(value));
+    }
+
+    fn forget(&mut self, key: &[u8], value: &[u8]) {
+        let len = (key.len() + value.len()) as u64;
+        self.live_bytes = self.live_bytes.saturating_sub(len);
+    }
+
+    /// Removes the pieces of the value `old` from `from` on.
+    fn remove_pieces(&mut self, key: &[u8], old: &[u8], from: u16) {
+        let Some((count, len)) = head(old) else {
+            return;
+        };
+        for index in from..count {
+            let key = key::piece(key, index);
+            let before = usize::from(index) * VALUE_LEN_MAX;
+            let piece_len = len.saturating_sub(before).min(VALUE_LEN_MAX);
+            let bytes = (key.len() + piece_len) as u64;
+            self.live_bytes = self.live_bytes.saturating_sub(bytes);
+            self.writes.insert(key, None);
+        }
+    }
+
+    fn raw(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.writes.get(key) {
+            Some(staged) => Ok(staged.as_deref().map(IVec::from)),
+            None => database::guard(self.at, "reading", || self.db.get(key)),
+        }
+    }
+}
+
+/// The number of pieces and of bytes of a value that lies in pieces.
+fn head(value: &[u8]) -> Option<(u16, usize)> {
+    let (&marker, numbers) = value.split_first()?;
+    let (count, len) = numbers.split_first_chunk()?;
+    if marker != IN_PIECES {
+        return None;
+    }
+    let len = u32::from_be_bytes(len.try_into().ok()?);
+    Some((u16::from_be_bytes(*count), usize::try_from(len).ok()?))
+}
+
+/// The value under `key`, put together where it lies in pieces.
+pub(super) fn whole(
+    value: Option<IVec>,
+    key: &[u8],
+    at: &Path,
+    get: impl Fn(&[u8]) -> Result<Option<IVec>, StoreError>,
+) -> Result<Option<IVec>, StoreError> {
+    let Some((count, len)) = value.as_deref().and_then(head) else {
+        return Ok(value);
+    };
+    // Not reserved at once: a damaged length must not ask for all memory.
+    let mut bytes = Vec::new();
+    for index in 0..count {
+        let piece = get(&key::piece(key, index))?;
+        let piece = piece.ok_or_else(|| database::corrupt(at, "a piece of a record is missing"))?;
+        bytes.extend_from_slice(&piece);
+    }
+    if bytes.len() != len {
+        let what = "the pieces of a record don't have its length";
+        return Err(database::corrupt(at, what));
+    }
+    Ok(Some(bytes.into()))
+}
