@@ -105,6 +105,11 @@ async fn the_time_limit_is_the_lower_of_the_two() {
         assignment.timeout = Some(Duration::from_millis(asked).into());
         connection.assign(&assignment).await;
 
+        let Some(Said::Started(started)) = connection.next().await else {
+            panic!("it begins")
+        };
+        let told: Duration = started.run_limit.unwrap().try_into().unwrap();
+        assert_eq!(humantime::format_duration(told).to_string(), limit);
         let ended = connection.settle().await.ended;
         assert_eq!(
             (ended.ending(), ended.stop_reason()),
