@@ -8,12 +8,13 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{Line, Order, causes};
+use super::{Line, Order};
 use crate::{
     agent::output::{Lines, Tail},
     clock,
     limits::{ERROR_TAIL_LEN_MAX, ERROR_TAIL_LINES_MAX, PIPE_DRAIN_SPAN, RESULT_LEN_MAX},
     sandbox::{Exit, Output, Process, Sandbox},
+    text::causes,
 };
 
 /// Bytes read at once.
