@@ -8,8 +8,8 @@ use ganger_worker::sandbox::{
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
-    Bench, Doomed, Left, assert_die, await_processes_with, processes_with, rare_span, run, sh,
-    start, start_victim, stubborn,
+    Bench, Doomed, Left, assert_die, await_processes_with, await_stopped, processes_with,
+    rare_span, run, sh, start, start_victim, stubborn,
 };
 
 claims!(
@@ -93,8 +93,7 @@ async fn stopping_everything_does_not_prevent_the_kill() {
     let alive = await_processes_with(&span, 1);
     let (exit, _) = run(&*sandbox, "kill -STOP 1; kill -STOP -1").await;
     assert_eq!(exit, Exit::Code(0));
-    let stat = fs::read_to_string(format!("/proc/{}/stat", alive[0].0)).unwrap();
-    assert!(stat.contains(") T "), "{stat}");
+    await_stopped(alive[0].0);
     sandbox.destroy().await.unwrap();
 
     assert_die(&alive);
@@ -150,13 +149,14 @@ async fn killing_the_worker_kills_the_tree() {
     let dir = tempfile::tempdir().unwrap();
     let span = rare_span();
     let mut victim = start_victim(DriverKind::Native, &dir.path().join("w"), &span);
-    let mut alive = await_processes_with(&span, 3);
+    let mut alive = Left(await_processes_with(&span, 3));
     // The launcher's two processes carry the sandbox's id.
-    alive.extend(await_processes_with(&format!("victim-{span}"), 2));
+    let launcher = await_processes_with(&format!("victim-{span}"), 2);
+    alive.0.extend(launcher);
 
     victim.kill();
 
-    assert_die(&alive);
+    assert_die(&alive.0);
     assert_eq!(processes_with(&span).len(), 0);
     // What its worker held is free again.
     let workspaces = Workspaces::open(&dir.path().join("w")).unwrap();

@@ -168,6 +168,18 @@ pub fn await_processes_with(word: &str, count: usize) -> Vec<(Pid, OwnedFd)> {
     }
 }
 
+/// Waits until a process has taken notice of a SIGSTOP.
+pub fn await_stopped(pid: Pid) {
+    let start = std::time::Instant::now();
+    while !fs::read_to_string(format!("/proc/{pid}/stat"))
+        .unwrap()
+        .contains(") T ")
+    {
+        assert!(start.elapsed() < PATIENCE, "process {pid} does not stop");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits for the death of each.
 pub fn assert_die(processes: &[(Pid, OwnedFd)]) {
     for (pid, pidfd) in processes {
