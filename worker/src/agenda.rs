@@ -269,7 +269,9 @@ impl Agenda {
 
     /// An attempt's sub-agent is over; its limit of time no longer counts.
     pub(crate) fn finishing(&mut self, fence: &Fence) {
-        if let Some(held) = self.held.get_mut(fence).filter(|held| held.is_live()) {
+        if let Some(held) = self.held.get_mut(fence)
+            && matches!(held.stage, Stage::Running { .. })
+        {
             held.stage = Stage::Finishing;
         }
     }
@@ -389,3 +391,6 @@ impl Agenda {
         self.drained_at.map(|at| at + DRAIN_GRACE + DRAIN_FAREWELL)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use crate::{
     config::AgentType,
     fence::Fence,
     sandbox::{BoxFuture, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces},
+    text::causes,
     transcript::Piece,
 };
 
@@ -259,20 +260,6 @@ fn failed(error: String) -> Outcome {
 
 fn stopped_early() -> Outcome {
     Outcome::Unable("stopped before its start".to_owned())
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = source.source();
-    }
-    text
 }
 
 async fn remove(ground: Arc<Ground>, dirs: Dirs) {

@@ -292,11 +292,13 @@ fn check_address(address: &str) -> Result<(), &'static str> {
         }
         _ => return Err("is not http://host:port or host:port"),
     }
-    if uri.port().is_none() {
-        Err("names no port")
-    } else {
-        Ok(())
+    if uri.port_u16().is_none() {
+        return Err("names no port");
     }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err("has a path, which nothing is done with");
+    }
+    Ok(())
 }
 
 /// The host's name as far as it is a worker's name.
@@ -335,3 +337,6 @@ pub(crate) fn read_token(path: &Path) -> Result<String, std::io::Error> {
     }
     Ok(token.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

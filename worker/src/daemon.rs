@@ -1,10 +1,10 @@
 //! The worker as a program: flags, logs, signals and exit codes around [`run`].
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::{Args, Config, RunError, Shutdown, run, sandbox};
+use crate::{Args, Config, RunError, Shutdown, run, sandbox, text::causes};
 
 /// The daemon's own program: flags from the command line.
 pub fn main() -> ExitCode {
@@ -39,6 +39,7 @@ pub fn daemon(args: Args) -> ExitCode {
     // A program that embeds this may log already.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -57,7 +58,7 @@ pub fn daemon(args: Args) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ganger-worker: {error}");
+            eprintln!("ganger-worker: {}", causes(&error));
             ExitCode::FAILURE
         }
     }

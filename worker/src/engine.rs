@@ -344,6 +344,12 @@ impl Engine {
         if let Some(attempt) = self.attempts.get_mut(&fence) {
             attempt.transcript.close();
         }
+        match &outcome {
+            Outcome::Ended(ended) => {
+                tracing::info!(attempt = %fence, ending = ended.ending().as_str_name(), "over");
+            }
+            Outcome::Unable(reason) => tracing::warn!(attempt = %fence, reason, "not done"),
+        }
         self.agenda.over(&fence, outcome);
     }
 

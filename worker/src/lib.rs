@@ -71,7 +71,7 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The data directory.
-    #[error(transparent)]
+    #[error("{0}; give --data-dir a directory of this worker's own")]
     Workspaces(#[from] WorkspacesError),
     /// The sandbox driver can't be started.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Cutting texts without tearing a character.
+//! Texts for people: cut without tearing a character, errors with their causes.
 
 /// Cuts a text to at most `len_max` bytes from its beginning.
 pub(crate) fn keep_head(mut text: String, len_max: usize) -> String {
@@ -16,6 +16,20 @@ pub(crate) fn tail(text: &str, len_max: usize) -> &str {
     &text[start.unwrap_or(text.len())..]
 }
 
+/// An error with its causes, in one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = source.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +42,27 @@ mod tests {
         assert_eq!(tail("aäb", 2), "b");
         assert_eq!(tail("aäb", 3), "äb");
         assert_eq!(tail("aäb", 9), "aäb");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open {path}")]
+        struct Outer {
+            path: &'static str,
+            source: Inner,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open")]
+        struct Inner {
+            source: std::io::Error,
+        }
+        let source = Inner {
+            source: std::io::Error::other("disk on fire"),
+        };
+
+        let told = causes(&Outer { path: "x", source });
+
+        assert_eq!(told, "cannot open x: disk on fire");
     }
 }

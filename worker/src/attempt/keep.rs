@@ -4,13 +4,13 @@ use std::{fs::File, io::Read, path::Path};
 
 use ganger_proto::v1::{Artifact, AttemptEnding, Ended, TranscriptKind};
 
-use super::{Dirs, Ground, Job, Line, Order, causes, running::Ran};
+use super::{Dirs, Ground, Job, Line, Order, running::Ran};
 use crate::{
     agent::output::Tail,
     artifacts::{ArtifactError, Content},
     limits::{REASON_LEN_MAX, RESULT_LEN_MAX},
     sandbox::{CollectError, CollectLimits, Collected, CollectedFile, collect},
-    text,
+    text::{self, causes},
 };
 
 /// The file of the workspace that is the result.

@@ -8,12 +8,13 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{Line, Order, causes};
+use super::{Line, Order};
 use crate::{
     agent::output::{Lines, Tail},
     clock,
     limits::{ERROR_TAIL_LEN_MAX, ERROR_TAIL_LINES_MAX, PIPE_DRAIN_SPAN, RESULT_LEN_MAX},
-    sandbox::{Exit, Output, Process, Sandbox},
+    sandbox::{Exit, Output, Process, Sandbox, SandboxError},
+    text::causes,
 };
 
 /// Bytes read at once.
@@ -52,6 +53,7 @@ struct Pipe {
     kind: TranscriptKind,
     /// None once it is over.
     output: Option<Output>,
+    buffer: Vec<u8>,
     lines: Lines,
     tail: Tail,
 }
@@ -61,29 +63,38 @@ impl Pipe {
         Self {
             kind,
             output,
+            buffer: vec![0; READ_LEN],
             lines: Lines::default(),
             tail: Tail::new(tail_len),
         }
     }
 
-    /// Reads some; zero bytes, or for ever nothing, when it is over. Cancel safe.
-    async fn read(&mut self, buffer: &mut [u8]) -> usize {
+    /// Reads some into the buffer; zero bytes, and then for ever nothing, when it is over. Cancel safe.
+    async fn read(&mut self) -> usize {
         match &mut self.output {
             // A pipe that breaks is over like one that ends.
-            Some(output) => output.read(buffer).await.unwrap_or(0),
+            Some(output) => output.read(&mut self.buffer).await.unwrap_or(0),
             None => std::future::pending().await,
         }
     }
 
-    async fn take(&mut self, bytes: &[u8], line: &Line) {
-        if bytes.is_empty() {
+    /// Passes on what was read; nothing means the end.
+    async fn take(&mut self, read: usize, line: &Line) {
+        let now = clock::now();
+        if read == 0 {
             self.output = None;
-            let rest = std::mem::take(&mut self.lines).finish(clock::now());
+            let rest = std::mem::take(&mut self.lines).finish(now);
             return self.pass_on(rest, line).await;
         }
+        let bytes = &self.buffer[..read];
         self.tail.push(bytes);
-        let texts = self.lines.push(bytes, clock::now());
+        let texts = self.lines.push(bytes, now);
         self.pass_on(texts, line).await;
+    }
+
+    async fn take_due(&mut self, line: &Line) {
+        let text = self.lines.take_due(clock::now());
+        self.pass_on(text, line).await;
     }
 
     async fn pass_on(&self, texts: impl IntoIterator<Item = String>, line: &Line) {
@@ -100,86 +111,119 @@ pub(super) async fn watch_process(
     output_bytes_max: u64,
     line: &mut Line,
 ) -> Ran {
-    let mut stdout = Pipe::new(
-        TranscriptKind::Stdout,
-        process.stdout.take(),
-        RESULT_LEN_MAX,
-    );
-    let mut stderr = Pipe::new(
-        TranscriptKind::Stderr,
-        process.stderr.take(),
-        ERROR_TAIL_LEN_MAX,
-    );
-    let (mut out_buffer, mut err_buffer) = (vec![0; READ_LEN], vec![0; READ_LEN]);
-    let mut obeyed = Order::Begin;
-    let mut output_bytes = 0;
-    let exit = loop {
-        let due = [stdout.lines.due_at(), stderr.lines.due_at()]
-            .into_iter()
-            .flatten()
-            .min();
-        let flush = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let next = match obeyed {
-            Order::Prepare | Order::Begin => Order::Stop,
-            Order::Stop | Order::Kill => Order::Kill,
-        };
-        tokio::select! {
-            order = line.ordered(next), if obeyed < Order::Kill => {
-                obeyed = order;
-                obey(order, sandbox, line).await;
-            }
-            exit = process.wait() => break exit.map_err(|error| causes(&error)),
-            () = flush => {
-                for pipe in [&mut stdout, &mut stderr] {
-                    let text = pipe.lines.take_due(clock::now());
-                    pipe.pass_on(text, line).await;
-                }
-            }
-            read = stdout.read(&mut out_buffer) => {
-                output_bytes += read as u64;
-                stdout.take(&out_buffer[..read], line).await;
-            }
-            read = stderr.read(&mut err_buffer) => {
-                output_bytes += read as u64;
-                stderr.take(&err_buffer[..read], line).await;
-            }
-        }
-        if output_bytes > output_bytes_max {
-            obey(Order::Kill, sandbox, line).await;
-            break process.wait().await.map_err(|error| causes(&error));
-        }
+    let mut pipes = Pipes {
+        stdout: Pipe::new(
+            TranscriptKind::Stdout,
+            process.stdout.take(),
+            RESULT_LEN_MAX,
+        ),
+        stderr: Pipe::new(
+            TranscriptKind::Stderr,
+            process.stderr.take(),
+            ERROR_TAIL_LEN_MAX,
+        ),
+        output_bytes: 0,
+        output_bytes_max,
     };
+    let exit = pipes.until_exit(&mut process, sandbox, line).await;
     let ended_at = clock::now();
     // What it left in the background dies with it, and only then its pipes are sure to end.
     obey(Order::Kill, sandbox, line).await;
-    let mut has_flooded = output_bytes > output_bytes_max;
-    for (pipe, buffer) in [
-        (&mut stdout, &mut out_buffer),
-        (&mut stderr, &mut err_buffer),
-    ] {
-        while pipe.output.is_some() {
-            let read = timeout(PIPE_DRAIN_SPAN, pipe.read(buffer))
-                .await
-                .unwrap_or(0);
-            output_bytes += read as u64;
-            has_flooded |= output_bytes > output_bytes_max;
-            let read = if has_flooded { 0 } else { read };
-            pipe.take(&buffer[..read], line).await;
-        }
-    }
+    pipes.drain(line).await;
+    let has_flooded = pipes.have_flooded();
+    let Pipes {
+        stdout,
+        stderr,
+        output_bytes,
+        ..
+    } = pipes;
     let (stderr, _) = stderr.tail.finish();
     Ran {
-        exit,
+        exit: exit.map_err(|error| causes(&error)),
         ended_at,
         output_bytes,
         has_flooded,
         stdout: stdout.tail,
         stderr,
+    }
+}
+
+struct Pipes {
+    stdout: Pipe,
+    stderr: Pipe,
+    output_bytes: u64,
+    output_bytes_max: u64,
+}
+
+impl Pipes {
+    fn have_flooded(&self) -> bool {
+        self.output_bytes > self.output_bytes_max
+    }
+
+    /// Passes output on and carries orders out until the program is over.
+    async fn until_exit(
+        &mut self,
+        process: &mut Process,
+        sandbox: &dyn Sandbox,
+        line: &mut Line,
+    ) -> Result<Exit, SandboxError> {
+        let mut obeyed = Order::Begin;
+        while !self.have_flooded() {
+            let due = [self.stdout.lines.due_at(), self.stderr.lines.due_at()]
+                .into_iter()
+                .flatten()
+                .min();
+            let flush = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let next = if obeyed < Order::Stop {
+                Order::Stop
+            } else {
+                Order::Kill
+            };
+            tokio::select! {
+                order = line.ordered(next), if obeyed < Order::Kill => {
+                    obeyed = order;
+                    obey(order, sandbox, line).await;
+                }
+                exit = process.wait() => return exit,
+                () = flush => {
+                    self.stdout.take_due(line).await;
+                    self.stderr.take_due(line).await;
+                }
+                read = self.stdout.read() => {
+                    self.output_bytes += read as u64;
+                    self.stdout.take(read, line).await;
+                }
+                read = self.stderr.read() => {
+                    self.output_bytes += read as u64;
+                    self.stderr.take(read, line).await;
+                }
+            }
+        }
+        obey(Order::Kill, sandbox, line).await;
+        process.wait().await
+    }
+
+    /// Takes what the pipes still hold, when nobody writes any more.
+    async fn drain(&mut self, line: &Line) {
+        let Self {
+            stdout,
+            stderr,
+            output_bytes,
+            output_bytes_max,
+        } = self;
+        for pipe in [stdout, stderr] {
+            while pipe.output.is_some() {
+                let read = timeout(PIPE_DRAIN_SPAN, pipe.read()).await.unwrap_or(0);
+                *output_bytes += read as u64;
+                let has_flooded = *output_bytes > *output_bytes_max;
+                pipe.take(if has_flooded { 0 } else { read }, line).await;
+            }
+        }
     }
 }
 

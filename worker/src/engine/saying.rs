@@ -97,7 +97,7 @@ impl Control {
                 };
                 Some(Message::Started(v1::Started {
                     fence: Some(fence.into()),
-                    run_limit: pbjson_types::Duration::try_from(limit).ok(),
+                    run_limit: Some(limit.into()),
                 }))
             }
             Self::Refuse(fence, reason) => Some(Message::Refused(v1::Refused {

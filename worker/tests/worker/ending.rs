@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ganger_proto::v1::{AttemptEnding, StopReason, connect_request::Message as Said};
-use ganger_worker::{AgentType, RunError, Shutdown, run, sandbox::DriverKind};
+use ganger_worker::{RunError, Shutdown, run, sandbox::DriverKind};
 
 use crate::{
     coordinator::{Connection, Coordinator},
@@ -24,6 +24,7 @@ claims![
     the_data_directory_has_one_worker,
     the_daemon_drains_on_sigterm,
     the_daemon_tells_what_is_wrong_with_its_configuration,
+    the_daemon_tells_the_cause_and_what_to_do,
 ];
 
 async fn until_up(connection: &mut Connection) {
@@ -105,6 +106,11 @@ async fn the_time_limit_is_the_lower_of_the_two() {
         assignment.timeout = Some(Duration::from_millis(asked).into());
         connection.assign(&assignment).await;
 
+        let Some(Said::Started(started)) = connection.next().await else {
+            panic!("it begins")
+        };
+        let told: Duration = started.run_limit.unwrap().try_into().unwrap();
+        assert_eq!(humantime::format_duration(told).to_string(), limit);
         let ended = connection.settle().await.ended;
         assert_eq!(
             (ended.ending(), ended.stop_reason()),
@@ -314,5 +320,19 @@ async fn the_daemon_tells_what_is_wrong_with_its_configuration() {
     for key in ["coordinator:", "name:", "slots:", "data_dir:"] {
         assert!(told.contains(key), "{told}");
     }
-    assert_eq!(AgentType::shell().command[0], "/bin/sh");
+}
+
+async fn the_daemon_tells_the_cause_and_what_to_do() {
+    let output = daemon(&["--data-dir", "/proc/nowhere"])
+        .output()
+        .await
+        .unwrap();
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("/proc/nowhere") && told.contains("give --data-dir"),
+        "{told}"
+    );
+    assert!(told.contains("(os error "), "{told}");
 }
