@@ -310,7 +310,7 @@ impl Board {
         }
     }
 
-    /// The next moment at which something is to be done that nobody asks for: [`crate::tick`].
+    /// The next moment at which something is to be done that nobody asks for: [`tick`](crate::decide::tick).
     /// Attempts of the spared processes don't count.
     pub fn next_deadline(&self, spared: &BTreeSet<InstanceId>) -> Option<Time> {
         if !self.cascades.is_empty() {
