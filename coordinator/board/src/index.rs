@@ -193,8 +193,7 @@ pub(crate) fn marks(
             marks.queued = queue_of(task, members).map(|queue| (queue, place));
         }
         TaskState::Placed(placement) => {
-            let member = queue_of(task, members).and_then(|queue| queue.member);
-            marks.placed = Some((placement.instance, member));
+            marks.placed = Some((placement.instance, placement.member.clone()));
         }
         _ => {}
     }

@@ -352,10 +352,8 @@ impl Derived {
             }
             TaskState::Placed(placement) => {
                 index.running += 1;
-                let owner = task.owner.as_ref().and_then(|name| team.members.get(name));
-                if let Some(owner) = owner.filter(|owner| owner.kind == MemberKind::Hosted) {
-                    let count = index.running_members.entry(owner.name.clone());
-                    *count.or_default() += 1;
+                if let Some(member) = &placement.member {
+                    *index.running_members.entry(member.clone()).or_default() += 1;
                 }
                 self.placed
                     .entry(placement.instance)

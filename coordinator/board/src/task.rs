@@ -128,6 +128,9 @@ pub struct Placement {
     pub worker: WorkerName,
     /// Its process.
     pub instance: InstanceId,
+    /// The hosted member that it acts as: the owner when it was given out, whoever owns the task
+    /// by now. Without one it acts for the task alone.
+    pub member: Option<MemberName>,
     /// When it was given out.
     pub dispatched_at: Time,
     /// When its sub-agent began.

@@ -12,7 +12,7 @@ use crate::{
     id::{Incarnation, MemberName, Revision, TaskId, TeamUid, WorkerName},
     limits,
     record::OfferedType,
-    refusal::{Obstacle, Refusal},
+    refusal::{Obstacle, Refusal, Staleness},
     team::{Member, MemberKind, Team},
 };
 
@@ -121,8 +121,19 @@ pub(super) fn join_worker(
     team: TeamUid,
     worker: &WorkerName,
 ) -> Result<Decision, Obstacle> {
+    check_team(&draft, team)?;
     admit_worker(&mut draft, team, worker)?;
     Ok(draft.finish(Answer::Done, None))
+}
+
+/// Refuses what the fleet brings for a team that is not there.
+pub(super) fn check_team(draft: &Draft<'_>, team: TeamUid) -> Result<(), Refusal> {
+    match draft.board.team(team) {
+        Some(_) => Ok(()),
+        None => Err(Refusal::Stale {
+            why: Staleness::Team,
+        }),
+    }
 }
 
 pub(super) fn admit_worker(

@@ -279,6 +279,35 @@ fn a_failure_of_the_agents_own_is_final() {
     assert_eq!(script.queued(), []);
 }
 
+/// W2, Q8: a refusal costs no try; each in a row is waited for longer.
+#[test]
+fn a_refused_assignment_waits_twice_as_long_each_time() {
+    let mut script = Script::given(&[job("a")]);
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        script.dispatch(1, "w1");
+        script.hand_back(1, "no room");
+        assert_eq!(script.queued(), []);
+        let until = waiting(&script.task(1)).not_before.unwrap();
+        waits.push(until.since(script.now));
+        // One tick too early brings nothing.
+        script.now = board::time::Time(until.0 - 1);
+        assert!(script.tick().is_none());
+        assert!(script.try_dispatch(1, "w1").is_err());
+        script.now = until;
+        script.tick().unwrap().is(&["writes #1"]);
+        assert_eq!(script.queued(), [1]);
+    }
+
+    let millis = |ms| Duration::from_millis(ms);
+    let doubling = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000].map(millis);
+    assert_eq!(waits[..7], doubling);
+    assert_eq!(waits[7..], [limits::REFUSAL_BACKOFF_MAX; 3]);
+    assert_eq!(script.task(1).crashes, 0);
+    let attempt = script.task(1).last_attempt;
+    assert_eq!(attempt, AttemptNumber(10), "numbers only grow");
+}
+
 #[test]
 fn a_refusal_after_something_else_waits_briefly_again() {
     let mut script = Script::given(&[job("a")]);
@@ -348,6 +377,61 @@ fn usage_adds_up_over_attempts() {
         output_bytes: 4,
     };
     assert_eq!(script.task(1).usage, twice);
+}
+
+/// K13: one task at a time for a hosted member; the rest waits in its queue.
+#[test]
+fn a_hosted_member_runs_one_task_at_a_time() {
+    let mut script = Script::given(&[
+        owned_by("hana", card("a")),
+        owned_by("hana", job("b")),
+        owned_by("hugo", card("c")),
+    ]);
+    script.dispatch(1, "w1");
+
+    let second = script.try_dispatch(2, "w2");
+    let of_another = script.try_dispatch(3, "w2");
+
+    assert!(second.is_err());
+    assert!(of_another.is_ok());
+    script.end(1, done(""));
+    script.dispatch(2, "w2");
+}
+
+#[test]
+fn a_workers_own_task_goes_to_no_other() {
+    let mut script = Script::new();
+    script.join("w1");
+    script.create(LEAD, &[owned_by("w1", job("a"))]).unwrap();
+
+    assert!(script.try_dispatch(1, "w2").is_err());
+    assert!(script.try_dispatch(1, "w1").is_ok());
+}
+
+#[test]
+fn commands_for_teams_and_tasks_that_are_not_there_are_refused() {
+    let mut script = Script::new();
+    let nowhere = TeamUid(9);
+    let w1 = worker_name("w1");
+
+    let joined = script.try_fleet(FleetCommand::JoinWorker(nowhere, w1.clone()));
+    let given = script.try_fleet(FleetCommand::Dispatch(
+        (nowhere, TaskId(1)),
+        w1,
+        InstanceId(1),
+    ));
+    let unknown = script.try_dispatch(1, "w1");
+
+    let no_team = Refusal::Stale {
+        why: Staleness::Team,
+    };
+    assert_eq!(joined.unwrap_err(), no_team);
+    assert_eq!(given.unwrap_err(), no_team);
+    let no_task = Refusal::TaskUnknown {
+        task: TaskId(1),
+        team: t(),
+    };
+    assert_eq!(unknown.unwrap_err(), no_task);
 }
 
 // The stop ladder.

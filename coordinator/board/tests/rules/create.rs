@@ -176,6 +176,33 @@ fn an_owner_must_be_on_the_roster() {
     assert_eq!(refused.unwrap_err(), unknown);
 }
 
+/// K13, each kind of owner with and without a type.
+#[test]
+fn a_task_waits_for_a_worker_if_it_has_a_type_or_a_hosted_owner() {
+    let mut script = Script::new();
+    script.join("w1");
+    let is_for_worker = [
+        (card("nobody's card"), false),
+        (job("nobody's job"), true),
+        (owned_by(LEAD, card("the lead's own card")), false),
+        (owned_by(LEAD, job("the lead's job")), true),
+        (owned_by("alice", card("an agent's card")), false),
+        (owned_by("alice", job("an agent's job")), true),
+        (owned_by("hana", card("a hosted member's card")), true),
+        (owned_by("hana", job("a hosted member's job")), true),
+        (owned_by("w1", job("a worker's job")), true),
+    ];
+
+    for (task, is_queued) in is_for_worker {
+        script.create(LEAD, std::slice::from_ref(&task)).unwrap();
+
+        let last = script.shelf.tasks.keys().next_back().unwrap().1.0;
+        assert_eq!(script.queued().contains(&last), is_queued, "{task:?}");
+        let dispatched = script.clone().try_dispatch(last, "w1");
+        assert_eq!(dispatched.is_ok(), is_queued, "{task:?}");
+    }
+}
+
 #[test]
 fn a_task_of_a_worker_must_name_a_type() {
     let mut script = Script::new();

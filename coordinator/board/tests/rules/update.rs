@@ -313,6 +313,28 @@ fn a_held_task_changes_its_owner_only_by_being_stopped() {
         .is(&["worker w1: #2 requeued after attempt 1: handed over to bob"]);
 }
 
+/// K13: who was told to do it as somebody does it as somebody, until it is over.
+#[test]
+fn an_attempt_goes_on_as_the_member_that_it_began_as() {
+    let mut script = Script::given(&[
+        owned_by("hana", card("a")),
+        owned_by("hana", card("b")),
+        owned_by("hugo", card("c")),
+    ]);
+    script.dispatch(1, "w1");
+    let handed_over = Update {
+        stop_running: true,
+        ..give(Some("hugo"))
+    };
+    script.update(LEAD, 1, handed_over).unwrap();
+
+    let second_of_hana = script.clone().try_dispatch(2, "w1");
+    let first_of_hugo = script.clone().try_dispatch(3, "w1");
+
+    assert!(second_of_hana.is_err(), "hana still runs #1");
+    assert!(first_of_hugo.is_ok(), "hugo runs nothing");
+}
+
 #[test]
 fn an_owner_who_is_not_there_or_can_not_run_it_is_refused() {
     let mut script = Script::given(&[card("a")]);
