@@ -49,6 +49,7 @@ impl<'b> Draft<'b> {
     }
 
     pub(crate) fn finish(self, answer: Answer, outcome: Option<Outcome>) -> Decision {
+        let board = self.board;
         let meta = self.meta.map(Record::Meta);
         let teams = self.teams.into_values().map(Record::Team);
         let members = self
@@ -58,6 +59,8 @@ impl<'b> Draft<'b> {
         let tasks = self
             .tasks
             .into_iter()
+            // What was only looked at closely, and came out the same, is not worth a write.
+            .filter(|(key, task)| board.whole(*key).is_none_or(|before| **before != *task))
             .map(|((team, _), task)| Record::Task(team, Arc::new(task)));
         let offered = self.offered.into_values().map(Record::Offered);
         Decision {

@@ -223,6 +223,18 @@ fn a_report_that_comes_again_is_taken_and_counts_once() {
     assert_eq!(again.decision.records, []);
 }
 
+#[test]
+fn a_start_that_is_reported_again_changes_nothing() {
+    let mut script = Script::given(&[job("a")]);
+    script.dispatch(1, "w1");
+    script.start(1, Some(secs(60)));
+
+    let again = script.after(secs(1)).start(1, Some(secs(90)));
+
+    again.is(&[]);
+    assert_eq!(again.decision.records, []);
+}
+
 /// D8: losing a worker is not the task's fault, up to the limit.
 #[test]
 fn a_lost_attempt_is_tried_again_up_to_the_crash_limit() {
@@ -536,6 +548,16 @@ fn a_stop_that_is_not_confirmed_cuts_the_worker_off() {
         "> #1 is over",
     ]);
     assert_eq!(script.task(1).attempts[0].ending, AttemptEnding::Lost);
+}
+
+#[test]
+fn cancelling_again_changes_nothing() {
+    let mut script = cancelled_while_running();
+
+    let again = script.cancel(LEAD, 1, "really").unwrap();
+
+    again.is(&[]);
+    assert_eq!(again.decision.records, []);
 }
 
 /// A cancel outranks what was asked for before, and doesn't start the ladder anew.

@@ -289,6 +289,17 @@ fn an_edge_to_a_completed_task_holds_nothing_back() {
 }
 
 #[test]
+fn an_edge_that_is_not_there_goes_without_a_trace() {
+    let mut script = Script::given(&cards(2));
+
+    for update in [not_blocked_by([2, 9]), not_blocks([2, 9])] {
+        let told = script.update(LEAD, 1, update).unwrap();
+        told.is(&[]);
+        assert_eq!(told.decision.records, []);
+    }
+}
+
+#[test]
 fn work_in_progress_gets_no_open_blocker() {
     let mut script = Script::given(&[card("a"), card("claimed"), job("placed")]);
     script.claim("alice", 2).unwrap();

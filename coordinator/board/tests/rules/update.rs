@@ -21,6 +21,72 @@ const ALL: [Status; 5] = [
     Status::Cancelled,
 ];
 
+/// C6: from each status to each other, of a task that its owner holds.
+#[test]
+fn a_status_only_moves_forward() {
+    for from in ALL {
+        for to in ALL {
+            let mut script = Script::given(&[card("a")]);
+            if from != Status::Pending {
+                script.set("alice", 1, Status::InProgress).unwrap();
+            }
+            if from.is_terminal() {
+                script.set("alice", 1, from).unwrap();
+            }
+
+            let step = script.set(LEAD, 1, to);
+
+            let late = Refusal::LateEnding {
+                task: TaskId(1),
+                status: from,
+            };
+            let backward = Refusal::StatusBackward {
+                task: TaskId(1),
+                from,
+                to,
+            };
+            match step {
+                Err(refusal) if from.is_terminal() => assert_eq!(refusal, late),
+                Err(refusal) => {
+                    assert_eq!(to, Status::Pending);
+                    assert_eq!(refusal, backward);
+                }
+                Ok(told) if from == to => {
+                    told.is(&[]);
+                }
+                Ok(_) => assert!(to > from && !from.is_terminal(), "{from:?} → {to:?}"),
+            }
+        }
+    }
+}
+
+/// D8: an update that changes nothing leaves no trace, not even a write.
+#[test]
+fn an_update_that_changes_nothing_leaves_no_trace() {
+    let mut script = Script::given(&[owned_by("alice", card("a"))]);
+    script.claim("alice", 1).unwrap();
+    let same = Update {
+        subject: Some("a".into()),
+        description: Some("".into()),
+        owner: Some(Some(name("alice"))),
+        status: Some(Status::InProgress),
+        priority: Some(Priority::Normal),
+        metadata: [("gone".into(), None)].into(),
+        ..Update::default()
+    };
+
+    let told = script.update("alice", 1, same).unwrap();
+
+    told.is(&[]).answers(&Answer::Updated {
+        task: key(1),
+        fields: Fields::default(),
+        status: None,
+        unblocked: vec![],
+        verification_nudge: None,
+    });
+    assert_eq!(told.decision.records, []);
+}
+
 #[test]
 fn an_update_says_which_fields_and_which_status_it_changed() {
     let mut script = Script::given(&[card("a"), waits_for([1], card("b"))]);
