@@ -237,11 +237,19 @@ fn check_acyclic(team: &TeamBoard) -> Checked {
 
 /// The blockers that hold a task back.
 fn open_blockers(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
-    let holds_back = |id: &TaskId| match team.tasks[id].card.status() {
-        Status::Pending | Status::InProgress => true,
-        Status::Completed => false,
-        Status::Failed | Status::Cancelled => {
-            task.blocker_failed_policy != BlockerFailedPolicy::Proceed
+    let is_proceeding = task.blocker_failed_policy == BlockerFailedPolicy::Proceed;
+    let holds_back = |id: &TaskId| {
+        let (status, is_cascade_due) = match &team.tasks[id].card {
+            Card::Whole(task) => {
+                let is_due = task.end().is_some_and(|end| end.cascade_due);
+                (task.status(), is_due)
+            }
+            Card::Outline(stub) => (stub.status.into(), stub.cascade_due),
+        };
+        match status {
+            Status::Pending | Status::InProgress => true,
+            Status::Completed => is_cascade_due,
+            Status::Failed | Status::Cancelled => is_cascade_due || !is_proceeding,
         }
     };
     task.blocked_by.iter().copied().filter(holds_back).collect()

@@ -176,7 +176,7 @@ pub struct End {
     pub by: Actor,
     /// Why earlier than it might have.
     pub stop_reason: Option<StopReason>,
-    /// Dependants that are to be cancelled because of this ending are still to be looked for.
+    /// Its dependants are still to be freed or cancelled; until then it holds them back.
     pub cascade_due: bool,
 }
 
@@ -265,6 +265,11 @@ impl Task {
             TaskState::Ended(end) => Some(end),
             _ => None,
         }
+    }
+
+    /// Whether it is over, and its dependants are still to be looked after.
+    pub(crate) fn is_cascade_due(&self) -> bool {
+        self.end().is_some_and(|end| end.cascade_due)
     }
 
     /// What stays in memory of it when it has been over for a while.

@@ -50,7 +50,7 @@ fn close(
         at,
         by: actor.clone(),
         stop_reason: ending.stop_reason,
-        cascade_due: false,
+        cascade_due: true,
     });
     let ended = Happening::TaskEnded {
         task: key.1,
@@ -64,9 +64,9 @@ fn close(
     Ok(())
 }
 
-/// Frees, or cancels, what waited for a task that is over. Where that would touch more tasks than
-/// one command may, the rest is left due, and a tick goes on with it: until then a dependant that
-/// is to be cancelled counts as blocked, so that none of them can start.
+/// Frees, or cancels, what waited for a task that is over, and what waited for the cancelled, and
+/// so on. After [`limits::STEP_MAX`] tasks the rest is left due, and a tick goes on with it: until
+/// then an ended task holds back all that waited for it, so that none of them can start.
 pub(super) fn settle(
     draft: &mut Draft<'_>,
     team: TeamUid,
@@ -74,13 +74,13 @@ pub(super) fn settle(
     actor: &Actor,
 ) -> Result<Vec<TaskId>, Obstacle> {
     let mut unblocked = Vec::new();
-    let mut open = VecDeque::from([ended]);
-    while let Some(id) = open.pop_front() {
+    let mut due = VecDeque::from([ended]);
+    while let Some(id) = due.pop_front() {
         if id != ended && draft.touched() >= limits::STEP_MAX {
-            if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {
-                end.cascade_due = true;
-            }
-            continue;
+            break;
+        }
+        if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {
+            end.cascade_due = false;
         }
         let is_completed = draft.status((team, id)) == Some(Status::Completed);
         for dependant in draft.dependants((team, id)).to_vec() {
@@ -98,7 +98,7 @@ pub(super) fn settle(
                 };
                 draft.task_mut(key)?.error = ending.message.clone();
                 close(draft, key, &Actor::Coordinator, Some(id), ending)?;
-                open.push_back(dependant);
+                due.push_back(dependant);
             } else if free_if_unblocked(draft, key, actor, id)? {
                 unblocked.push(dependant);
             }

@@ -86,6 +86,23 @@ fn cancelling_runs_down_the_chain_in_one_commit() {
 }
 
 #[test]
+fn the_foot_of_a_cancelled_diamond_is_freed_once() {
+    let mut script = Script::given(&[card("a"), cancels([1]), cancels([1]), proceeds([2, 3])]);
+
+    let told = script.set(LEAD, 1, Status::Failed).unwrap();
+
+    told.is(&[
+        "lead: #1 pending → failed",
+        "coordinator: #2 pending → cancelled: blocker #1 did not complete (because of #1)",
+        "coordinator: #3 pending → cancelled: blocker #1 did not complete (because of #1)",
+        "lead: #4 unblocked (because of #3)",
+        "> #1 is over",
+        "> #2 is over",
+        "> #3 is over",
+    ]);
+}
+
+#[test]
 fn the_foot_of_a_cancelled_diamond_is_cancelled_once() {
     let mut script = Script::given(&[card("a"), cancels([1]), cancels([1]), cancels([2, 3])]);
 
@@ -127,4 +144,76 @@ fn freed_tasks_count_their_waiting_from_then_on() {
 
     let view = script.board.view(key(2)).unwrap();
     assert_eq!(view.phase_since, Some(script.now));
+}
+
+/// P4: a cascade of more tasks than one step may change is worked off in ticks; what is still to
+/// be cancelled can't start meanwhile, and what is to be freed is freed with its event.
+#[test]
+fn a_long_cascade_is_worked_off_in_steps_with_nothing_startable_in_between() {
+    let wide = 400;
+    let mut script = Script::given(&[card("root")]);
+    script.is_checked = false;
+    // The root, then 400 chains of four: three that cancel, one that proceeds.
+    let mut layer: Vec<u64> = vec![1; wide];
+    for depth in 0..4 {
+        let task = |blocker: &u64| match depth {
+            3 => proceeds([*blocker]),
+            _ => cancels([*blocker]),
+        };
+        let batch: Vec<NewTask> = layer.iter().map(task).collect();
+        let first = script.shelf.tasks.len() as u64 + 1;
+        script.create(LEAD, &batch).unwrap();
+        layer = (first..first + wide as u64).collect();
+    }
+
+    let mut told = script.set(LEAD, 1, Status::Failed).unwrap();
+    let mut steps = 0;
+    let mut cancelled = 0;
+    let mut freed: Vec<u64> = Vec::new();
+    loop {
+        steps += 1;
+        assert!(told.decision.records.len() <= limits::STEP_MAX + limits::EDGES_MAX + 1);
+        for line in &told.lines {
+            cancelled += usize::from(line.contains("pending → cancelled"));
+            if let Some((_, rest)) = line.split_once(": #")
+                && let Some((id, _)) = rest.split_once(" unblocked")
+            {
+                freed.push(id.parse().unwrap());
+            }
+        }
+        freed.sort_unstable();
+        assert_eq!(script.queued(), freed, "only what was freed may start");
+        script.check();
+        match script.tick() {
+            Some(next) => told = next,
+            None => break,
+        }
+    }
+
+    assert_eq!(cancelled, 3 * wide);
+    assert_eq!(freed, layer);
+    assert!((2..=4).contains(&steps), "{steps} steps");
+    assert_eq!(script.board.next_deadline(&script.spared), None);
+}
+
+/// The same, where a restart and the outlining of what is over come in between.
+#[test]
+fn a_cascade_goes_on_after_a_reload() {
+    let mut script = Script::given(&[card("root")]);
+    script.is_checked = false;
+    script.create(LEAD, &vec![cancels([1]); 999]).unwrap();
+    let batch: Vec<NewTask> = (2..=41).map(|id| cancels([id])).collect();
+    script.create(LEAD, &batch).unwrap();
+    script.set(LEAD, 1, Status::Failed).unwrap();
+    let epoch = script.board.meta().epoch;
+    let records = script.shelf.task_records(true);
+    script.board = script.shelf.load(epoch, &records);
+    assert!(script.board.next_deadline(&script.spared).is_some());
+
+    while script.tick().is_some() {
+        script.check();
+    }
+
+    let over = |task: u64| script.board.ended(key(task)).is_some();
+    assert!((1..=1_040).all(over));
 }
