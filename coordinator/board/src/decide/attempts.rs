@@ -460,7 +460,10 @@ fn after_stop(
         AfterStop::Fail(reason) => (EndStatus::Failed, reason),
         AfterStop::Requeue => {
             let waiting = waiting_again(draft, stop.reason.clone());
-            return requeue(draft, key, actor, attempt, waiting);
+            requeue(draft, key, actor, attempt, waiting)?;
+            // It may have been stopped to wait for a task that failed meanwhile.
+            ending::heed_blockers(draft, key)?;
+            return Ok(());
         }
     };
     draft.task_mut(key)?.error = stop.reason.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls::Who, check};
+use super::{calls::Who, check, ending};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -108,6 +108,7 @@ fn create_task(
         super::update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
         super::update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
+    ending::heed_blockers(draft, (who.team, id))?;
     Ok(())
 }
 

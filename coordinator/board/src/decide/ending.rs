@@ -90,14 +90,7 @@ pub(super) fn settle(
             }
             let policy = draft.task(key)?.blocker_failed_policy;
             if !is_completed && policy == BlockerFailedPolicy::Cancel {
-                let ending = Ending {
-                    status: EndStatus::Cancelled,
-                    attempt: None,
-                    stop_reason: Some(StopReason::BlockerFailed),
-                    message: format!("blocker #{id} did not complete").into(),
-                };
-                draft.task_mut(key)?.error = ending.message.clone();
-                close(draft, key, &Actor::Coordinator, Some(id), ending)?;
+                cancel_dependant(draft, key, id)?;
                 due.push_back(dependant);
             } else if free_if_unblocked(draft, key, actor, id)? {
                 unblocked.push(dependant);
@@ -105,6 +98,37 @@ pub(super) fn settle(
         }
     }
     Ok(unblocked)
+}
+
+fn cancel_dependant(draft: &mut Draft<'_>, key: TaskKey, blocker: TaskId) -> Result<(), Obstacle> {
+    let ending = Ending {
+        status: EndStatus::Cancelled,
+        attempt: None,
+        stop_reason: Some(StopReason::BlockerFailed),
+        message: format!("blocker #{blocker} did not complete").into(),
+    };
+    draft.task_mut(key)?.error = ending.message.clone();
+    close(draft, key, &Actor::Coordinator, Some(blocker), ending)
+}
+
+/// Looks after a task that has just come to wait for others: where one of them didn't complete
+/// long ago, that acts on it as if it happened now. Answers the tasks that this freed.
+pub(super) fn heed_blockers(draft: &mut Draft<'_>, key: TaskKey) -> Result<Vec<TaskId>, Obstacle> {
+    let task = draft.task(key)?;
+    let is_to_cancel = task.status() == Status::Pending
+        && task.blocker_failed_policy == BlockerFailedPolicy::Cancel;
+    let did_not_complete = |id: &&TaskId| {
+        let status = draft.status((key.0, **id));
+        matches!(status, Some(Status::Failed | Status::Cancelled))
+    };
+    match task.blocked_by.iter().find(did_not_complete) {
+        Some(blocker) if is_to_cancel => {
+            let blocker = *blocker;
+            cancel_dependant(draft, key, blocker)?;
+            settle(draft, key.0, key.1, &Actor::Coordinator)
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Says that a pending task is free now, if it is.

@@ -289,6 +289,66 @@ fn an_edge_to_a_completed_task_holds_nothing_back() {
 }
 
 #[test]
+fn the_last_open_edge_taken_away_frees_the_task() {
+    let given = || Script::given(&[card("a"), card("b"), waits_for([1, 2], job("c"))]);
+
+    let mut script = given();
+    script
+        .update(LEAD, 3, not_blocked_by([1]))
+        .unwrap()
+        .is(&["lead: #3 updated: blocked_by"]);
+    let told = script.update(LEAD, 3, not_blocked_by([2])).unwrap();
+    told.is(&[
+        "lead: #3 updated: blocked_by",
+        "lead: #3 unblocked (because of #2)",
+    ]);
+    assert_eq!(unblocked(&told.answer), ids([3]));
+    assert_eq!(script.queued(), [3]);
+
+    let mut script = given();
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    let told = script.update(LEAD, 2, not_blocks([3])).unwrap();
+    told.is(&[
+        "lead: #3 updated: blocked_by (because of #2)",
+        "lead: #2 updated: blocks",
+        "lead: #3 unblocked (because of #2)",
+    ]);
+    assert_eq!(unblocked(&told.answer), ids([3]));
+}
+
+#[test]
+fn an_edge_that_held_nothing_back_frees_nothing_when_it_goes() {
+    let mut script = Script::given(&[card("a"), waits_for([1], job("b"))]);
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    let ready_since = script.task(2).state.clone();
+    script.after(secs(60));
+
+    let told = script.update(LEAD, 2, not_blocked_by([1])).unwrap();
+
+    told.is(&["lead: #2 updated: blocked_by"]);
+    assert_eq!(script.task(2).state, ready_since, "its place in the queue");
+}
+
+#[test]
+fn an_edge_changed_for_another_frees_nothing() {
+    let mut script = Script::given(&[card("a"), card("b"), waits_for([1], card("c"))]);
+
+    let told = script.update(
+        LEAD,
+        3,
+        Update {
+            remove_blocked_by: ids([1]),
+            add_blocked_by: ids([2]),
+            ..Update::default()
+        },
+    );
+
+    let told = told.unwrap();
+    told.is(&["lead: #3 updated: blocked_by"]);
+    assert_eq!(unblocked(&told.answer), []);
+}
+
+#[test]
 fn an_edge_that_is_not_there_goes_without_a_trace() {
     let mut script = Script::given(&cards(2));
 
@@ -377,6 +437,30 @@ fn work_stopped_for_a_new_blocker_waits_for_it() {
     assert_eq!(script.queued(), [3]);
 }
 
+/// T6: an edge is no way round the owner.
+#[test]
+fn only_who_may_change_a_task_stops_it_for_a_new_blocker() {
+    let mut script = Script::given(&[card("a"), job("b")]);
+    script.claim("alice", 1).unwrap();
+    script.dispatch(2, "w1");
+
+    let refused = script.update(
+        "alice",
+        1,
+        Update {
+            stop_running: true,
+            ..blocks([2])
+        },
+    );
+
+    let not_owner = Refusal::NotOwner {
+        task: TaskId(2),
+        owner: None,
+        member: name("alice"),
+    };
+    assert_eq!(refused.unwrap_err(), not_owner);
+}
+
 #[test]
 fn what_is_over_comes_to_wait_for_nothing() {
     let mut script = Script::given(&cards(2));
@@ -417,6 +501,49 @@ fn a_task_has_a_thousand_edges_each_way_and_no_more() {
     assert_eq!(one_more.unwrap_err(), too_many("blocked_by"));
     assert_eq!(other_way.unwrap_err(), too_many("blocks"));
     script.check();
+}
+
+/// K5, D6 of the to-do package differs: an edge to a blocker that failed acts like its failing.
+#[test]
+fn a_failed_blocker_acts_by_the_policy_also_on_who_comes_later() {
+    let with = |policy| NewTask {
+        blocker_failed_policy: policy,
+        ..waits_for([1], job("b"))
+    };
+    let mut given = Script::given(&[card("a")]);
+    given.set(LEAD, 1, Status::Failed).unwrap();
+
+    let mut script = given.clone();
+    script
+        .create(LEAD, &[with(BlockerFailedPolicy::Wait)])
+        .unwrap();
+    assert_eq!(script.lines()[1], "#2 [pending] b [blocked by #1]");
+
+    let mut script = given.clone();
+    script
+        .create(LEAD, &[with(BlockerFailedPolicy::Proceed)])
+        .unwrap();
+    assert_eq!(script.queued(), [2]);
+
+    let mut script = given.clone();
+    let told = script.create(LEAD, &[with(BlockerFailedPolicy::Cancel)]);
+    told.unwrap().is(&[
+        "lead: #2 created: b",
+        "coordinator: #2 pending → cancelled: blocker #1 did not complete (because of #1)",
+        "> #2 is over",
+    ]);
+
+    let mut script = given;
+    let free = NewTask {
+        blocked_by: vec![],
+        ..with(BlockerFailedPolicy::Cancel)
+    };
+    script.create(LEAD, &[free]).unwrap();
+    script.update(LEAD, 2, blocked_by([1])).unwrap().is(&[
+        "lead: #2 updated: blocked_by",
+        "coordinator: #2 pending → cancelled: blocker #1 did not complete (because of #1)",
+        "> #2 is over",
+    ]);
 }
 
 fn unblocked(answer: &Answer) -> Vec<TaskId> {

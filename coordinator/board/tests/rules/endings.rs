@@ -217,3 +217,25 @@ fn a_cascade_goes_on_after_a_reload() {
     let over = |task: u64| script.board.ended(key(task)).is_some();
     assert!((1..=1_040).all(over));
 }
+
+#[test]
+fn work_stopped_for_a_blocker_that_fails_meanwhile_is_cancelled() {
+    let mut script = Script::given(&[card("a"), policy(BlockerFailedPolicy::Cancel, job("b"))]);
+    script.dispatch(2, "w1");
+    let stop = board::command::Update {
+        add_blocked_by: ids([1]),
+        stop_running: true,
+        ..Default::default()
+    };
+    script.update(LEAD, 2, stop).unwrap();
+    script
+        .set(LEAD, 1, Status::Failed)
+        .unwrap()
+        .is(&["lead: #1 pending → failed", "> #1 is over"]);
+
+    script.end(2, done("late")).is(&[
+        "worker w1: #2 requeued after attempt 1: has to wait for #1",
+        "coordinator: #2 pending → cancelled: blocker #1 did not complete (because of #1)",
+        "> #2 is over",
+    ]);
+}
