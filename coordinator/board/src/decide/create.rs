@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls::Who, check, ending};
+use super::{calls::Who, check, ending, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -80,6 +80,7 @@ fn create_task(
 ) -> Result<(), Obstacle> {
     check::new_task(new)?;
     check_reference(draft, who.team, "parent_task_id", new.parent)?;
+    update::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
         who.team,
@@ -105,8 +106,8 @@ fn create_task(
     draft.happened(who.team, &actor, None, created);
     for dependant in &new.blocks {
         graph::add_edge(draft, who.team, *dependant, id, "blocks")?;
-        super::update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
-        super::update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
+        update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
+        update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
     ending::heed_blockers(draft, (who.team, id))?;
     Ok(())

@@ -36,7 +36,7 @@ pub(super) fn update(
     let actor = Actor::Member(who.name.clone());
     let before = draft.task(key)?.status();
     let mut fields = texts(draft, key, changes)?;
-    fields.add(owner(draft, key, changes, &actor)?);
+    fields.add(owner(draft, who, key, changes, &actor)?);
     let rewired = edges(draft, who, key, changes, &actor)?;
     fields.add(rewired.fields);
     if !fields.is_empty() {
@@ -91,11 +91,15 @@ pub(super) fn expect_revision(
     Ok(())
 }
 
-/// Refuses who is neither lead nor owner nor maker of a task (T6).
+/// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
+/// nobody's, who made it.
 pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Obstacle> {
     let task = draft.task(key)?;
-    let is_maker = task.created_by == Actor::Member(who.name.clone());
-    if who.is_lead || is_maker || task.owner.as_ref() == Some(&who.name) {
+    let has_say = match &task.owner {
+        Some(owner) => *owner == who.name,
+        None => task.created_by == Actor::Member(who.name.clone()),
+    };
+    if who.is_lead || has_say {
         return Ok(());
     }
     Err(Refusal::NotOwner {
@@ -106,7 +110,18 @@ pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(
     .into())
 }
 
-/// Whether somebody only takes a task that is nobody's.
+/// Refuses who would make a task somebody else's without being the lead (T6).
+pub(super) fn may_assign(who: &Who, owner: Option<&MemberName>) -> Result<(), Refusal> {
+    match owner {
+        Some(owner) if !who.is_lead && *owner != who.name => Err(Refusal::LeadOnly {
+            action: "assign tasks to others",
+            member: who.name.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether somebody takes a task that is nobody's, and so may change it in the same breath.
 fn takes_for_itself(
     draft: &Draft<'_>,
     who: &Who,
@@ -173,6 +188,7 @@ fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields
 /// A new owner (K8).
 fn owner(
     draft: &mut Draft<'_>,
+    who: &Who,
     key: TaskKey,
     changes: &Update,
     actor: &Actor,
@@ -184,6 +200,7 @@ fn owner(
     if task.owner == *new {
         return Ok(Fields::default());
     }
+    may_assign(who, new.as_ref())?;
     create::check_runner(
         draft,
         key.0,
@@ -393,7 +410,7 @@ fn status(
         }
         Status::InProgress => {
             let holder = task.owner.clone().unwrap_or_else(|| who.name.clone());
-            claim(draft, &holder, key)?;
+            claim(draft, &holder, key, actor)?;
             return Ok(Vec::new());
         }
         Status::Completed => EndStatus::Completed,
@@ -432,7 +449,12 @@ fn status(
 }
 
 /// Lets a member take a pending, unblocked task that is nobody else's.
-pub(super) fn claim(draft: &mut Draft<'_>, by: &MemberName, key: TaskKey) -> Result<(), Obstacle> {
+pub(super) fn claim(
+    draft: &mut Draft<'_>,
+    by: &MemberName,
+    key: TaskKey,
+    actor: &Actor,
+) -> Result<(), Obstacle> {
     if draft.status(key).is_none() {
         return Err(draft.task_unknown(key).into());
     }
@@ -462,6 +484,6 @@ pub(super) fn claim(draft: &mut Draft<'_>, by: &MemberName, key: TaskKey) -> Res
         by: by.clone(),
         attempt,
     };
-    draft.happened(key.0, &Actor::Member(by.clone()), None, claimed);
+    draft.happened(key.0, actor, None, claimed);
     Ok(())
 }

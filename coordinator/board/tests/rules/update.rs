@@ -418,6 +418,74 @@ fn an_owner_who_is_not_there_or_can_not_run_it_is_refused() {
     assert_eq!(worker.unwrap_err(), missing);
 }
 
+/// T6.
+#[test]
+fn only_the_lead_assigns_to_others() {
+    let mut script = Script::given(&[owned_by("alice", card("a"))]);
+    let only_lead = Refusal::LeadOnly {
+        action: "assign tasks to others",
+        member: name("alice"),
+    };
+
+    let handed_on = script.update("alice", 1, give(Some("bob")));
+    let created = script.create("alice", &[owned_by("bob", card("b"))]);
+
+    assert_eq!(handed_on.unwrap_err(), only_lead);
+    assert_eq!(created.unwrap_err(), only_lead);
+    script
+        .create("alice", &[owned_by("alice", card("c"))])
+        .unwrap();
+    script.update("alice", 1, give(None)).unwrap();
+    script.update("bob", 1, give(Some("bob"))).unwrap();
+}
+
+/// T6: who made a task has a say as long as it is nobody's.
+#[test]
+fn the_maker_of_a_task_changes_it_until_somebody_owns_it() {
+    let mut script = Script::new();
+    script.create("alice", &[card("a"), job("b")]).unwrap();
+    let rename = || Update {
+        subject: Some("A".into()),
+        ..Update::default()
+    };
+    script.update("alice", 1, rename()).unwrap();
+    script.dispatch(2, "w1");
+    script.clone().cancel("alice", 2, "").unwrap();
+    script.claim("bob", 1).unwrap();
+
+    let completed = script.set("alice", 1, Status::Completed);
+    let taken = script.update("alice", 1, give(Some("alice")));
+
+    let not_owner = Refusal::NotOwner {
+        task: TaskId(1),
+        owner: Some(name("bob")),
+        member: name("alice"),
+    };
+    assert_eq!(completed.unwrap_err(), not_owner);
+    assert_eq!(taken.unwrap_err(), not_owner);
+}
+
+/// T2 of the team life cycle: assigned and begun in one update; the one who did it is named.
+#[test]
+fn the_lead_begins_a_task_for_a_member() {
+    let mut script = Script::given(&[card("a")]);
+
+    let told = script.update(
+        LEAD,
+        1,
+        Update {
+            status: Some(Status::InProgress),
+            ..give(Some("alice"))
+        },
+    );
+
+    told.unwrap().is(&[
+        "lead: #1 updated: owner",
+        "lead: #1 claimed by alice as attempt 1",
+    ]);
+    assert_eq!(script.lines(), ["#1 [in_progress] a (alice)"]);
+}
+
 /// K9: the third completion since the last verification, and each after it, is told.
 #[test]
 fn three_tasks_closed_without_a_verification_are_told() {
