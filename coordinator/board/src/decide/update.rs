@@ -35,6 +35,13 @@ pub(super) fn update(
 
     let actor = Actor::Member(who.name.clone());
     let before = draft.task(key)?.status();
+    if changes.result.is_some() && before.is_terminal() {
+        return Err(Refusal::LateEnding {
+            task,
+            status: before,
+        }
+        .into());
+    }
     let mut fields = texts(draft, key, changes)?;
     fields.add(owner(draft, who, key, changes, &actor)?);
     let rewired = edges(draft, who, key, changes, &actor)?;

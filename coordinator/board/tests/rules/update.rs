@@ -291,6 +291,31 @@ fn a_task_that_is_not_there_is_not_found() {
     assert_eq!(script.cancel(LEAD, 1, "").unwrap_err(), unknown);
 }
 
+/// D3: what is over keeps its result; labels of the work may still be changed.
+#[test]
+fn the_result_of_what_is_over_never_changes() {
+    let mut script = Script::given(&[card("a")]);
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    let result = Update {
+        result: Some("other".into()),
+        ..Update::default()
+    };
+    let subject = Update {
+        subject: Some("A".into()),
+        ..Update::default()
+    };
+
+    let refused = script.update(LEAD, 1, result);
+    let renamed = script.update(LEAD, 1, subject);
+
+    let late = Refusal::LateEnding {
+        task: TaskId(1),
+        status: Status::Completed,
+    };
+    assert_eq!(refused.unwrap_err(), late);
+    renamed.unwrap().is(&["lead: #1 updated: subject"]);
+}
+
 #[test]
 fn what_is_said_when_failing_is_the_error() {
     let mut script = Script::given(&[card("a")]);
