@@ -135,7 +135,8 @@ pub struct Placement {
     pub dispatched_at: Time,
     /// When its sub-agent began.
     pub started_at: Option<Time>,
-    /// How long it may run, as the worker said when it began.
+    /// How long it may run: what the worker said when it began, or the task before, if that is
+    /// less.
     pub run_limit: Option<Duration>,
     /// A request to stop it.
     pub stop: Option<Stop>,

@@ -173,10 +173,13 @@ pub(super) fn started(
 ) -> Result<Decision, Obstacle> {
     let key = fenced(&draft, fence, instance)?;
     let now = draft.now;
+    let of_task = draft.task(key)?.timeout;
     if placed(&mut draft, key)?.started_at.is_none() {
         let placement = placed(&mut draft, key)?;
         placement.started_at = Some(now);
-        placement.run_limit = run_limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
+        // A worker may run a task for less than the task allows, never for more.
+        let limit = run_limit.into_iter().chain(of_task).min();
+        placement.run_limit = limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
         let actor = Actor::Worker(placement.worker.clone());
         draft.task_mut(key)?.started_at = Some(now);
         let started = Happening::TaskStarted {

@@ -147,6 +147,31 @@ fn an_attempt_that_outruns_its_limit_is_stopped_and_fails() {
     assert_eq!(stop_reason, Some(StopReason::Timeout));
 }
 
+/// D4, W9: a worker may run a task for less than the task asks, never for more.
+#[test]
+fn the_shorter_of_the_tasks_and_the_workers_limit_counts() {
+    let table = [
+        (Some(60), Some(30), Some(30)),
+        (Some(60), Some(90), Some(60)),
+        (Some(60), None, Some(60)),
+        (None, Some(30), Some(30)),
+        (None, None, None),
+    ];
+    for (of_task, of_worker, counts) in table {
+        let mut script = Script::given(&[NewTask {
+            timeout: of_task.map(secs),
+            ..job("a")
+        }]);
+        script.dispatch(1, "w1");
+        script.start(1, of_worker.map(secs));
+
+        let due = script.board.next_deadline(&script.spared);
+
+        let expected = counts.map(|s| script.now + secs(s) + limits::RUN_LIMIT_BACKSTOP);
+        assert_eq!(due, expected, "{of_task:?} {of_worker:?}");
+    }
+}
+
 /// W6: after a restart, what a worker holds that was not heard yet is left alone.
 #[test]
 fn attempts_of_spared_processes_are_not_due() {
