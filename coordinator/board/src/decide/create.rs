@@ -67,8 +67,23 @@ pub(super) fn create_tasks(
 
 /// The bytes of a task's texts.
 fn weight(task: &NewTask) -> usize {
-    let metadata: usize = task.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    task.subject.len() + task.description.len() + task.prompt.len() + metadata
+    let texts = [
+        &task.subject,
+        &task.description,
+        &task.active_form,
+        &task.prompt,
+        &task.client_task_id,
+    ];
+    let metadata = task.metadata.iter().flat_map(|(key, value)| [key, value]);
+    let paths = task.inputs.iter().map(|input| &input.path);
+    texts
+        .into_iter()
+        .chain(metadata)
+        .chain(&task.labels)
+        .chain(&task.output_globs)
+        .chain(paths)
+        .map(|text| text.len())
+        .sum()
 }
 
 fn create_task(

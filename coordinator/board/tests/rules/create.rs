@@ -416,6 +416,25 @@ fn a_batch_holds_at_its_bounds_and_refuses_one_past_them() {
     script.check();
 }
 
+/// Every text and path of a task weighs, not only the long ones.
+#[test]
+fn a_batch_weighs_all_that_its_tasks_carry() {
+    let heavy = NewTask {
+        inputs: (0..250)
+            .map(|i| artifact(&format!("{i}/{}", long(1_000))))
+            .collect(),
+        labels: vec![long(100); 60],
+        output_globs: vec![long(1_000); 60],
+        ..card("a")
+    };
+    let refused = Script::new().create(LEAD, &vec![heavy; 20]);
+
+    assert!(
+        matches!(refused, Err(Refusal::CommandTooLarge { unit: "bytes", .. })),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn one_command_touches_no_more_records_than_it_may() {
     let mut script = Script::new();
