@@ -166,6 +166,7 @@ pub(super) fn offer_types(
     mut draft: Draft<'_>,
     types: &[OfferedType],
 ) -> Result<Decision, Obstacle> {
+    let mut count = draft.board.offered().count();
     for offered in types {
         let known = draft.board.offered_type(&offered.name);
         let is_news = known.is_none_or(|known| {
@@ -179,7 +180,8 @@ pub(super) fn offer_types(
         if !is_news {
             continue;
         }
-        if known.is_none() && draft.board.offered().count() >= limits::OFFERED_TYPES_MAX {
+        count += usize::from(known.is_none());
+        if count > limits::OFFERED_TYPES_MAX {
             return Err(Refusal::Full {
                 what: "agent types",
                 max: limits::OFFERED_TYPES_MAX,

@@ -318,6 +318,30 @@ fn a_type_that_nobody_ever_offered_is_refused_with_those_on_offer() {
 }
 
 #[test]
+fn no_more_types_are_noted_than_fit() {
+    let mut script = Script::empty();
+    script.is_checked = false;
+    let types = |range: std::ops::Range<usize>| {
+        FleetCommand::OfferTypes(range.map(|i| offered(&format!("t{i}"), "llm")).collect())
+    };
+    let max = limits::OFFERED_TYPES_MAX;
+
+    let over = script.try_fleet(types(0..max + 1));
+    let full = script.try_fleet(types(0..max));
+    let one_more = script.try_fleet(types(max..max + 1));
+    let known = script.try_fleet(types(0..1));
+
+    let refusal = Refusal::Full {
+        what: "agent types",
+        max,
+    };
+    assert_eq!(over.unwrap_err(), refusal);
+    assert!(full.is_ok());
+    assert_eq!(one_more.unwrap_err(), refusal);
+    assert!(known.is_ok());
+}
+
+#[test]
 fn a_repeated_request_is_answered_with_its_first_outcome() {
     use board::record::{CameTo, Request, RequestKey};
     let mut script = Script::new();
