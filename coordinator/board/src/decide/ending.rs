@@ -154,13 +154,45 @@ pub(super) fn free_if_unblocked(
 /// The first line of a text, 500 bytes at the most: what an event says. The whole is in the task.
 pub(super) fn line(text: &Arc<str>) -> Arc<str> {
     const MAX: usize = 500;
-    let first = text.lines().next().unwrap_or_default();
-    if first.len() == text.len() && text.len() <= MAX {
-        return text.clone();
+    let whole = text.trim();
+    let first = whole.lines().next().unwrap_or_default();
+    if first.len() == whole.len() && whole.len() <= MAX {
+        return match whole.len() == text.len() {
+            true => text.clone(),
+            false => whole.into(),
+        };
     }
     let mut end = first.len().min(MAX);
     while !first.is_char_boundary(end) {
         end -= 1;
     }
     format!("{}…", &first[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn an_event_says_the_first_line_and_whether_there_is_more() {
+        for (text, said) in [
+            ("", ""),
+            ("one", "one"),
+            ("one\n", "one"),
+            ("\n one\r\n", "one"),
+            ("one\ntwo", "one…"),
+            ("\none\ntwo", "one…"),
+        ] {
+            assert_eq!(&*line(&text.into()), said, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let fits = "x".repeat(500);
+        assert_eq!(*line(&fits.as_str().into()), fits);
+        let odd = format!("{}ä", "x".repeat(499));
+        let cut = format!("{}…", "x".repeat(499));
+        assert_eq!(*line(&odd.into()), cut);
+    }
 }
