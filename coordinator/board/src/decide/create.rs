@@ -229,18 +229,6 @@ pub(super) fn check_runner(
     prompt: &str,
 ) -> Result<(), Refusal> {
     let owner = owner.map(|name| draft.member(team, name)).transpose()?;
-    if let Some(agent_type) = agent_type
-        && draft.board.offered_type(agent_type).is_none()
-    {
-        return Err(Refusal::AgentTypeUnknown {
-            agent_type: agent_type.clone(),
-            on_offer: draft
-                .board
-                .offered()
-                .map(|offered| offered.name.clone())
-                .collect(),
-        });
-    }
     let hosted_type = owner
         .filter(|member| member.kind == MemberKind::Hosted)
         .and_then(|member| member.agent_type.as_ref());
@@ -252,13 +240,20 @@ pub(super) fn check_runner(
             owner: owner.name.clone(),
         });
     }
-    let is_command = runs_by
-        .and_then(|name| draft.board.offered_type(name))
-        .is_some_and(|offered| offered.is_command());
-    match runs_by {
-        Some(agent_type) if is_command && prompt.trim().is_empty() => Err(Refusal::PromptMissing {
+    let Some(agent_type) = runs_by else {
+        return Ok(());
+    };
+    let Some(offered) = draft.board.offered_type(agent_type) else {
+        let on_offer = draft.board.offered().map(|offered| offered.name.clone());
+        return Err(Refusal::AgentTypeUnknown {
             agent_type: agent_type.clone(),
-        }),
-        _ => Ok(()),
+            on_offer: on_offer.collect(),
+        });
+    };
+    if offered.is_command() && prompt.trim().is_empty() {
+        return Err(Refusal::PromptMissing {
+            agent_type: agent_type.clone(),
+        });
     }
+    Ok(())
 }

@@ -69,6 +69,13 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
     join(draft, uid, &actor, &lead)?;
     for member in &wish.members {
         check::new_member(member)?;
+        if !matches!(member.kind, MemberKind::Agent | MemberKind::Hosted) {
+            return Err(Refusal::BadValue {
+                field: "members.kind",
+                why: "is neither agent nor hosted".into(),
+            }
+            .into());
+        }
         if member.kind == MemberKind::Hosted && member.agent_type.is_none() {
             return Err(Refusal::Blank {
                 field: "members.agent_type",

@@ -116,6 +116,25 @@ fn a_hosted_member_must_have_a_type() {
     assert_eq!(refused.unwrap_err(), blank);
 }
 
+/// The lead comes by being named, workers by serving the team.
+#[test]
+fn members_that_come_with_a_team_are_agents_or_hosted() {
+    for kind in [MemberKind::Lead, MemberKind::Worker] {
+        let wish = board::command::CreateTeam {
+            members: vec![member("alice", kind)],
+            ..team("t")
+        };
+
+        let refused = Script::empty().by(LEAD, Wish::CreateTeam(wish));
+
+        let refusal = Refusal::BadValue {
+            field: "members.kind",
+            why: "is neither agent nor hosted".into(),
+        };
+        assert_eq!(refused.unwrap_err(), refusal);
+    }
+}
+
 #[test]
 fn a_roster_has_one_thousand_members_and_no_more() {
     let with = |count: usize| board::command::CreateTeam {
@@ -315,6 +334,31 @@ fn a_type_that_nobody_ever_offered_is_refused_with_those_on_offer() {
         on_offer: vec![agent_type("coder"), agent_type("shell")],
     };
     assert_eq!(refused.unwrap_err(), unknown);
+}
+
+/// Fleets start in any order: a team may name types that come later, its tasks only known ones.
+#[test]
+fn a_task_of_a_hosted_member_whose_type_nobody_offered_is_refused() {
+    let mut script = Script::empty();
+    let wish = board::command::CreateTeam {
+        members: vec![member("hana", MemberKind::Hosted)],
+        ..team("t")
+    };
+    script.by(LEAD, Wish::CreateTeam(wish)).unwrap();
+
+    let refused = script.create(LEAD, &[owned_by("hana", card("a"))]);
+    script.fleet(FleetCommand::OfferTypes(vec![offered("coder", "command")]));
+    let english = script.create(LEAD, &[owned_by("hana", card("a"))]);
+
+    let unknown = Refusal::AgentTypeUnknown {
+        agent_type: agent_type("coder"),
+        on_offer: vec![],
+    };
+    let missing = Refusal::PromptMissing {
+        agent_type: agent_type("coder"),
+    };
+    assert_eq!(refused.unwrap_err(), unknown);
+    assert_eq!(english.unwrap_err(), missing);
 }
 
 #[test]
