@@ -11,6 +11,8 @@ mod clocks;
 mod create;
 mod edges;
 mod endings;
+mod properties;
 mod support;
 mod teams;
 mod update;
+mod world;
