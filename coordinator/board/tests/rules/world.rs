@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use board::{
     command::{EndReport, FleetCommand, NewTask, Update, Wish},
-    id::{AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName},
+    id::{
+        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName, TeamUid,
+    },
     placement::{self, Assignment, Offer},
     task::{AttemptEnding, BlockerFailedPolicy, Priority, Status, StopReason, TaskKind},
     team::MemberKind,
@@ -14,7 +16,7 @@ use proptest::prelude::*;
 
 use crate::support::*;
 
-const MEMBERS: [&str; 8] = [LEAD, "alice", "bob", "hana", "hugo", "w1", "w2", "mallory"];
+const MEMBERS: [&str; 6] = [LEAD, "alice", "bob", "hana", "hugo", "w1"];
 const TYPES: [&str; 4] = ["coder", "prover", "shell", "wizard"];
 const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
 
@@ -78,6 +80,14 @@ pub enum Skew {
     Instance,
 }
 
+/// Mostly a member; rarely somebody who isn't.
+fn member_name(pick: u8) -> &'static str {
+    match pick {
+        80 => "mallory",
+        pick => MEMBERS[usize::from(pick) % MEMBERS.len()],
+    }
+}
+
 fn few(most: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..=most)
 }
@@ -107,8 +117,8 @@ fn rarely<T: std::fmt::Debug + Clone>(
 
 fn new_spec() -> impl Strategy<Value = NewSpec> {
     let runs = (
-        rarely(any::<u8>()),
-        prop::option::weighted(0.7, prop_oneof![9 => 0..2_u8, 1 => 0..4_u8]),
+        prop::option::weighted(0.1, any::<u8>()),
+        prop::option::weighted(0.8, prop_oneof![15 => 0..2_u8, 1 => 0..4_u8]),
         prop_oneof![4 => Just(vec![]), 4 => few(3)],
         few(1),
         prop_oneof![6 => Just(vec![]), 1 => few(2)],
@@ -196,21 +206,25 @@ fn report() -> impl Strategy<Value = Report> {
 }
 
 pub fn act() -> impl Strategy<Value = Act> {
-    let offer = (0..3_u8, 0..4_u8, any::<u8>());
+    let offer = (
+        0..3_u8,
+        prop_oneof![1 => Just(0), 5 => 1..4_u8],
+        prop_oneof![3 => Just(0xff), 2 => any::<u8>()],
+    );
     prop_oneof![
-        4 => (any::<u8>(), any::<bool>(), prop::collection::vec(new_spec(), 1..4))
+        6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(), 1..4))
             .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
         5 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Claim(w, t)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Cancel(w, t)),
-        6 => (prop::collection::vec(offer, 0..4), 0..6_u8).prop_map(|(o, m)| Act::Place(o, m)),
+        9 => (prop::collection::vec(offer, 1..4), 0..6_u8).prop_map(|(o, m)| Act::Place(o, m)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(t, w)| Act::Dispatch(t, w)),
         7 => (any::<u8>(), skew(), report()).prop_map(|(t, s, r)| Act::Report(t, s, r)),
         2 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::Lost(t, s)),
         1 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::NeverArrived(t, s)),
         1 => any::<u8>().prop_map(Act::Join),
-        1 => any::<u8>().prop_map(Act::Outline),
-        3 => (0..100_000_u32).prop_map(Act::Wait),
+        2 => any::<u8>().prop_map(Act::Outline),
+        3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
         1 => few(2).prop_map(Act::Spare),
     ]
 }
@@ -232,26 +246,37 @@ impl World {
         let second = board::command::CreateTeam {
             members: vec![
                 member("alice", MemberKind::Agent),
+                member("bob", MemberKind::Agent),
                 member("hana", MemberKind::Hosted),
+                member("hugo", MemberKind::Hosted),
             ],
             ..team("u")
         };
         script.by(LEAD, Wish::CreateTeam(second)).unwrap();
-        script.join("w1");
+        for team in [TEAM, TeamUid(2)] {
+            script.fleet(FleetCommand::JoinWorker(team, worker_name("w1")));
+        }
+        let first = [job("x"), job("x"), card("x"), owned_by("hana", card("x"))];
+        script.create(LEAD, &first).unwrap();
+        script
+            .create(LEAD, &vec![waits_for([1, 2], job("x")); 2])
+            .unwrap();
         Self { script }
     }
 
     pub fn act(&mut self, act: &Act) -> Came {
         match act {
             Act::Create(who, is_second, specs) => {
-                let team = TeamName::parse(if *is_second { "u" } else { "t" }).unwrap();
+                let uid = TeamUid(1 + u64::from(*is_second));
                 let tasks = specs.iter().enumerate();
-                let tasks = tasks.map(|(i, spec)| self.new_task(spec, i)).collect();
+                let tasks = tasks.map(|(i, spec)| self.new_task(uid, spec, i)).collect();
+                let team = self.script.board.team(uid).unwrap().name.clone();
                 vec![self.by(*who, Wish::CreateTasks(team, tasks))]
             }
             Act::Update(who, task, change) => {
+                let uid = self.any_task(*task).0;
                 let (team, task) = self.named(*task);
-                let update = Box::new(self.update(change));
+                let update = Box::new(self.update(uid, change));
                 vec![self.by(*who, Wish::UpdateTask(team, task, update))]
             }
             Act::Claim(who, task) => {
@@ -406,21 +431,27 @@ impl World {
     }
 
     fn by(&mut self, who: u8, wish: Wish) -> Step {
-        // Every second wish is the lead's, so that much of it is allowed.
-        let who = match who % 2 {
-            0 => LEAD,
-            _ => MEMBERS[usize::from(who / 2) % MEMBERS.len()],
+        // Most wishes are the lead's, so that much of what is wished is allowed.
+        let who = match who % 3 {
+            0 | 1 => LEAD,
+            _ => member_name(who / 3),
         };
         self.script.by(who, wish)
     }
 
-    /// A task that is there, or the one after the last.
+    /// Mostly a task that is open, sometimes one that is over or not there.
     fn any_task(&self, pick: u8) -> TaskKey {
-        let keys: Vec<TaskKey> = self.script.shelf.tasks.keys().copied().collect();
-        let pick = usize::from(pick) % (keys.len() + 1);
-        keys.get(pick)
-            .copied()
-            .unwrap_or(key(keys.len() as u64 + 1))
+        let tasks = &self.script.shelf.tasks;
+        let is_open = |key: &&TaskKey| tasks[*key].end().is_none();
+        let open: Vec<&TaskKey> = tasks.keys().filter(is_open).collect();
+        let all: Vec<&TaskKey> = tasks.keys().collect();
+        let among = if pick % 8 == 0 { all } else { open };
+        let nowhere = key(tasks.len() as u64 + 1);
+        match among.len() {
+            0 => nowhere,
+            _ if pick == 255 => nowhere,
+            len => *among[usize::from(pick / 8) % len],
+        }
     }
 
     fn named(&self, pick: u8) -> (TeamName, TaskId) {
@@ -428,26 +459,34 @@ impl World {
         (self.script.board.team(uid).unwrap().name.clone(), task)
     }
 
-    /// Ids around the lately made ones.
-    fn ids(&self, picks: &[u8]) -> Vec<TaskId> {
-        let last = self.script.board.team(TEAM).unwrap().last_task.0;
-        let id = |pick: &u8| TaskId((last + 1).saturating_sub(u64::from(*pick) % 12));
+    /// Ids of lately made tasks of a team; rarely one that isn't there.
+    fn ids(&self, team: TeamUid, picks: &[u8]) -> Vec<TaskId> {
+        let last = self.script.board.team(team).unwrap().last_task.0;
+        let id = |pick: &u8| match (last, *pick) {
+            (0, _) | (_, 254..) => TaskId(last + 1),
+            (last, pick) => TaskId(last - u64::from(pick) % last.min(12)),
+        };
         picks.iter().map(id).collect()
     }
 
-    fn new_task(&self, spec: &NewSpec, place: usize) -> NewTask {
+    fn new_task(&self, team: TeamUid, spec: &NewSpec, place: usize) -> NewTask {
         let items = spec.items.iter().filter(|_| place > 0);
-        let items = items.map(|item| usize::from(*item) % (place + 1));
+        let items = items.map(|item| match item {
+            250.. => place,
+            item => usize::from(*item) % place,
+        });
         let agent_type = |t: u8| agent_type(TYPES[usize::from(t) % TYPES.len()]);
+        // Double edges are refused, which is tried often enough by the updates.
+        let mut blocked_by = self.ids(team, &spec.blocked_by);
+        blocked_by.sort_unstable();
+        blocked_by.dedup();
         NewTask {
-            owner: spec
-                .owner
-                .map(|m| name(MEMBERS[usize::from(m) % MEMBERS.len()])),
+            owner: spec.owner.map(|m| name(member_name(m))),
             agent_type: spec.agent_type.map(agent_type),
             prompt: "true".into(),
-            blocked_by: self.ids(&spec.blocked_by),
+            blocked_by,
             blocked_by_items: items.collect(),
-            blocks: self.ids(&spec.blocks),
+            blocks: self.ids(team, &spec.blocks),
             blocker_failed_policy: spec.policy,
             priority: spec.priority,
             deadline: spec
@@ -463,10 +502,10 @@ impl World {
         }
     }
 
-    fn update(&self, change: &Change) -> Update {
+    fn update(&self, team: TeamUid, change: &Change) -> Update {
         let [add_blocks, add_blocked_by, remove_blocks, remove_blocked_by] =
-            change.edges.each_ref().map(|picks| self.ids(picks));
-        let member = |m: u8| name(MEMBERS[usize::from(m) % MEMBERS.len()]);
+            change.edges.each_ref().map(|picks| self.ids(team, picks));
+        let member = |m: u8| name(member_name(m));
         Update {
             status: change.status,
             owner: change.owner.map(|owner| owner.map(member)),
@@ -488,7 +527,7 @@ impl World {
         let types: std::collections::BTreeSet<AgentTypeName> = types.collect();
         let named = match bits >> 6 {
             0 => Some([TEAM].into()),
-            1 => Some([board::id::TeamUid(2)].into()),
+            1 => Some([TeamUid(2)].into()),
             _ => None,
         };
         Offer {
