@@ -14,5 +14,6 @@ mod endings;
 mod properties;
 mod support;
 mod teams;
+mod tiny;
 mod update;
 mod world;

@@ -445,7 +445,7 @@ impl World {
         let is_open = |key: &&TaskKey| tasks[*key].end().is_none();
         let open: Vec<&TaskKey> = tasks.keys().filter(is_open).collect();
         let all: Vec<&TaskKey> = tasks.keys().collect();
-        let among = if pick % 8 == 0 { all } else { open };
+        let among = if pick.is_multiple_of(8) { all } else { open };
         let nowhere = key(tasks.len() as u64 + 1);
         match among.len() {
             0 => nowhere,
