@@ -77,20 +77,31 @@ impl Card {
         }
     }
 
-    fn cascade_due(&self) -> bool {
+    fn is_cascade_due(&self) -> bool {
         match self {
-            Self::Whole(task) => task.end().is_some_and(|end| end.cascade_due),
+            Self::Whole(task) => task.is_cascade_due(),
             Self::Outline(stub) => stub.cascade_due,
         }
     }
+
+    /// Whether, as a blocker, it holds back a dependant with this policy.
+    pub(crate) fn holds_back(&self, policy: BlockerFailedPolicy) -> bool {
+        holds_back(self.status(), self.is_cascade_due(), policy)
+    }
 }
 
-/// Whether a blocker in this status holds back a dependant with this policy.
-pub(crate) fn holds_back(blocker: Status, policy: BlockerFailedPolicy) -> bool {
+/// Whether a blocker holds back a dependant with this policy. One whose dependants are still to be
+/// looked after holds back all of them, so that each is freed in the commit that says so.
+pub(crate) fn holds_back(
+    blocker: Status,
+    is_cascade_due: bool,
+    policy: BlockerFailedPolicy,
+) -> bool {
     match blocker {
+        Status::Pending | Status::InProgress => true,
+        _ if is_cascade_due => true,
         Status::Completed => false,
         Status::Failed | Status::Cancelled => policy != BlockerFailedPolicy::Proceed,
-        Status::Pending | Status::InProgress => true,
     }
 }
 
@@ -221,21 +232,24 @@ impl Board {
             team.index.rewire(id, old_edges, new_edges);
         }
         let card = &team.tasks[&id].card;
-        let cascade = card.cascade_due();
+        let is_cascade_due = card.is_cascade_due();
         let is_claimed =
             matches!(card, Card::Whole(task) if matches!(task.state, TaskState::Claimed(_)));
         team.index.set_claimed(id, is_claimed);
-        let moved = before.as_ref().is_none_or(|b| b.card.status() != status);
+        // Whatever of a blocker decides on its dependants: they are looked at again.
+        let has_moved = before
+            .as_ref()
+            .is_none_or(|b| b.card.status() != status || b.card.is_cascade_due() != is_cascade_due);
         if let Some(before) = before {
             self.unmark((uid, id), before.marks);
         }
-        if cascade {
+        if is_cascade_due {
             self.cascades.insert((uid, id));
         } else {
             self.cascades.remove(&(uid, id));
         }
         self.remark((uid, id));
-        if moved {
+        if has_moved {
             let dependants = self.teams[&uid].index.dependants(id).to_vec();
             for dependant in dependants {
                 let marks = std::mem::take(
@@ -310,7 +324,7 @@ impl Board {
         }
     }
 
-    /// The next moment at which something is to be done that nobody asks for: [`crate::tick`].
+    /// The next moment at which something is to be done that nobody asks for: [`tick`](crate::decide::tick).
     /// Attempts of the spared processes don't count.
     pub fn next_deadline(&self, spared: &BTreeSet<InstanceId>) -> Option<Time> {
         if !self.cascades.is_empty() {
@@ -440,7 +454,7 @@ pub(crate) fn open_blockers<'t>(
         // task when it comes.
         tasks
             .get(id)
-            .is_none_or(|blocker| holds_back(blocker.card.status(), task.blocker_failed_policy))
+            .is_none_or(|blocker| blocker.card.holds_back(task.blocker_failed_policy))
     })
 }
 

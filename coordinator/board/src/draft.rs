@@ -13,7 +13,7 @@ use crate::{
     id::{AgentTypeName, Fence, MemberName, TaskId, TaskKey, TeamName, TeamUid},
     record::{Meta, OfferedType, Outcome, Record},
     refusal::{Obstacle, Refusal},
-    task::{Status, Task},
+    task::{BlockerFailedPolicy, Status, Task},
     team::{Member, Team},
     time::Time,
 };
@@ -49,6 +49,7 @@ impl<'b> Draft<'b> {
     }
 
     pub(crate) fn finish(self, answer: Answer, outcome: Option<Outcome>) -> Decision {
+        let board = self.board;
         let meta = self.meta.map(Record::Meta);
         let teams = self.teams.into_values().map(Record::Team);
         let members = self
@@ -58,6 +59,8 @@ impl<'b> Draft<'b> {
         let tasks = self
             .tasks
             .into_iter()
+            // What was only looked at closely, and came out the same, is not worth a write.
+            .filter(|(key, task)| board.whole(*key).is_none_or(|before| **before != *task))
             .map(|((team, _), task)| Record::Task(team, Arc::new(task)));
         let offered = self.offered.into_values().map(Record::Offered);
         Decision {
@@ -260,11 +263,19 @@ impl<'b> Draft<'b> {
 
     /// The blockers that hold a task back.
     pub(crate) fn open_blockers(&self, team: TeamUid, task: &Task) -> Vec<TaskId> {
-        let is_open = |id: &TaskId| {
-            self.status((team, *id))
-                .is_none_or(|status| holds_back(status, task.blocker_failed_policy))
-        };
+        let policy = task.blocker_failed_policy;
+        let is_open = |id: &TaskId| self.holds_back((team, *id), policy);
         task.blocked_by.iter().copied().filter(is_open).collect()
+    }
+
+    fn holds_back(&self, blocker: TaskKey, policy: BlockerFailedPolicy) -> bool {
+        match self.tasks.get(&blocker) {
+            Some(task) => holds_back(task.status(), task.is_cascade_due(), policy),
+            None => self
+                .board
+                .card(blocker)
+                .is_none_or(|card| card.holds_back(policy)),
+        }
     }
 
     pub(crate) fn fence(&self, (team, task): TaskKey, attempt: crate::id::AttemptNumber) -> Fence {

@@ -37,12 +37,12 @@ pub(crate) struct Marks {
 /// What is derived from a team's tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TeamIndex {
-    dependants: BTreeMap<TaskId, Vec<TaskId>>,
-    queues: BTreeMap<Queue, BTreeSet<Place>>,
-    running: u32,
-    running_members: BTreeMap<MemberName, u32>,
-    claimed: BTreeSet<TaskId>,
-    counts: BTreeMap<Status, usize>,
+    pub(crate) dependants: BTreeMap<TaskId, Vec<TaskId>>,
+    pub(crate) queues: BTreeMap<Queue, BTreeSet<Place>>,
+    pub(crate) running: u32,
+    pub(crate) running_members: BTreeMap<MemberName, u32>,
+    pub(crate) claimed: BTreeSet<TaskId>,
+    pub(crate) counts: BTreeMap<Status, usize>,
 }
 
 impl TeamIndex {
@@ -193,8 +193,7 @@ pub(crate) fn marks(
             marks.queued = queue_of(task, members).map(|queue| (queue, place));
         }
         TaskState::Placed(placement) => {
-            let member = queue_of(task, members).and_then(|queue| queue.member);
-            marks.placed = Some((placement.instance, member));
+            marks.placed = Some((placement.instance, placement.member.clone()));
         }
         _ => {}
     }

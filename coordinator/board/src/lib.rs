@@ -1,4 +1,49 @@
-//! The board.
+//! The board: everything durable about teams, their members and their tasks, and the rules by
+//! which it changes.
+//!
+//! It is a state machine that knows nothing of the world. A command and a moment go in; a
+//! [`Decision`](decision::Decision) comes out, or a refusal, and nothing has changed yet. Whoever
+//! owns the board writes the decision's records down, [installs](Board::install) them, and only
+//! then tells anybody. Loading a board installs the same records by the same code, which is why a
+//! board that was loaded equals the one that ran.
+//!
+//! It has no clock, no chance, no threads and no store: time is an argument, ids are counted in
+//! records, collections iterate in order. It doesn't know which workers are connected, nor when
+//! their leases end: it is told what was [placed](placement::place), and what was lost.
+//!
+//! The one surprising thing: a task that has been over for a while is in memory as a
+//! [stub](task::Stub) only. A command that needs more of it is answered
+//! [`Absent`](refusal::Obstacle::Absent), and decided again when it was
+//! [recalled](Board::recall).
+//!
+//! # Invariants
+//!
+//! They hold on every board, at every moment between two commands; [`invariants::check`] checks
+//! them by their numbers.
+//!
+//! 1. A team's name leads to its uid and back; uids are counted, and none is used twice.
+//! 2. A team has exactly one lead, who is on its roster.
+//! 3. Task ids and revisions are counted by the team: none is above its counter.
+//! 4. An edge leads from a task to another that is there, once, and is known at both its ends.
+//! 5. No task waits, over any detour, for itself.
+//! 6. Attempts are numbered upwards, and the last number is that of the latest one.
+//! 7. Nobody works at a task with open blockers, unless they are just being stopped; who claims a
+//!    task owns it.
+//! 8. A task stands in a queue if and only if it waits for nothing but a worker: it is pending,
+//!    unblocked, not backing off, and its own or its hosted owner's type says how it is run.
+//! 9. What is counted and listed of tasks is what their cards say.
+//! 10. A hosted member runs one task at a time.
+//! 11. The next deadline of each task is listed, and no other.
+//! 12. Ended tasks whose dependants were not yet looked after are listed, and no other.
+//!
+//! # Reading order
+//!
+//! [`team`] and [`task`] say what there is, [`command`], [`event`] and [`refusal`] what is said
+//! about it, [`record`] what of it is written. [`board`] keeps the records, and [`index`] what is
+//! derived from them. [`mod@decide`] has the rules: calls first, then attempts, endings and time.
+//! [`placement`] gives waiting tasks to workers; [`view`] is what is shown. [`limits`] has every
+//! bound.
+
 pub mod board;
 pub mod command;
 pub mod decide;
@@ -8,6 +53,7 @@ pub mod event;
 mod graph;
 pub mod id;
 pub mod index;
+pub mod invariants;
 pub mod limits;
 mod nudge;
 pub mod placement;
@@ -17,4 +63,5 @@ pub mod task;
 pub mod team;
 pub mod time;
 pub mod view;
+
 pub use board::Board;

@@ -169,6 +169,14 @@ pub enum Refusal {
     #[error("the request id was used before, with another body")]
     RequestIdReused,
 
+    /// Only the lead may.
+    #[error("only the lead may {action}; {member:?} is not")]
+    LeadOnly {
+        /// What.
+        action: &'static str,
+        /// Who asked.
+        member: MemberName,
+    },
     /// Only the owner, or the lead, may.
     #[error("task #{task} belongs to {}, not to {member:?}", owner_text(owner))]
     NotOwner {

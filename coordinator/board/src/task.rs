@@ -128,11 +128,15 @@ pub struct Placement {
     pub worker: WorkerName,
     /// Its process.
     pub instance: InstanceId,
+    /// The hosted member that it acts as: the owner when it was given out, whoever owns the task
+    /// by now. Without one it acts for the task alone.
+    pub member: Option<MemberName>,
     /// When it was given out.
     pub dispatched_at: Time,
     /// When its sub-agent began.
     pub started_at: Option<Time>,
-    /// How long it may run, as the worker said when it began.
+    /// How long it may run: what the worker said when it began, or the task before, if that is
+    /// less.
     pub run_limit: Option<Duration>,
     /// A request to stop it.
     pub stop: Option<Stop>,
@@ -173,7 +177,7 @@ pub struct End {
     pub by: Actor,
     /// Why earlier than it might have.
     pub stop_reason: Option<StopReason>,
-    /// Dependants that are to be cancelled because of this ending are still to be looked for.
+    /// Its dependants are still to be freed or cancelled; until then it holds them back.
     pub cascade_due: bool,
 }
 
@@ -262,6 +266,11 @@ impl Task {
             TaskState::Ended(end) => Some(end),
             _ => None,
         }
+    }
+
+    /// Whether it is over, and its dependants are still to be looked after.
+    pub(crate) fn is_cascade_due(&self) -> bool {
+        self.end().is_some_and(|end| end.cascade_due)
     }
 
     /// What stays in memory of it when it has been over for a while.

@@ -218,6 +218,9 @@ fn of_roster(refusal: &Refusal) -> Option<Error> {
             "REQUEST_ID_REUSED",
             "use a new request id for a new request",
         ),
+        Refusal::LeadOnly { action, member } => denied("LEAD_ONLY", "ask the lead to do it")
+            .fact("action", action)
+            .fact("member", member),
         Refusal::NotOwner {
             task,
             owner,

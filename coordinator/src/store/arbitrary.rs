@@ -181,20 +181,24 @@ fn state() -> impl Strategy<Value = TaskState> {
         attempt_number(),
         worker_name(),
         instance(),
+        option::of(member_name()),
         time(),
         option::of(time()),
         option::of(any::<Duration>()),
         option::of(stop()),
     )
         .prop_map(
-            |(attempt, worker, instance, dispatched_at, started_at, run_limit, stop)| Placement {
-                attempt,
-                worker,
-                instance,
-                dispatched_at,
-                started_at,
-                run_limit,
-                stop,
+            |(attempt, worker, instance, member, dispatched_at, started_at, run_limit, stop)| {
+                Placement {
+                    attempt,
+                    worker,
+                    instance,
+                    member,
+                    dispatched_at,
+                    started_at,
+                    run_limit,
+                    stop,
+                }
             },
         );
     prop_oneof![

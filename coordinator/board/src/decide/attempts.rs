@@ -8,7 +8,7 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::{Actor, Happening},
-    id::{AttemptNumber, Fence, InstanceId, TaskKey, WorkerName},
+    id::{AttemptNumber, Fence, InstanceId, MemberName, TaskKey, WorkerName},
     limits,
     refusal::{Obstacle, Refusal, Staleness},
     task::{
@@ -23,7 +23,9 @@ pub(super) fn dispatch(
     worker: &WorkerName,
     instance: InstanceId,
 ) -> Result<Decision, Obstacle> {
+    roster::check_team(&draft, key.0)?;
     free_to_take(&draft, key)?;
+    let member = runs_as(&draft, key, worker)?;
     roster::admit_worker(&mut draft, key.0, worker)?;
     let dispatched_at = draft.now;
     let task = draft.task_mut(key)?;
@@ -34,6 +36,7 @@ pub(super) fn dispatch(
         attempt,
         worker: worker.clone(),
         instance,
+        member,
         dispatched_at,
         started_at: None,
         run_limit: None,
@@ -48,6 +51,34 @@ pub(super) fn dispatch(
     let fence = draft.fence(key, attempt);
     draft.effect(Effect::Assign(fence, worker.clone(), instance));
     Ok(draft.finish(Answer::Done, None))
+}
+
+/// The hosted member as whom this worker may run a free task, if it may run it now (K13).
+fn runs_as(
+    draft: &Draft<'_>,
+    key: TaskKey,
+    worker: &WorkerName,
+) -> Result<Option<MemberName>, Refusal> {
+    let refuse = |why: &str| {
+        Err(Refusal::BadValue {
+            field: "task",
+            why: why.into(),
+        })
+    };
+    let team = &draft.board.teams[&key.0];
+    // Nothing was drafted yet: the board's own marks are right.
+    let Some((queue, _)) = &team.tasks[&key.1].marks.queued else {
+        return refuse("does not wait for a worker");
+    };
+    if queue.worker.as_ref().is_some_and(|only| only != worker) {
+        return refuse("belongs to another worker");
+    }
+    match &queue.member {
+        Some(member) if team.index.is_member_busy(member) => {
+            refuse("belongs to a member who runs another")
+        }
+        member => Ok(member.clone()),
+    }
 }
 
 /// Refuses a task that is not pending, or is blocked.
@@ -142,10 +173,13 @@ pub(super) fn started(
 ) -> Result<Decision, Obstacle> {
     let key = fenced(&draft, fence, instance)?;
     let now = draft.now;
+    let of_task = draft.task(key)?.timeout;
     if placed(&mut draft, key)?.started_at.is_none() {
         let placement = placed(&mut draft, key)?;
         placement.started_at = Some(now);
-        placement.run_limit = run_limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
+        // A worker may run a task for less than the task allows, never for more.
+        let limit = run_limit.into_iter().chain(of_task).min();
+        placement.run_limit = limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
         let actor = Actor::Worker(placement.worker.clone());
         draft.task_mut(key)?.started_at = Some(now);
         let started = Happening::TaskStarted {
@@ -429,7 +463,10 @@ fn after_stop(
         AfterStop::Fail(reason) => (EndStatus::Failed, reason),
         AfterStop::Requeue => {
             let waiting = waiting_again(draft, stop.reason.clone());
-            return requeue(draft, key, actor, attempt, waiting);
+            requeue(draft, key, actor, attempt, waiting)?;
+            // It may have been stopped to wait for a task that failed meanwhile.
+            ending::heed_blockers(draft, key)?;
+            return Ok(());
         }
     };
     draft.task_mut(key)?.error = stop.reason.clone();

@@ -7,6 +7,7 @@ use crate::{
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
     draft::Draft,
+    event::Actor,
     id::{MemberName, TaskId, TeamName, TeamUid},
     limits,
     record::{CameTo, Outcome},
@@ -35,7 +36,8 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
             let who = who(&draft, &call.caller, team)?;
             let key = (who.team, *task);
             update::expect_revision(&draft, key, *expected)?;
-            update::claim(&mut draft, &who.name, key)?;
+            let actor = Actor::Member(who.name.clone());
+            update::claim(&mut draft, &who.name, key, &actor)?;
             Answer::Task(key)
         }
         Wish::CancelTask(team, task, reason) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls::Who, check};
+use super::{calls::Who, check, ending, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -67,8 +67,23 @@ pub(super) fn create_tasks(
 
 /// The bytes of a task's texts.
 fn weight(task: &NewTask) -> usize {
-    let metadata: usize = task.metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    task.subject.len() + task.description.len() + task.prompt.len() + metadata
+    let texts = [
+        &task.subject,
+        &task.description,
+        &task.active_form,
+        &task.prompt,
+        &task.client_task_id,
+    ];
+    let metadata = task.metadata.iter().flat_map(|(key, value)| [key, value]);
+    let paths = task.inputs.iter().map(|input| &input.path);
+    texts
+        .into_iter()
+        .chain(metadata)
+        .chain(&task.labels)
+        .chain(&task.output_globs)
+        .chain(paths)
+        .map(|text| text.len())
+        .sum()
 }
 
 fn create_task(
@@ -80,6 +95,7 @@ fn create_task(
 ) -> Result<(), Obstacle> {
     check::new_task(new)?;
     check_reference(draft, who.team, "parent_task_id", new.parent)?;
+    update::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
         who.team,
@@ -105,9 +121,10 @@ fn create_task(
     draft.happened(who.team, &actor, None, created);
     for dependant in &new.blocks {
         graph::add_edge(draft, who.team, *dependant, id, "blocks")?;
-        super::update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
-        super::update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
+        update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
+        update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
+    ending::heed_blockers(draft, (who.team, id))?;
     Ok(())
 }
 
@@ -212,18 +229,6 @@ pub(super) fn check_runner(
     prompt: &str,
 ) -> Result<(), Refusal> {
     let owner = owner.map(|name| draft.member(team, name)).transpose()?;
-    if let Some(agent_type) = agent_type
-        && draft.board.offered_type(agent_type).is_none()
-    {
-        return Err(Refusal::AgentTypeUnknown {
-            agent_type: agent_type.clone(),
-            on_offer: draft
-                .board
-                .offered()
-                .map(|offered| offered.name.clone())
-                .collect(),
-        });
-    }
     let hosted_type = owner
         .filter(|member| member.kind == MemberKind::Hosted)
         .and_then(|member| member.agent_type.as_ref());
@@ -235,13 +240,20 @@ pub(super) fn check_runner(
             owner: owner.name.clone(),
         });
     }
-    let is_command = runs_by
-        .and_then(|name| draft.board.offered_type(name))
-        .is_some_and(|offered| offered.is_command());
-    match runs_by {
-        Some(agent_type) if is_command && prompt.trim().is_empty() => Err(Refusal::PromptMissing {
+    let Some(agent_type) = runs_by else {
+        return Ok(());
+    };
+    let Some(offered) = draft.board.offered_type(agent_type) else {
+        let on_offer = draft.board.offered().map(|offered| offered.name.clone());
+        return Err(Refusal::AgentTypeUnknown {
             agent_type: agent_type.clone(),
-        }),
-        _ => Ok(()),
+            on_offer: on_offer.collect(),
+        });
+    };
+    if offered.is_command() && prompt.trim().is_empty() {
+        return Err(Refusal::PromptMissing {
+            agent_type: agent_type.clone(),
+        });
     }
+    Ok(())
 }

@@ -50,7 +50,7 @@ fn close(
         at,
         by: actor.clone(),
         stop_reason: ending.stop_reason,
-        cascade_due: false,
+        cascade_due: true,
     });
     let ended = Happening::TaskEnded {
         task: key.1,
@@ -64,9 +64,9 @@ fn close(
     Ok(())
 }
 
-/// Frees, or cancels, what waited for a task that is over. Where that would touch more tasks than
-/// one command may, the rest is left due, and a tick goes on with it: until then a dependant that
-/// is to be cancelled counts as blocked, so that none of them can start.
+/// Frees, or cancels, what waited for a task that is over, and what waited for the cancelled, and
+/// so on. After [`limits::STEP_MAX`] tasks the rest is left due, and a tick goes on with it: until
+/// then an ended task holds back all that waited for it, so that none of them can start.
 pub(super) fn settle(
     draft: &mut Draft<'_>,
     team: TeamUid,
@@ -74,13 +74,13 @@ pub(super) fn settle(
     actor: &Actor,
 ) -> Result<Vec<TaskId>, Obstacle> {
     let mut unblocked = Vec::new();
-    let mut open = VecDeque::from([ended]);
-    while let Some(id) = open.pop_front() {
+    let mut due = VecDeque::from([ended]);
+    while let Some(id) = due.pop_front() {
         if id != ended && draft.touched() >= limits::STEP_MAX {
-            if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {
-                end.cascade_due = true;
-            }
-            continue;
+            break;
+        }
+        if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {
+            end.cascade_due = false;
         }
         let is_completed = draft.status((team, id)) == Some(Status::Completed);
         for dependant in draft.dependants((team, id)).to_vec() {
@@ -90,21 +90,45 @@ pub(super) fn settle(
             }
             let policy = draft.task(key)?.blocker_failed_policy;
             if !is_completed && policy == BlockerFailedPolicy::Cancel {
-                let ending = Ending {
-                    status: EndStatus::Cancelled,
-                    attempt: None,
-                    stop_reason: Some(StopReason::BlockerFailed),
-                    message: format!("blocker #{id} did not complete").into(),
-                };
-                draft.task_mut(key)?.error = ending.message.clone();
-                close(draft, key, &Actor::Coordinator, Some(id), ending)?;
-                open.push_back(dependant);
+                cancel_dependant(draft, key, id)?;
+                due.push_back(dependant);
             } else if free_if_unblocked(draft, key, actor, id)? {
                 unblocked.push(dependant);
             }
         }
     }
     Ok(unblocked)
+}
+
+fn cancel_dependant(draft: &mut Draft<'_>, key: TaskKey, blocker: TaskId) -> Result<(), Obstacle> {
+    let ending = Ending {
+        status: EndStatus::Cancelled,
+        attempt: None,
+        stop_reason: Some(StopReason::BlockerFailed),
+        message: format!("blocker #{blocker} did not complete").into(),
+    };
+    draft.task_mut(key)?.error = ending.message.clone();
+    close(draft, key, &Actor::Coordinator, Some(blocker), ending)
+}
+
+/// Looks after a task that has just come to wait for others: where one of them didn't complete
+/// long ago, that acts on it as if it happened now. Answers the tasks that this freed.
+pub(super) fn heed_blockers(draft: &mut Draft<'_>, key: TaskKey) -> Result<Vec<TaskId>, Obstacle> {
+    let task = draft.task(key)?;
+    let is_to_cancel = task.status() == Status::Pending
+        && task.blocker_failed_policy == BlockerFailedPolicy::Cancel;
+    let did_not_complete = |id: &&TaskId| {
+        let status = draft.status((key.0, **id));
+        matches!(status, Some(Status::Failed | Status::Cancelled))
+    };
+    match task.blocked_by.iter().find(did_not_complete) {
+        Some(blocker) if is_to_cancel => {
+            let blocker = *blocker;
+            cancel_dependant(draft, key, blocker)?;
+            settle(draft, key.0, key.1, &Actor::Coordinator)
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Says that a pending task is free now, if it is.
@@ -130,13 +154,45 @@ pub(super) fn free_if_unblocked(
 /// The first line of a text, 500 bytes at the most: what an event says. The whole is in the task.
 pub(super) fn line(text: &Arc<str>) -> Arc<str> {
     const MAX: usize = 500;
-    let first = text.lines().next().unwrap_or_default();
-    if first.len() == text.len() && text.len() <= MAX {
-        return text.clone();
+    let whole = text.trim();
+    let first = whole.lines().next().unwrap_or_default();
+    if first.len() == whole.len() && whole.len() <= MAX {
+        return match whole.len() == text.len() {
+            true => text.clone(),
+            false => whole.into(),
+        };
     }
     let mut end = first.len().min(MAX);
     while !first.is_char_boundary(end) {
         end -= 1;
     }
     format!("{}…", &first[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn an_event_says_the_first_line_and_whether_there_is_more() {
+        for (text, said) in [
+            ("", ""),
+            ("one", "one"),
+            ("one\n", "one"),
+            ("\n one\r\n", "one"),
+            ("one\ntwo", "one…"),
+            ("\none\ntwo", "one…"),
+        ] {
+            assert_eq!(&*line(&text.into()), said, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let fits = "x".repeat(500);
+        assert_eq!(*line(&fits.as_str().into()), fits);
+        let odd = format!("{}ä", "x".repeat(499));
+        let cut = format!("{}…", "x".repeat(499));
+        assert_eq!(*line(&odd.into()), cut);
+    }
 }

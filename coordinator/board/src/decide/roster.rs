@@ -12,7 +12,7 @@ use crate::{
     id::{Incarnation, MemberName, Revision, TaskId, TeamUid, WorkerName},
     limits,
     record::OfferedType,
-    refusal::{Obstacle, Refusal},
+    refusal::{Obstacle, Refusal, Staleness},
     team::{Member, MemberKind, Team},
 };
 
@@ -69,6 +69,13 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
     join(draft, uid, &actor, &lead)?;
     for member in &wish.members {
         check::new_member(member)?;
+        if !matches!(member.kind, MemberKind::Agent | MemberKind::Hosted) {
+            return Err(Refusal::BadValue {
+                field: "members.kind",
+                why: "is neither agent nor hosted".into(),
+            }
+            .into());
+        }
         if member.kind == MemberKind::Hosted && member.agent_type.is_none() {
             return Err(Refusal::Blank {
                 field: "members.agent_type",
@@ -121,8 +128,19 @@ pub(super) fn join_worker(
     team: TeamUid,
     worker: &WorkerName,
 ) -> Result<Decision, Obstacle> {
+    check_team(&draft, team)?;
     admit_worker(&mut draft, team, worker)?;
     Ok(draft.finish(Answer::Done, None))
+}
+
+/// Refuses what the fleet brings for a team that is not there.
+pub(super) fn check_team(draft: &Draft<'_>, team: TeamUid) -> Result<(), Refusal> {
+    match draft.board.team(team) {
+        Some(_) => Ok(()),
+        None => Err(Refusal::Stale {
+            why: Staleness::Team,
+        }),
+    }
 }
 
 pub(super) fn admit_worker(
@@ -155,6 +173,7 @@ pub(super) fn offer_types(
     mut draft: Draft<'_>,
     types: &[OfferedType],
 ) -> Result<Decision, Obstacle> {
+    let mut count = draft.board.offered().count();
     for offered in types {
         let known = draft.board.offered_type(&offered.name);
         let is_news = known.is_none_or(|known| {
@@ -168,7 +187,8 @@ pub(super) fn offer_types(
         if !is_news {
             continue;
         }
-        if known.is_none() && draft.board.offered().count() >= limits::OFFERED_TYPES_MAX {
+        count += usize::from(known.is_none());
+        if count > limits::OFFERED_TYPES_MAX {
             return Err(Refusal::Full {
                 what: "agent types",
                 max: limits::OFFERED_TYPES_MAX,

@@ -27,11 +27,14 @@ pub fn tick(
 ) -> Result<Option<Decision>, TaskKey> {
     let mut draft = Draft::new(board, now);
     let mut is_due = false;
-    if let Some(key) = board.cascades.first() {
-        is_due = true;
-        if go_on_with_cascade(&mut draft, *key).is_err() {
-            return Err(*key);
+    for (team, ended) in &board.cascades {
+        if draft.touched() >= limits::STEP_MAX {
+            break;
         }
+        is_due = true;
+        // Nothing but the ended task itself can be out of memory: what it cancels is open.
+        ending::settle(&mut draft, *team, *ended, &Actor::Coordinator)
+            .map_err(|_| (*team, *ended))?;
     }
     let due = board
         .deadlines
@@ -52,15 +55,6 @@ pub fn tick(
         look_at(&mut draft, key).expect("open tasks are whole");
     }
     Ok(is_due.then(|| draft.finish(Answer::Done, None)))
-}
-
-/// Takes up the dependants of an ended task again where a step had to leave them.
-fn go_on_with_cascade(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
-    if let TaskState::Ended(end) = &mut draft.task_mut(key)?.state {
-        end.cascade_due = false;
-    }
-    ending::settle(draft, key.0, key.1, &Actor::Coordinator)?;
-    Ok(())
 }
 
 fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {

@@ -1,6 +1,9 @@
 //! Changing a task: all of what is asked, or nothing (K6); claiming it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{attempts, calls::Who, check, create, ending, ending::Ending};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     draft::Draft,
     event::{Actor, Fields, Happening},
     graph,
-    id::{MemberName, Revision, TaskId, TaskKey},
+    id::{MemberName, Revision, TaskId, TaskKey, TeamUid},
     nudge,
     refusal::{Obstacle, Refusal},
     task::{AfterStop, AttemptEnding, Claim, EndStatus, Status, TaskState, Waiting},
@@ -32,15 +35,23 @@ pub(super) fn update(
 
     let actor = Actor::Member(who.name.clone());
     let before = draft.task(key)?.status();
-    let mut unblocked = Vec::new();
+    if changes.result.is_some() && before.is_terminal() {
+        return Err(Refusal::LateEnding {
+            task,
+            status: before,
+        }
+        .into());
+    }
     let mut fields = texts(draft, key, changes)?;
-    fields.add(owner(draft, key, changes, &actor)?);
-    fields.add(edges(draft, key, changes, &actor, &mut unblocked)?);
+    fields.add(owner(draft, who, key, changes, &actor)?);
+    let rewired = edges(draft, who, key, changes, &actor)?;
+    fields.add(rewired.fields);
     if !fields.is_empty() {
         // A change of status is an event of its own.
         let updated = Happening::TaskUpdated { task, fields };
         draft.happened(key.0, &actor, None, updated);
     }
+    let mut unblocked = rewired.settle(draft, key.0, &actor)?;
     if let Some(to) = changes.status {
         unblocked.extend(status(
             draft,
@@ -87,11 +98,15 @@ pub(super) fn expect_revision(
     Ok(())
 }
 
-/// Refuses who is neither lead nor owner nor maker of a task (T6).
+/// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
+/// nobody's, who made it.
 pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Obstacle> {
     let task = draft.task(key)?;
-    let is_maker = task.created_by == Actor::Member(who.name.clone());
-    if who.is_lead || is_maker || task.owner.as_ref() == Some(&who.name) {
+    let has_say = match &task.owner {
+        Some(owner) => *owner == who.name,
+        None => task.created_by == Actor::Member(who.name.clone()),
+    };
+    if who.is_lead || has_say {
         return Ok(());
     }
     Err(Refusal::NotOwner {
@@ -102,7 +117,18 @@ pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(
     .into())
 }
 
-/// Whether somebody only takes a task that is nobody's.
+/// Refuses who would make a task somebody else's without being the lead (T6).
+pub(super) fn may_assign(who: &Who, owner: Option<&MemberName>) -> Result<(), Refusal> {
+    match owner {
+        Some(owner) if !who.is_lead && *owner != who.name => Err(Refusal::LeadOnly {
+            action: "assign tasks to others",
+            member: who.name.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether somebody takes a task that is nobody's, and so may change it in the same breath.
 fn takes_for_itself(
     draft: &Draft<'_>,
     who: &Who,
@@ -169,6 +195,7 @@ fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields
 /// A new owner (K8).
 fn owner(
     draft: &mut Draft<'_>,
+    who: &Who,
     key: TaskKey,
     changes: &Update,
     actor: &Actor,
@@ -180,6 +207,7 @@ fn owner(
     if task.owner == *new {
         return Ok(Fields::default());
     }
+    may_assign(who, new.as_ref())?;
     create::check_runner(
         draft,
         key.0,
@@ -230,44 +258,94 @@ fn take_from_runner(
     }
 }
 
+/// Changes edges: first those that go, then those that come.
 fn edges(
     draft: &mut Draft<'_>,
+    who: &Who,
     key: TaskKey,
     changes: &Update,
     actor: &Actor,
-    unblocked: &mut Vec<TaskId>,
-) -> Result<Fields, Obstacle> {
+) -> Result<Rewired, Obstacle> {
     let (team, task) = key;
-    let mut fields = Fields::default();
+    let mut rewired = Rewired::default();
     for blocker in &changes.remove_blocked_by {
-        if graph::remove_edge(draft, team, task, *blocker)? {
-            fields.add(Fields::BLOCKED_BY);
-            if ending::free_if_unblocked(draft, key, actor, *blocker)? {
-                unblocked.push(task);
-            }
+        if rewired.loosen(draft, key, *blocker)? {
+            rewired.fields.add(Fields::BLOCKED_BY);
         }
     }
     for dependant in &changes.remove_blocks {
-        if graph::remove_edge(draft, team, *dependant, task)? {
-            fields.add(Fields::BLOCKS);
-            note_edges_changed(draft, (team, *dependant), actor, task);
-            if ending::free_if_unblocked(draft, (team, *dependant), actor, task)? {
-                unblocked.push(*dependant);
-            }
+        let waits = (team, *dependant);
+        if rewired.loosen(draft, waits, task)? {
+            rewired.fields.add(Fields::BLOCKS);
+            note_edges_changed(draft, waits, actor, task);
         }
     }
     for blocker in &changes.add_blocked_by {
         graph::add_edge(draft, team, task, *blocker, "add_blocked_by")?;
         guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
-        fields.add(Fields::BLOCKED_BY);
+        rewired.fields.add(Fields::BLOCKED_BY);
+        rewired.bound.insert(task);
     }
     for dependant in &changes.add_blocks {
+        let waits = (team, *dependant);
         graph::add_edge(draft, team, *dependant, task, "add_blocks")?;
-        guard_new_blocker(draft, (team, *dependant), task, actor, changes.stop_running)?;
-        note_edges_changed(draft, (team, *dependant), actor, task);
-        fields.add(Fields::BLOCKS);
+        if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
+            may_change(draft, who, waits)?;
+        }
+        guard_new_blocker(draft, waits, task, actor, changes.stop_running)?;
+        note_edges_changed(draft, waits, actor, task);
+        rewired.fields.add(Fields::BLOCKS);
+        rewired.bound.insert(*dependant);
     }
-    Ok(fields)
+    Ok(rewired)
+}
+
+/// What a change of edges has done, whose consequences come after all edges are in place.
+#[derive(Default)]
+struct Rewired {
+    fields: Fields,
+    /// The tasks that were held back by an edge that went, and by which blocker.
+    loosened: BTreeMap<TaskId, TaskId>,
+    /// The tasks that have a new blocker.
+    bound: BTreeSet<TaskId>,
+}
+
+impl Rewired {
+    /// Takes an edge away. Says whether it was there.
+    fn loosen(
+        &mut self,
+        draft: &mut Draft<'_>,
+        key: TaskKey,
+        blocker: TaskId,
+    ) -> Result<bool, Obstacle> {
+        let is_held_back = draft.status(key) == Some(Status::Pending)
+            && draft
+                .open_blockers(key.0, draft.task(key)?)
+                .contains(&blocker);
+        if is_held_back {
+            self.loosened.insert(key.1, blocker);
+        }
+        graph::remove_edge(draft, key.0, key.1, blocker)
+    }
+
+    /// Frees, or cancels, what the new edges free or cancel. Answers the freed.
+    fn settle(
+        self,
+        draft: &mut Draft<'_>,
+        team: TeamUid,
+        actor: &Actor,
+    ) -> Result<Vec<TaskId>, Obstacle> {
+        let mut unblocked = Vec::new();
+        for (task, blocker) in self.loosened {
+            if ending::free_if_unblocked(draft, (team, task), actor, blocker)? {
+                unblocked.push(task);
+            }
+        }
+        for task in self.bound {
+            unblocked.extend(ending::heed_blockers(draft, (team, task))?);
+        }
+        Ok(unblocked)
+    }
 }
 
 /// Says that a task's edges changed because somebody changed another's.
@@ -339,7 +417,7 @@ fn status(
         }
         Status::InProgress => {
             let holder = task.owner.clone().unwrap_or_else(|| who.name.clone());
-            claim(draft, &holder, key)?;
+            claim(draft, &holder, key, actor)?;
             return Ok(Vec::new());
         }
         Status::Completed => EndStatus::Completed,
@@ -378,7 +456,12 @@ fn status(
 }
 
 /// Lets a member take a pending, unblocked task that is nobody else's.
-pub(super) fn claim(draft: &mut Draft<'_>, by: &MemberName, key: TaskKey) -> Result<(), Obstacle> {
+pub(super) fn claim(
+    draft: &mut Draft<'_>,
+    by: &MemberName,
+    key: TaskKey,
+    actor: &Actor,
+) -> Result<(), Obstacle> {
     if draft.status(key).is_none() {
         return Err(draft.task_unknown(key).into());
     }
@@ -408,6 +491,6 @@ pub(super) fn claim(draft: &mut Draft<'_>, by: &MemberName, key: TaskKey) -> Res
         by: by.clone(),
         attempt,
     };
-    draft.happened(key.0, &Actor::Member(by.clone()), None, claimed);
+    draft.happened(key.0, actor, None, claimed);
     Ok(())
 }

@@ -73,6 +73,8 @@ pub(super) struct PlacementMessage {
     run_limit: Option<Span>,
     #[prost(message, optional, tag = "7")]
     stop: Option<StopMessage>,
+    #[prost(string, optional, tag = "8")]
+    member: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -160,6 +162,7 @@ impl From<&TaskState> for StateMessage {
                 started_at: placement.started_at.map(|at| at.0),
                 run_limit: placement.run_limit.map(Into::into),
                 stop: placement.stop.as_ref().map(Into::into),
+                member: placement.member.as_ref().map(ToString::to_string),
             })),
             TaskState::Ended(end) => Self::Ended(EndMessage {
                 status: end.status.number(),
@@ -197,6 +200,7 @@ pub(super) fn decode_state(
                     .ok_or(CodecError::Bad("instance"))?
                     .into(),
             ),
+            member: placement.member.map(|m| names.member(m)).transpose()?,
             dispatched_at: Time(placement.dispatched_at),
             started_at: placement.started_at.map(Time),
             run_limit: placement.run_limit.map(Duration::try_from).transpose()?,

@@ -1,0 +1,384 @@
+//! What holds on every board, at every moment: the numbered list, and its slow, plain check.
+//!
+//! Everything derived is worked out here once more from the cards alone, in the plainest way, and
+//! compared with what the board keeps. It visits every task and edge: for tests, and for a person
+//! who doubts a board; never on the way of a command.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    board::{Board, Card, TeamBoard},
+    id::{AttemptNumber, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamUid, WorkerName},
+    index::{Place, Queue, TeamIndex},
+    limits,
+    task::{BlockerFailedPolicy, Status, Task, TaskState},
+    team::{Member, MemberKind},
+    time::Time,
+};
+
+/// An invariant that doesn't hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant {number} is broken: {what}")]
+pub struct Violation {
+    /// Its number in the list of [the crate's documentation](crate).
+    pub number: u8,
+    /// Where, and how.
+    pub what: String,
+}
+
+type Checked = Result<(), Violation>;
+
+fn hold(number: u8, holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds {
+        return Ok(());
+    }
+    Err(Violation {
+        number,
+        what: what(),
+    })
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(number: u8, name: &str, kept: T, derived: T) -> Checked {
+    hold(number, kept == derived, || {
+        format!("{name}: kept {kept:?}, derived {derived:?}")
+    })
+}
+
+/// Checks all invariants; tells the first that is broken.
+pub fn check(board: &Board) -> Result<(), Violation> {
+    check_names(board)?;
+    let mut derived = Derived::default();
+    for (uid, team) in &board.teams {
+        check_roster(team)?;
+        for (id, entry) in &team.tasks {
+            check_card(team, *id, &entry.card)?;
+        }
+        check_edges(team)?;
+        derived.team(*uid, team)?;
+        check_acyclic(team)?;
+    }
+    derived.check(board)
+}
+
+/// Invariant 1: Names lead to teams and back; no uid is above the last that was given.
+fn check_names(board: &Board) -> Checked {
+    let derived: BTreeMap<_, _> = board
+        .teams
+        .iter()
+        .map(|(uid, team)| (team.head.name.clone(), *uid))
+        .collect();
+    same(1, "names", &board.names, &derived)?;
+    hold(1, board.names.len() == board.teams.len(), || {
+        "two teams have one name".into()
+    })?;
+    for (uid, team) in &board.teams {
+        hold(1, team.head.uid == *uid, || {
+            format!("team {uid} is kept as {}", team.head.uid)
+        })?;
+        hold(1, *uid <= board.meta.last_team && uid.0 > 0, || {
+            format!("uid {uid}, but the last is {}", board.meta.last_team)
+        })?;
+    }
+    hold(1, board.teams.len() <= limits::TEAMS_MAX, || {
+        format!("{} teams", board.teams.len())
+    })
+}
+
+/// Invariant 2: A team has exactly one lead, who is on its roster; and no more members than may be.
+fn check_roster(team: &TeamBoard) -> Checked {
+    let name = &team.head.name;
+    for (key, member) in &team.members {
+        hold(2, *key == member.name && member.incarnation.0 > 0, || {
+            format!("{name}: member {member:?} is kept as {key}")
+        })?;
+    }
+    let present = || team.members.values().filter(|m| m.is_present());
+    let leads: Vec<&MemberName> = present()
+        .filter(|member| member.kind == MemberKind::Lead)
+        .map(|member| &member.name)
+        .collect();
+    // While a board is being loaded, a team may still lack its members.
+    hold(2, leads == [&team.head.lead], || {
+        format!("{name}: led by {leads:?}, not {}", team.head.lead)
+    })?;
+    let count = present().filter(|m| m.kind != MemberKind::Worker).count();
+    hold(2, count <= limits::MEMBERS_PER_TEAM_MAX, || {
+        format!("{name}: {count} members")
+    })
+}
+
+fn check_card(team: &TeamBoard, id: TaskId, card: &Card) -> Checked {
+    let (own, revision) = match card {
+        Card::Whole(task) => (task.id, task.revision),
+        Card::Outline(stub) => (stub.id, stub.revision),
+    };
+    // Invariant 3: ids and revisions are counted by the team.
+    hold(3, own == id && id.0 > 0, || {
+        format!("#{own} is kept as #{id}")
+    })?;
+    hold(3, id <= team.head.last_task, || {
+        format!("#{id}, but the last is #{}", team.head.last_task)
+    })?;
+    let revisions = Revision(1)..=team.head.revision;
+    hold(3, revisions.contains(&revision), || {
+        format!("#{id} is at {revision}, its team at {}", team.head.revision)
+    })?;
+    match card {
+        Card::Whole(task) => check_attempts(task)?,
+        Card::Outline(_) => return Ok(()),
+    }
+    let Card::Whole(task) = card else {
+        return Ok(());
+    };
+    check_holds(team, task)
+}
+
+/// Invariant 6: Attempts are numbered upwards; the last number is that of the running one, if any runs.
+fn check_attempts(task: &Task) -> Checked {
+    let id = task.id;
+    let ended: Vec<AttemptNumber> = task.attempts.iter().map(|a| a.number).collect();
+    hold(6, ended.is_sorted_by(|a, b| a < b), || {
+        format!("#{id}: attempts {ended:?}")
+    })?;
+    hold(6, ended.len() <= limits::ATTEMPTS_KEPT, || {
+        format!("#{id} remembers {} attempts", ended.len())
+    })?;
+    let running = match &task.state {
+        TaskState::Claimed(claim) => Some(claim.attempt),
+        TaskState::Placed(placement) => Some(placement.attempt),
+        TaskState::Pending(_) | TaskState::Ended(_) => None,
+    };
+    let last = running.or(ended.last().copied()).unwrap_or_default();
+    hold(6, last == task.last_attempt, || {
+        format!("#{id}: last attempt {}, not {last}", task.last_attempt)
+    })?;
+    hold(6, running.is_none_or(|r| !ended.contains(&r)), || {
+        format!("#{id}: attempt {running:?} runs and has ended")
+    })?;
+    let is_over = task.end().is_some();
+    hold(6, is_over || task.crashes <= task.crash_limit, || {
+        format!("#{id} lost {} attempts, and is still open", task.crashes)
+    })
+}
+
+/// Invariant 7: Nobody works at a blocked task, unless just being stopped; who claims a task owns it.
+fn check_holds(team: &TeamBoard, task: &Task) -> Checked {
+    let id = task.id;
+    let is_at_work = match &task.state {
+        TaskState::Claimed(claim) => {
+            hold(7, task.owner.as_ref() == Some(&claim.by), || {
+                format!("#{id}: claimed by {}, owned by {:?}", claim.by, task.owner)
+            })?;
+            true
+        }
+        TaskState::Placed(placement) => placement.stop.is_none(),
+        TaskState::Pending(_) | TaskState::Ended(_) => false,
+    };
+    let open = open_blockers(team, task);
+    hold(7, !is_at_work || open.is_empty(), || {
+        format!("#{id} is at work, but waits for {open:?}")
+    })
+}
+
+/// Invariant 4: Edges lead to other tasks that are there, once each, and no more than may be.
+fn check_edges(team: &TeamBoard) -> Checked {
+    for (id, entry) in &team.tasks {
+        let edges = entry.card.blocked_by();
+        let distinct: BTreeSet<&TaskId> = edges.iter().collect();
+        hold(4, distinct.len() == edges.len(), || {
+            format!("#{id} waits twice: {edges:?}")
+        })?;
+        hold(4, !distinct.contains(id), || {
+            format!("#{id} waits for itself")
+        })?;
+        for blocker in edges {
+            hold(4, team.tasks.contains_key(blocker), || {
+                format!("#{id} waits for #{blocker}, which isn't there")
+            })?;
+        }
+        let most = edges.len().max(team.index.dependants(*id).len());
+        hold(4, most <= limits::EDGES_MAX, || {
+            format!("#{id} has {most} edges on one side")
+        })?;
+    }
+    Ok(())
+}
+
+/// Invariant 5: No task waits, over any detour, for itself: taking away what waits for nothing any more,
+/// again and again, takes away everything.
+fn check_acyclic(team: &TeamBoard) -> Checked {
+    let mut waits_for: BTreeMap<TaskId, usize> = team
+        .tasks
+        .iter()
+        .map(|(id, entry)| (*id, entry.card.blocked_by().len()))
+        .collect();
+    let is_free = |count: &usize| *count == 0;
+    let mut free: Vec<TaskId> = waits_for
+        .iter()
+        .filter(|(_, count)| is_free(count))
+        .map(|(id, _)| *id)
+        .collect();
+    while let Some(id) = free.pop() {
+        waits_for.remove(&id);
+        for dependant in team.index.dependants(id) {
+            let count = waits_for
+                .get_mut(dependant)
+                .expect("nothing is taken away before what it waits for");
+            *count -= 1;
+            if is_free(count) {
+                free.push(*dependant);
+            }
+        }
+    }
+    hold(5, waits_for.is_empty(), || {
+        format!("a circle is among {:?}", waits_for.keys())
+    })
+}
+
+/// The blockers that hold a task back.
+fn open_blockers(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
+    let is_proceeding = task.blocker_failed_policy == BlockerFailedPolicy::Proceed;
+    let holds_back = |id: &TaskId| {
+        let (status, is_cascade_due) = match &team.tasks[id].card {
+            Card::Whole(task) => {
+                let is_due = task.end().is_some_and(|end| end.cascade_due);
+                (task.status(), is_due)
+            }
+            Card::Outline(stub) => (stub.status.into(), stub.cascade_due),
+        };
+        match status {
+            Status::Pending | Status::InProgress => true,
+            Status::Completed => is_cascade_due,
+            Status::Failed | Status::Cancelled => is_cascade_due || !is_proceeding,
+        }
+    };
+    task.blocked_by.iter().copied().filter(holds_back).collect()
+}
+
+/// The queue in which a task stands (K13), and its place there.
+fn queued(team: &TeamBoard, task: &Task) -> Option<(Queue, Place)> {
+    let TaskState::Pending(waiting) = &task.state else {
+        return None;
+    };
+    if waiting.not_before.is_some() || !open_blockers(team, task).is_empty() {
+        return None;
+    }
+    let of_kind = |kind: MemberKind| -> Option<&Member> {
+        let owner = team.members.get(task.owner.as_ref()?)?;
+        (owner.is_present() && owner.kind == kind).then_some(owner)
+    };
+    let hosted = of_kind(MemberKind::Hosted);
+    let agent_type = match (&task.agent_type, hosted) {
+        (Some(agent_type), _) => agent_type.clone(),
+        (None, Some(hosted)) => hosted.agent_type.clone()?,
+        (None, None) => return None,
+    };
+    let queue = Queue {
+        agent_type,
+        worker: of_kind(MemberKind::Worker).and_then(|m| WorkerName::parse(m.name.as_str()).ok()),
+        member: hosted.map(|member| member.name.clone()),
+    };
+    Some((queue, (waiting.since - task.priority.bonus(), task.id)))
+}
+
+/// The next moment at which time alone does something to a task.
+fn wakes_at(task: &Task) -> Option<Time> {
+    let deadline = task.deadline;
+    let earlier = |at: Option<Time>| match (at, deadline) {
+        (Some(at), Some(deadline)) => Some(at.min(deadline)),
+        (at, deadline) => at.or(deadline),
+    };
+    match &task.state {
+        TaskState::Ended(_) => None,
+        TaskState::Claimed(_) => deadline,
+        TaskState::Pending(waiting) => earlier(waiting.not_before),
+        TaskState::Placed(placement) => match (&placement.stop, placement.started_at) {
+            (Some(stop), _) => Some(stop.at + limits::STOP_CONFIRM_TIMEOUT),
+            (None, None) => earlier(Some(placement.dispatched_at + limits::START_TIMEOUT)),
+            (None, Some(started)) => earlier(
+                placement
+                    .run_limit
+                    .map(|limit| started + limit + limits::RUN_LIMIT_BACKSTOP),
+            ),
+        },
+    }
+}
+
+/// What must be derived from the cards alone.
+#[derive(Default)]
+struct Derived {
+    queueing: BTreeSet<TeamUid>,
+    deadlines: BTreeSet<(Time, TaskKey)>,
+    cascades: BTreeSet<TaskKey>,
+    placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
+}
+
+impl Derived {
+    /// Adds a team, and checks its own indexes.
+    fn team(&mut self, uid: TeamUid, team: &TeamBoard) -> Checked {
+        let mut index = TeamIndex::default();
+        for (id, entry) in &team.tasks {
+            *index.counts.entry(entry.card.status()).or_default() += 1;
+            for blocker in entry.card.blocked_by() {
+                index.dependants.entry(*blocker).or_default().push(*id);
+            }
+            match &entry.card {
+                Card::Whole(task) => self.task((uid, *id), team, task, &mut index),
+                Card::Outline(stub) if stub.cascade_due => {
+                    self.cascades.insert((uid, *id));
+                }
+                Card::Outline(_) => {}
+            }
+        }
+        if !index.queues.is_empty() {
+            self.queueing.insert(uid);
+        }
+        let kept = &team.index;
+        same(4, "dependants", &kept.dependants, &index.dependants)?;
+        same(8, "queues", &kept.queues, &index.queues)?;
+        same(9, "counts", &kept.counts, &index.counts)?;
+        same(9, "claimed", &kept.claimed, &index.claimed)?;
+        same(9, "running", kept.running, index.running)?;
+        let (members, derived) = (&kept.running_members, &index.running_members);
+        same(9, "running members", members, derived)?;
+        for (member, count) in members {
+            hold(10, *count <= 1, || format!("{member} runs {count} tasks"))?;
+        }
+        Ok(())
+    }
+
+    fn task(&mut self, key: TaskKey, team: &TeamBoard, task: &Task, index: &mut TeamIndex) {
+        if let Some((queue, place)) = queued(team, task) {
+            index.queues.entry(queue).or_default().insert(place);
+        }
+        if let Some(at) = wakes_at(task) {
+            self.deadlines.insert((at, key));
+        }
+        match &task.state {
+            TaskState::Claimed(_) => {
+                index.claimed.insert(task.id);
+            }
+            TaskState::Placed(placement) => {
+                index.running += 1;
+                if let Some(member) = &placement.member {
+                    *index.running_members.entry(member.clone()).or_default() += 1;
+                }
+                self.placed
+                    .entry(placement.instance)
+                    .or_default()
+                    .insert(key);
+            }
+            TaskState::Ended(end) if end.cascade_due => {
+                self.cascades.insert(key);
+            }
+            TaskState::Pending(_) | TaskState::Ended(_) => {}
+        }
+    }
+
+    fn check(&self, board: &Board) -> Checked {
+        same(8, "queueing", &board.queueing, &self.queueing)?;
+        same(9, "placed", &board.placed, &self.placed)?;
+        same(11, "deadlines", &board.deadlines, &self.deadlines)?;
+        same(12, "cascades", &board.cascades, &self.cascades)
+    }
+}

@@ -1,0 +1,595 @@
+//! Random doings on a board: mostly sensible, sometimes nonsense. Everything is picked by small
+//! numbers, which are taken modulo what there is, so that a failing run shrinks well.
+
+use std::time::Duration;
+
+use board::{
+    command::{EndReport, FleetCommand, NewTask, Update, Wish},
+    id::{
+        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName, TeamUid,
+    },
+    placement::{self, Assignment, Offer},
+    task::{AttemptEnding, BlockerFailedPolicy, Priority, Status, StopReason, TaskKind},
+    team::MemberKind,
+};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+const MEMBERS: [&str; 6] = [LEAD, "alice", "bob", "hana", "hugo", "w1"];
+const TYPES: [&str; 4] = ["coder", "prover", "shell", "wizard"];
+const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
+
+/// One doing.
+#[derive(Debug, Clone)]
+pub enum Act {
+    Create(u8, bool, Vec<NewSpec>),
+    Update(u8, u8, Change),
+    Claim(u8, u8),
+    Cancel(u8, u8),
+    Place(Vec<(u8, u8, u8)>, u8),
+    Dispatch(u8, u8),
+    Report(u8, Skew, Report),
+    Lost(u8, Skew),
+    NeverArrived(u8, Skew),
+    Join(u8),
+    Outline(u8),
+    Wait(u32),
+    Spare(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+pub struct NewSpec {
+    owner: Option<u8>,
+    agent_type: Option<u8>,
+    blocked_by: Vec<u8>,
+    items: Vec<u8>,
+    blocks: Vec<u8>,
+    policy: BlockerFailedPolicy,
+    priority: Priority,
+    deadline: Option<u32>,
+    timeout: Option<u8>,
+    crash_limit: Option<u8>,
+    is_verification: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Change {
+    status: Option<Status>,
+    owner: Option<Option<u8>>,
+    subject: Option<u8>,
+    priority: Option<Priority>,
+    edges: [Vec<u8>; 4],
+    stop_running: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Report {
+    Started(Option<u8>),
+    Ended(AttemptEnding),
+    Refused,
+}
+
+/// What is wrong with a report's fence, where anything is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Skew {
+    None,
+    Epoch,
+    Task,
+    Attempt,
+    Instance,
+}
+
+/// Mostly a member; rarely somebody who isn't.
+fn member_name(pick: u8) -> &'static str {
+    match pick {
+        80 => "mallory",
+        pick => MEMBERS[usize::from(pick) % MEMBERS.len()],
+    }
+}
+
+fn few(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..=most)
+}
+
+fn policy() -> impl Strategy<Value = BlockerFailedPolicy> {
+    prop::sample::select(vec![
+        BlockerFailedPolicy::Wait,
+        BlockerFailedPolicy::Cancel,
+        BlockerFailedPolicy::Proceed,
+    ])
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ])
+}
+
+fn rarely<T: std::fmt::Debug + Clone>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<T>> {
+    prop::option::weighted(0.2, value)
+}
+
+fn new_spec() -> impl Strategy<Value = NewSpec> {
+    let runs = (
+        prop::option::weighted(0.1, any::<u8>()),
+        prop::option::weighted(0.8, prop_oneof![15 => 0..2_u8, 1 => 0..4_u8]),
+        prop_oneof![4 => Just(vec![]), 4 => few(3)],
+        few(1),
+        prop_oneof![6 => Just(vec![]), 1 => few(2)],
+    );
+    let bounds = (
+        policy(),
+        priority(),
+        rarely(0..200_000_u32),
+        rarely(0..100_u8),
+        rarely(0..3_u8),
+        prop::bool::weighted(0.1),
+    );
+    (runs, bounds).prop_map(|(runs, bounds)| {
+        let (owner, agent_type, blocked_by, items, blocks) = runs;
+        let (policy, priority, deadline, timeout, crash_limit, is_verification) = bounds;
+        NewSpec {
+            owner,
+            agent_type,
+            blocked_by,
+            items,
+            blocks,
+            policy,
+            priority,
+            deadline,
+            timeout,
+            crash_limit,
+            is_verification,
+        }
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let status = prop::sample::select(vec![
+        Status::Pending,
+        Status::InProgress,
+        Status::Completed,
+        Status::Completed,
+        Status::Failed,
+        Status::Cancelled,
+    ]);
+    let edge = || prop_oneof![5 => Just(vec![]), 1 => few(2)];
+    (
+        prop::option::of(status),
+        rarely(prop::option::weighted(0.8, any::<u8>())),
+        rarely(0..3_u8),
+        rarely(priority()),
+        [edge(), edge(), edge(), edge()],
+        any::<bool>(),
+    )
+        .prop_map(
+            |(status, owner, subject, priority, edges, stop_running)| Change {
+                status,
+                owner,
+                subject,
+                priority,
+                edges,
+                stop_running,
+            },
+        )
+}
+
+fn skew() -> impl Strategy<Value = Skew> {
+    prop_oneof![
+        12 => Just(Skew::None),
+        1 => Just(Skew::Epoch),
+        1 => Just(Skew::Task),
+        1 => Just(Skew::Attempt),
+        1 => Just(Skew::Instance),
+    ]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let ending = prop::sample::select(vec![
+        AttemptEnding::Completed,
+        AttemptEnding::Completed,
+        AttemptEnding::Failed,
+        AttemptEnding::Cancelled,
+        AttemptEnding::TimedOut,
+    ]);
+    prop_oneof![
+        3 => prop::option::of(0..100_u8).prop_map(Report::Started),
+        5 => ending.prop_map(Report::Ended),
+        1 => Just(Report::Refused),
+    ]
+}
+
+pub fn act() -> impl Strategy<Value = Act> {
+    let offer = (
+        0..3_u8,
+        prop_oneof![1 => Just(0), 5 => 1..4_u8],
+        prop_oneof![3 => Just(0xff), 2 => any::<u8>()],
+    );
+    prop_oneof![
+        6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(), 1..4))
+            .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
+        5 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Claim(w, t)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Cancel(w, t)),
+        9 => (prop::collection::vec(offer, 1..4), 0..6_u8).prop_map(|(o, m)| Act::Place(o, m)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(t, w)| Act::Dispatch(t, w)),
+        7 => (any::<u8>(), skew(), report()).prop_map(|(t, s, r)| Act::Report(t, s, r)),
+        2 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::Lost(t, s)),
+        1 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::NeverArrived(t, s)),
+        1 => any::<u8>().prop_map(Act::Join),
+        2 => any::<u8>().prop_map(Act::Outline),
+        3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
+        1 => few(2).prop_map(Act::Spare),
+    ]
+}
+
+/// What came of an act: of each of its commands, the words or the refusal.
+pub type Came = Vec<Step>;
+
+/// A board with two teams, on which acts are done.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub script: Script,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut script = Script::new();
+        script.is_checked = false;
+        script.fleet(FleetCommand::OfferTypes(vec![offered("prover", "llm")]));
+        let second = board::command::CreateTeam {
+            members: vec![
+                member("alice", MemberKind::Agent),
+                member("bob", MemberKind::Agent),
+                member("hana", MemberKind::Hosted),
+                member("hugo", MemberKind::Hosted),
+            ],
+            ..team("u")
+        };
+        script.by(LEAD, Wish::CreateTeam(second)).unwrap();
+        for team in [TEAM, TeamUid(2)] {
+            script.fleet(FleetCommand::JoinWorker(team, worker_name("w1")));
+        }
+        let first = [job("x"), job("x"), card("x"), owned_by("hana", card("x"))];
+        script.create(LEAD, &first).unwrap();
+        script
+            .create(LEAD, &vec![waits_for([1, 2], job("x")); 2])
+            .unwrap();
+        Self { script }
+    }
+
+    pub fn act(&mut self, act: &Act) -> Came {
+        match act {
+            Act::Create(who, is_second, specs) => {
+                let uid = TeamUid(1 + u64::from(*is_second));
+                let tasks = specs.iter().enumerate();
+                let tasks = tasks.map(|(i, spec)| self.new_task(uid, spec, i)).collect();
+                let team = self.script.board.team(uid).unwrap().name.clone();
+                vec![self.by(*who, Wish::CreateTasks(team, tasks))]
+            }
+            Act::Update(who, task, change) => {
+                let uid = self.any_task(*task).0;
+                let (team, task) = self.named(*task);
+                let update = Box::new(self.update(uid, change));
+                vec![self.by(*who, Wish::UpdateTask(team, task, update))]
+            }
+            Act::Claim(who, task) => {
+                let (team, task) = self.named(*task);
+                vec![self.by(*who, Wish::ClaimTask(team, task, None))]
+            }
+            Act::Cancel(who, task) => {
+                let (team, task) = self.named(*task);
+                vec![self.by(*who, Wish::CancelTask(team, task, "enough".into()))]
+            }
+            Act::Place(offers, most) => {
+                let offers = offers
+                    .iter()
+                    .map(|(w, free, types)| self.offer(*w, *free, *types));
+                let mut offers: Vec<Offer> = offers.collect();
+                offers.sort_by(|a, b| a.worker.cmp(&b.worker));
+                offers.dedup_by(|a, b| a.worker == b.worker);
+                self.place(offers, usize::from(*most))
+            }
+            Act::Dispatch(task, worker) => {
+                let worker = WORKERS[usize::from(*worker) % WORKERS.len()];
+                let key = self.any_task(*task);
+                let (name, instance) = (worker_name(worker), instance(worker));
+                let command = FleetCommand::Dispatch(key, name, instance);
+                vec![self.script.try_fleet(command)]
+            }
+            Act::Report(task, skew, report) => {
+                let (fence, instance) = self.skewed(*task, *skew);
+                let command = self.report(fence, instance, report);
+                vec![self.script.try_fleet(command)]
+            }
+            Act::Lost(task, skew) => {
+                let (fence, _) = self.skewed(*task, *skew);
+                let key = (fence.team, fence.task);
+                let command = FleetCommand::Lost(key, fence.attempt, "gone".into());
+                vec![self.script.try_fleet(command)]
+            }
+            Act::NeverArrived(task, skew) => {
+                let (fence, _) = self.skewed(*task, *skew);
+                let key = (fence.team, fence.task);
+                vec![
+                    self.script
+                        .try_fleet(FleetCommand::NeverArrived(key, fence.attempt)),
+                ]
+            }
+            Act::Join(worker) => {
+                let worker = WORKERS[usize::from(*worker) % WORKERS.len()];
+                let command = FleetCommand::JoinWorker(TEAM, worker_name(worker));
+                vec![self.script.try_fleet(command)]
+            }
+            Act::Outline(task) => {
+                let key = self.any_task(*task);
+                self.script.board.outline(key);
+                vec![]
+            }
+            Act::Wait(millis) => {
+                self.script.after(Duration::from_millis(u64::from(*millis)));
+                self.ticks()
+            }
+            Act::Spare(workers) => {
+                let worker = |w: &u8| instance(WORKERS[usize::from(*w) % WORKERS.len()]);
+                self.script.spared = workers.iter().map(worker).collect();
+                vec![]
+            }
+        }
+    }
+
+    /// All that is due now: it must come to an end.
+    fn ticks(&mut self) -> Came {
+        let mut came = vec![];
+        while let Some(told) = self.script.tick() {
+            came.push(Ok(told));
+            assert!(came.len() < 10, "a moment that never ends");
+        }
+        let next = self.script.board.next_deadline(&self.script.spared);
+        assert!(next.is_none_or(|at| at > self.script.now), "{next:?}");
+        came
+    }
+
+    fn place(&mut self, offers: Vec<Offer>, most: usize) -> Came {
+        let board = &self.script.board;
+        let assignments = placement::place(board, offers.clone(), most);
+        let mut turned = offers.clone();
+        turned.reverse();
+        assert_eq!(placement::place(board, turned, most), assignments);
+        assert_eq!(assignments, self.slowly_placed(offers, most));
+        let dispatch = |a: Assignment| FleetCommand::Dispatch(a.task, a.worker, a.instance);
+        let commands = assignments.into_iter().map(dispatch);
+        commands
+            .map(|command| Ok(self.script.fleet(command)))
+            .collect()
+    }
+
+    /// The same placement in the plainest way: for each free slot, all tasks are looked at.
+    fn slowly_placed(&self, mut offers: Vec<Offer>, most: usize) -> Vec<Assignment> {
+        let board = &self.script.board;
+        let mut assigned: Vec<Assignment> = vec![];
+        let views: Vec<_> = self
+            .script
+            .shelf
+            .tasks
+            .keys()
+            .filter_map(|key| Some((*key, board.view(*key)?)))
+            .collect();
+        while assigned.len() < most {
+            let taken: Vec<TaskKey> = assigned.iter().map(|a| a.task).collect();
+            let running = |team| {
+                let placed = |(k, v): &&(TaskKey, board::view::TaskView)| {
+                    k.0 == team && (v.task.placement().is_some() || taken.contains(k))
+                };
+                views.iter().filter(placed).count()
+            };
+            let is_busy = |team, member| {
+                views.iter().any(|(key, view)| {
+                    let acts = view.task.placement().and_then(|p| p.member.as_ref());
+                    let queue = view.queue.as_ref().filter(|_| taken.contains(key));
+                    let will_act = queue.and_then(|q| q.member.as_ref());
+                    key.0 == team && (acts == Some(member) || will_act == Some(member))
+                })
+            };
+            let mut best = None;
+            for (key, view) in &views {
+                let Some(queue) = &view.queue else { continue };
+                let is_free = view.phase == Some(board::view::Phase::Queued)
+                    && !taken.contains(key)
+                    && queue.member.as_ref().is_none_or(|m| !is_busy(key.0, m));
+                let fits = |offer: &&Offer| {
+                    offer.free > 0
+                        && offer.types.contains(&queue.agent_type)
+                        && queue.worker.as_ref().is_none_or(|w| *w == offer.worker)
+                        && offer.teams.as_ref().is_none_or(|t| t.contains(&key.0))
+                };
+                let to = offers.iter().filter(fits);
+                let to = to.min_by_key(|o| (u32::MAX - o.free, o.worker.clone()));
+                if let (true, Some(offer)) = (is_free, to) {
+                    let since = view.phase_since.unwrap() - view.task.priority.bonus();
+                    let turn = (running(key.0), key.0, since, key.1);
+                    let candidate = (turn, *key, offer.worker.clone());
+                    best = best.into_iter().chain([candidate]).min();
+                }
+            }
+            let Some((_, task, worker)) = best else { break };
+            let offer = offers.iter_mut().find(|o| o.worker == worker).unwrap();
+            offer.free -= 1;
+            assigned.push(Assignment {
+                task,
+                worker,
+                instance: offer.instance,
+            });
+        }
+        assigned
+    }
+
+    fn by(&mut self, who: u8, wish: Wish) -> Step {
+        // Most wishes are the lead's, so that much of what is wished is allowed.
+        let who = match who % 3 {
+            0 | 1 => LEAD,
+            _ => member_name(who / 3),
+        };
+        self.script.by(who, wish)
+    }
+
+    /// Mostly a task that is open, sometimes one that is over or not there.
+    fn any_task(&self, pick: u8) -> TaskKey {
+        let tasks = &self.script.shelf.tasks;
+        let is_open = |key: &&TaskKey| tasks[*key].end().is_none();
+        let open: Vec<&TaskKey> = tasks.keys().filter(is_open).collect();
+        let all: Vec<&TaskKey> = tasks.keys().collect();
+        let among = if pick.is_multiple_of(8) { all } else { open };
+        let nowhere = key(tasks.len() as u64 + 1);
+        match among.len() {
+            0 => nowhere,
+            _ if pick == 255 => nowhere,
+            len => *among[usize::from(pick / 8) % len],
+        }
+    }
+
+    fn named(&self, pick: u8) -> (TeamName, TaskId) {
+        let (uid, task) = self.any_task(pick);
+        (self.script.board.team(uid).unwrap().name.clone(), task)
+    }
+
+    /// Ids of lately made tasks of a team; rarely one that isn't there.
+    fn ids(&self, team: TeamUid, picks: &[u8]) -> Vec<TaskId> {
+        let last = self.script.board.team(team).unwrap().last_task.0;
+        let id = |pick: &u8| match (last, *pick) {
+            (0, _) | (_, 254..) => TaskId(last + 1),
+            (last, pick) => TaskId(last - u64::from(pick) % last.min(12)),
+        };
+        picks.iter().map(id).collect()
+    }
+
+    fn new_task(&self, team: TeamUid, spec: &NewSpec, place: usize) -> NewTask {
+        let items = spec.items.iter().filter(|_| place > 0);
+        let items = items.map(|item| match item {
+            250.. => place,
+            item => usize::from(*item) % place,
+        });
+        let agent_type = |t: u8| agent_type(TYPES[usize::from(t) % TYPES.len()]);
+        // Double edges are refused, which is tried often enough by the updates.
+        let mut blocked_by = self.ids(team, &spec.blocked_by);
+        blocked_by.sort_unstable();
+        blocked_by.dedup();
+        NewTask {
+            owner: spec.owner.map(|m| name(member_name(m))),
+            agent_type: spec.agent_type.map(agent_type),
+            prompt: "true".into(),
+            blocked_by,
+            blocked_by_items: items.collect(),
+            blocks: self.ids(team, &spec.blocks),
+            blocker_failed_policy: spec.policy,
+            priority: spec.priority,
+            deadline: spec
+                .deadline
+                .map(|d| self.script.now + Duration::from_millis(d.into())),
+            timeout: spec.timeout.map(|t| secs(u64::from(t) + 1)),
+            crash_limit: spec.crash_limit.map(u32::from),
+            kind: match spec.is_verification {
+                true => TaskKind::Verification,
+                false => TaskKind::Work,
+            },
+            ..card("x")
+        }
+    }
+
+    fn update(&self, team: TeamUid, change: &Change) -> Update {
+        let [add_blocks, add_blocked_by, remove_blocks, remove_blocked_by] =
+            change.edges.each_ref().map(|picks| self.ids(team, picks));
+        let member = |m: u8| name(member_name(m));
+        Update {
+            status: change.status,
+            owner: change.owner.map(|owner| owner.map(member)),
+            subject: change.subject.map(|s| format!("x{s}").into()),
+            priority: change.priority,
+            add_blocks,
+            add_blocked_by,
+            remove_blocks,
+            remove_blocked_by,
+            stop_running: change.stop_running,
+            ..Update::default()
+        }
+    }
+
+    fn offer(&self, worker: u8, free: u8, bits: u8) -> Offer {
+        let worker = WORKERS[usize::from(worker) % WORKERS.len()];
+        let has = |bit: &usize| bits & (1 << bit) != 0;
+        let types = (0..3).filter(has).map(|i| agent_type(TYPES[i]));
+        let types: std::collections::BTreeSet<AgentTypeName> = types.collect();
+        let named = match bits >> 6 {
+            0 => Some([TEAM].into()),
+            1 => Some([TeamUid(2)].into()),
+            _ => None,
+        };
+        Offer {
+            worker: worker_name(worker),
+            instance: instance(worker),
+            free: free.into(),
+            types,
+            teams: named,
+        }
+    }
+
+    /// The fence of something that runs, if anything does, wrong in the way that is wished.
+    fn skewed(&self, pick: u8, skew: Skew) -> (Fence, InstanceId) {
+        let board = &self.script.board;
+        let running: Vec<TaskKey> = self
+            .script
+            .shelf
+            .tasks
+            .keys()
+            .copied()
+            .filter(|key| board.fence(*key).is_some())
+            .collect();
+        let at = usize::from(pick) % running.len().max(1);
+        let (mut fence, mut instance) = match running.get(at) {
+            Some(key) => {
+                let view = board.view(*key).unwrap();
+                let instance = view.task.placement().unwrap().instance;
+                (board.fence(*key).unwrap(), instance)
+            }
+            None => (fence(u64::from(pick), 1), InstanceId(1)),
+        };
+        match skew {
+            Skew::None => {}
+            Skew::Epoch => fence.epoch = Epoch(8),
+            Skew::Task => fence.task = self.any_task(pick).1,
+            Skew::Attempt => fence.attempt = AttemptNumber(fence.attempt.0 + 1),
+            Skew::Instance => instance = InstanceId(9),
+        }
+        (fence, instance)
+    }
+
+    fn report(&self, fence: Fence, instance: InstanceId, report: &Report) -> FleetCommand {
+        match report {
+            Report::Started(limit) => FleetCommand::Started {
+                fence,
+                instance,
+                run_limit: limit.map(|l| secs(l.into())),
+            },
+            Report::Ended(ending) => FleetCommand::Ended {
+                fence,
+                instance,
+                report: EndReport {
+                    stop_reason: (*ending == AttemptEnding::Failed)
+                        .then_some(StopReason::ResourceLimit),
+                    ..crate::support::report(*ending, "r", "e")
+                },
+            },
+            Report::Refused => FleetCommand::Refused {
+                fence,
+                instance,
+                reason: "no".into(),
+            },
+        }
+    }
+}
