@@ -15,6 +15,7 @@ mod client;
 mod completions;
 mod config;
 mod context;
+mod demo;
 mod failure;
 mod fleet;
 mod follow;

@@ -1,0 +1,3 @@
+//! `ganger demo`: the main job on real input.
+
+mod script;
