@@ -108,6 +108,8 @@ pub struct Refused {
     pub facts: Vec<(String, String)>,
     /// Fields of the request that are wrong, and why.
     pub fields: Vec<(String, String)>,
+    /// What the coordinator advises.
+    pub advice: Option<String>,
 }
 
 impl Failure {
@@ -172,14 +174,24 @@ impl Failure {
                 if let Some(reason) = &refused.reason {
                     fact("reason", reason);
                 }
-                for (name, value) in refused.facts.iter().chain(&refused.fields) {
+                for (name, value) in &refused.facts {
                     fact(name, value);
+                }
+                for (name, value) in &refused.fields {
+                    // Often the message itself.
+                    if *value != refused.message {
+                        fact(name, value);
+                    }
                 }
             }
             _ => {}
         }
         if let Some(next) = self.next() {
-            text.push_str(&format!("\n{} {next}", paint("next:", style.bold())));
+            text.push_str(&format!(
+                "\n{} {}",
+                paint("next:", style.bold()),
+                safe_line(&next)
+            ));
         }
         text
     }
@@ -211,6 +223,12 @@ impl Failure {
 }
 
 impl Refused {
+    /// A fact by its name.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        let mut facts = self.facts.iter();
+        facts.find_map(|(known, value)| (known == name).then_some(value.as_str()))
+    }
+
     fn exit(&self) -> Exit {
         match self.code {
             Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
@@ -231,6 +249,8 @@ impl From<Status> for Refused {
             .map(|info| info.metadata.clone().into_iter().collect())
             .unwrap_or_default();
         facts.sort();
+        let advice = facts.iter().position(|(name, _)| name == "next");
+        let advice = advice.map(|at| facts.remove(at).1);
         if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
             facts.push(("retry_after".into(), crate::output::words::span(delay)));
         }
@@ -252,6 +272,7 @@ impl From<Status> for Refused {
                         .collect()
                 })
                 .unwrap_or_default(),
+            advice,
         }
     }
 }

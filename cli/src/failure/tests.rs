@@ -91,6 +91,25 @@ fn refusal_tells_reason_facts_and_what_next() {
 }
 
 #[test]
+fn advice_of_the_coordinator_is_taken_where_this_tool_has_none() {
+    let refusal = |reason: &str| {
+        let facts = HashMap::from([("next".into(), "do it in several calls".into())]);
+        let details = ErrorDetails::with_error_info(reason, "ganger.dev", facts);
+        Failure::from(Status::with_error_details(
+            Code::InvalidArgument,
+            "no",
+            details,
+        ))
+    };
+
+    assert_eq!(
+        plain(&refusal("COMMAND_TOO_LARGE")),
+        "error: no\n  reason: COMMAND_TOO_LARGE\nnext: do it in several calls"
+    );
+    assert!(plain(&refusal("TEAM_NOT_FOUND")).ends_with("`ganger team create`"));
+}
+
+#[test]
 fn missing_coordinator_names_the_way_to_start_one() {
     let failure = Failure::NoCoordinator {
         addr: "127.0.0.1:50051".into(),
