@@ -5,8 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    artifact, completions, failure::EXIT_CODES, fleet, healthcheck, logs, output::Format, run,
-    task, team, values::span, watch,
+    artifact, completions, daemon, demo, doctor, failure::EXIT_CODES, fleet, healthcheck, logs,
+    output::Format, run, task, team, up, values::span, watch,
 };
 
 /// A durable team board for AI agents, and the fleet that works it off.
@@ -70,6 +70,12 @@ pub struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Run a coordinator and a worker on this machine
+    Up(up::Args),
+    /// Show the main job: a board over a code base, done by sub-agents in sandboxes
+    Demo(demo::Args),
+    /// Find out what this machine can hold, and what is wrong
+    Doctor(doctor::Args),
     /// Teams and their rosters
     #[command(subcommand)]
     Team(team::Verb),
@@ -88,6 +94,10 @@ pub enum Verb {
     /// Workers, what they offer, and the coordinator's state
     #[command(subcommand)]
     Fleet(fleet::Verb),
+    /// The coordinator daemon: see `ganger coordinator --help`
+    Coordinator(daemon::Passed),
+    /// The worker daemon: see `ganger worker --help`
+    Worker(daemon::Passed),
     /// Ask a daemon whether it serves: exit 0, or 2 unreachable, 3 no answer, 4 not serving
     Healthcheck(healthcheck::Args),
     /// Print the completion script of a shell
@@ -142,6 +152,9 @@ mod tests {
             "ganger fleet types",
             "ganger healthcheck --service readiness --addr 127.0.0.1:1",
             "ganger completions bash",
+            "ganger up --data-dir data --sandbox none --slots 3",
+            "ganger demo --repo . --keep --sandbox none --out report",
+            "ganger doctor --data-dir data",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");

@@ -93,6 +93,11 @@ impl Settings {
     }
 }
 
+/// Whether the daemons' log is asked for, where it isn't shown by itself.
+pub fn wants_log() -> bool {
+    env::var_os("GANGER_LOG").is_some_and(|filter| !filter.is_empty())
+}
+
 /// The configuration files in the order in which they are asked.
 fn paths(
     config_home: Option<std::ffi::OsString>,

@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime::Builder;
 
 mod args;
 mod artifact;
@@ -15,17 +16,21 @@ mod client;
 mod completions;
 mod config;
 mod context;
+mod daemon;
 mod demo;
+mod doctor;
 mod failure;
 mod fleet;
 mod follow;
 mod healthcheck;
+mod local;
 mod logs;
 mod output;
 mod run;
 mod signals;
 mod task;
 mod team;
+mod up;
 mod values;
 mod watch;
 
@@ -35,15 +40,21 @@ use failure::{Exit, Failure};
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    // First of all: a worker starts its sandboxes by executing this program again.
+    ganger_worker::sandbox::become_launcher_if_asked();
+    if let Some(exit) = daemon::run_if_named(std::env::args_os()) {
+        return exit;
+    }
     let cli = Cli::parse();
     let context = match Context::new(&cli.globals) {
         Ok(context) => context,
         Err(failure) => return say(&failure, false).into(),
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let mut runtime = match cli.verb {
+        Verb::Up(_) | Verb::Demo(_) => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return say(&Failure::local(format!("can't start: {error}")), false).into(),
     };
@@ -51,7 +62,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(failure) => say(&failure, context.out.is_json()),
     };
-    // A read of stdin that nobody waits for any more must not hold the end up.
+    // A blocking call that nobody waits for any more must not hold the end up.
     runtime.shutdown_background();
     exit.into()
 }
@@ -60,23 +71,28 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
     match verb {
         // These have more to do than to fail when the wait is over.
         Verb::Run(args) => run::run(*args, context).await,
+        Verb::Up(args) => up::run(args, context).await,
+        Verb::Demo(args) => demo::run(args, context).await,
+        Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Healthcheck(args) => healthcheck::run(args, context).await,
-        verb => context.within(ask(verb, context)).await,
+        Verb::Coordinator(_) => Err(daemon::misplaced("coordinator")),
+        Verb::Worker(_) => Err(daemon::misplaced("worker")),
+        Verb::Team(verb) => within(context, team::run(verb, context)).await,
+        Verb::Task(verb) => context.within(task::run(verb, context)).await,
+        Verb::Fleet(verb) => within(context, fleet::run(verb, context)).await,
+        Verb::Logs(args) => within(context, logs::run(args, context)).await,
+        Verb::Artifact(verb) => within(context, artifact::run(verb, context)).await,
+        Verb::Watch(args) => within(context, watch::run(args, context)).await,
+        Verb::Completions(args) => completions::run(&args).map(|()| Exit::Done),
     }
 }
 
-async fn ask(verb: Verb, context: &Context) -> Result<Exit, Failure> {
-    match verb {
-        Verb::Task(verb) => return task::run(verb, context).await,
-        Verb::Team(verb) => team::run(verb, context).await?,
-        Verb::Fleet(verb) => fleet::run(verb, context).await?,
-        Verb::Logs(args) => logs::run(args, context).await?,
-        Verb::Artifact(verb) => artifact::run(verb, context).await?,
-        Verb::Watch(args) => watch::run(args, context).await?,
-        Verb::Completions(args) => completions::run(&args)?,
-        Verb::Run(_) | Verb::Healthcheck(_) => unreachable!("dispatched before"),
-    }
-    Ok(Exit::Done)
+/// A verb that is done, or fails.
+async fn within(
+    context: &Context,
+    verb: impl Future<Output = Result<(), Failure>>,
+) -> Result<Exit, Failure> {
+    context.within(verb).await.map(|()| Exit::Done)
 }
 
 /// Says a failure on stderr, and answers its exit code.

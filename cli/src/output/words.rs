@@ -118,11 +118,15 @@ pub fn wire_span(duration: Option<&pbjson_types::Duration>) -> String {
     };
     let seconds = u64::try_from(duration.seconds).unwrap_or(0);
     let nanos = u32::try_from(duration.nanos).unwrap_or(0);
-    let exact = Duration::new(seconds, nanos.min(999_999_999));
-    if exact < Duration::from_secs(1) {
-        return format!("{}ms", exact.as_millis());
+    exact_span(Duration::new(seconds, nanos.min(999_999_999)))
+}
+
+/// A span in which milliseconds count.
+pub fn exact_span(exact: Duration) -> String {
+    match exact < Duration::from_secs(1) {
+        true => format!("{}ms", exact.as_millis()),
+        false => span(exact),
     }
-    span(exact)
 }
 
 /// A number of bytes, as in `1.5 MiB`.
