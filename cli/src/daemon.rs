@@ -1,0 +1,84 @@
+//! `ganger coordinator` and `ganger worker`: the daemons, with command lines of their own.
+//!
+//! They share no flag with the rest of the tool by accident: `--team` of a worker says whom it
+//! serves, not in whom it speaks. So the first argument alone decides, before the tool's own
+//! command line is read.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use crate::failure::Failure;
+
+/// The coordinator daemon.
+#[derive(Debug, Parser)]
+#[command(name = "ganger coordinator", version)]
+struct Coordinator {
+    #[command(flatten)]
+    args: ganger_coordinator::Args,
+}
+
+/// The worker daemon.
+#[derive(Debug, Parser)]
+#[command(name = "ganger worker", version)]
+struct Worker {
+    #[command(flatten)]
+    args: ganger_worker::Args,
+}
+
+/// What comes after a daemon's name, for the tool's own command line, which lists it.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Passed {
+    #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+    rest: Vec<OsString>,
+}
+
+/// Runs the daemon that the command line names first; none where it names none.
+pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    let (_program, name) = (line.next()?, line.next()?);
+    match name.to_str()? {
+        "coordinator" => {
+            let line = [OsString::from("ganger coordinator")]
+                .into_iter()
+                .chain(line);
+            Some(ganger_coordinator::main_with(
+                Coordinator::parse_from(line).args,
+            ))
+        }
+        "worker" => {
+            let line = [OsString::from("ganger worker")].into_iter().chain(line);
+            Some(ganger_worker::daemon(Worker::parse_from(line).args))
+        }
+        _ => None,
+    }
+}
+
+/// A daemon that isn't named first.
+pub fn misplaced(name: &str) -> Failure {
+    Failure::Usage(format!(
+        "`{name}` has flags of its own and comes first: ganger {name} --help"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_lines_are_sound() {
+        Coordinator::command().debug_assert();
+        Worker::command().debug_assert();
+    }
+
+    #[test]
+    fn only_the_first_argument_names_a_daemon() {
+        let line = |words: &'static str| words.split(' ').map(OsString::from);
+
+        assert!(run_if_named(line("ganger")).is_none());
+        assert!(run_if_named(line("ganger task show")).is_none());
+        assert!(run_if_named(line("ganger --team coordinator")).is_none());
+    }
+}

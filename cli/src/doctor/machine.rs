@@ -1,0 +1,178 @@
+//! The machine itself: kernel, processors, shell, disk, and the token's file.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use super::Finding;
+use crate::output::words;
+
+/// Below this much of free disk a coordinator takes no new work.
+const DISK_FREE_MIN: u64 = 512 << 20;
+/// The same, as a share.
+const DISK_PERCENT_MIN: u64 = 5;
+/// The oldest kernel with every call that a sandbox needs.
+const KERNEL_MIN: (u32, u32) = (5, 12);
+
+/// Looks at it; `data` is where the data lies, or the nearest directory above.
+pub fn look(data: &Path) -> Vec<Finding> {
+    vec![kernel(), cores(), shell(Path::new("/bin/sh")), disk(data)]
+}
+
+fn kernel() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    kernel_release(&release)
+}
+
+fn kernel_release(release: &str) -> Finding {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    let version = (numbers.next(), numbers.next());
+    match version {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < KERNEL_MIN => Finding::wrong(
+            "kernel",
+            format!("Linux {release}"),
+            &["use Linux 5.12 or newer"],
+        ),
+        _ => Finding::good("kernel", format!("Linux {release}")),
+    }
+}
+
+fn cores() -> Finding {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Finding::good(
+        "processors",
+        format!("{cores}: a worker has as many slots where nothing is said"),
+    )
+}
+
+/// The built-in type `shell` needs one.
+fn shell(path: &Path) -> Finding {
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode());
+    match mode {
+        Ok(mode) if mode & 0o111 != 0 => Finding::good("shell", path.display().to_string()),
+        _ => Finding::wrong(
+            "shell",
+            format!("{} can't be executed", path.display()),
+            &["install a POSIX shell; the built-in agent type `shell` runs its prompt with it"],
+        ),
+    }
+}
+
+fn disk(data: &Path) -> Finding {
+    match rustix::fs::statvfs(data) {
+        Ok(stat) => {
+            let (free, all) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+            disk_space(data, free, all)
+        }
+        Err(error) => Finding::note(
+            "disk",
+            format!("can't look at {}: {error}", data.display()),
+            &["name where the data lies with --data-dir"],
+        ),
+    }
+}
+
+fn disk_space(data: &Path, free: u64, all: u64) -> Finding {
+    let percent = free.saturating_mul(100).checked_div(all).unwrap_or(100);
+    let free_words = words::bytes(i64::try_from(free).unwrap_or(i64::MAX));
+    let seen = format!("{free_words} ({percent} %) free at {}", data.display());
+    if free < DISK_FREE_MIN || percent < DISK_PERCENT_MIN {
+        return Finding::wrong(
+            "disk",
+            seen,
+            &[
+                "make room: below 512 MiB or 5 % no new work is taken",
+                "use another --data-dir",
+            ],
+        );
+    }
+    Finding::good("disk", seen)
+}
+
+/// Whether the token's file holds a token that is the owner's alone.
+pub fn token_file(path: &Path) -> Finding {
+    let what = "token file";
+    let shown = path.display();
+    let (metadata, text) = match fs::metadata(path).and_then(|metadata| {
+        let text = fs::read_to_string(path)?;
+        Ok((metadata, text))
+    }) {
+        Ok(read) => read,
+        Err(error) => {
+            let fixes = ["name the right file with --token-file or GANGER_TOKEN_FILE"];
+            return Finding::wrong(what, format!("can't read {shown}: {error}"), &fixes);
+        }
+    };
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let make = format!("head -c 32 /dev/urandom | base64 > {shown}");
+        let seen = format!("{shown} holds no token (one line of printable ASCII)");
+        return Finding::wrong(what, seen, &[&make]);
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let fix = format!("chmod 600 {shown}");
+        let seen = format!("{shown} may be read by others (mode {mode:03o})");
+        // In a container secrets are often mounted so, and only the container's user is there.
+        return match mode & 0o007 {
+            0 => Finding::note(what, seen, &[&fix]),
+            _ => Finding::wrong(what, seen, &[&fix]),
+        };
+    }
+    Finding::good(what, format!("{shown}, its owner's alone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Verdict, *};
+
+    #[test]
+    fn old_kernel_is_wrong_and_an_odd_name_is_not() {
+        assert_eq!(kernel_release("5.11.0-generic").verdict, Verdict::Wrong);
+        assert_eq!(kernel_release("4.19").verdict, Verdict::Wrong);
+        assert_eq!(kernel_release("5.12.0").verdict, Verdict::Good);
+        assert_eq!(kernel_release("6.18.44+").verdict, Verdict::Good);
+        assert_eq!(kernel_release("custom").verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn little_disk_is_wrong_by_bytes_and_by_share() {
+        let verdict = |free, all| disk_space(Path::new("/"), free, all).verdict;
+
+        assert_eq!(verdict(DISK_FREE_MIN, 1 << 30), Verdict::Good);
+        assert_eq!(verdict(DISK_FREE_MIN - 1, 1 << 30), Verdict::Wrong);
+        assert_eq!(verdict(50 << 30, 1_000 << 30), Verdict::Good);
+        assert_eq!(verdict(49 << 30, 1_000 << 30), Verdict::Wrong);
+        assert_eq!(verdict(0, 0), Verdict::Wrong);
+    }
+
+    #[test]
+    fn token_is_there_sound_and_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        assert_eq!(token_file(&path).verdict, Verdict::Wrong);
+
+        let verdict = |text: &str, mode| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            token_file(&path).verdict
+        };
+        assert_eq!(verdict("s3cret\n", 0o600), Verdict::Good);
+        assert_eq!(verdict("s3cret\n", 0o640), Verdict::Note);
+        assert_eq!(verdict("s3cret\n", 0o644), Verdict::Wrong);
+        assert_eq!(verdict(" \n", 0o600), Verdict::Wrong);
+        assert_eq!(verdict("two\nlines\n", 0o600), Verdict::Wrong);
+    }
+
+    #[test]
+    fn missing_shell_is_wrong() {
+        assert_eq!(shell(Path::new("/bin/sh")).verdict, Verdict::Good);
+        assert_eq!(shell(Path::new("/absent")).verdict, Verdict::Wrong);
+        assert_eq!(shell(Path::new("/etc/passwd")).verdict, Verdict::Wrong);
+    }
+}

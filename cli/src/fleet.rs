@@ -1,0 +1,234 @@
+//! `ganger fleet`: the workers, what they offer, and the coordinator's own state.
+
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use ganger_proto::v1;
+use owo_colors::Style;
+
+use crate::{
+    client::Client,
+    context::Context,
+    failure::Failure,
+    output::{Facts, Table, paint, safe_line, stdout_width, words},
+    team,
+};
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// The workers, their slots and what they run
+    Workers,
+    /// The agent types that workers offer
+    Types,
+    /// The coordinator's own state
+    Status,
+}
+
+/// Looks.
+///
+/// # Errors
+/// What the coordinator refused.
+pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    match verb {
+        Verb::Workers => workers(&client, context).await,
+        Verb::Types => types(&client, context).await,
+        Verb::Status => status(&client, context).await,
+    }
+}
+
+async fn workers(client: &Client, context: &Context) -> Result<(), Failure> {
+    let mut all = v1::ListWorkersResponse::default();
+    loop {
+        let request = v1::ListWorkersRequest {
+            page_size: 1_000,
+            page_token: all.next_page_token,
+        };
+        let page = client
+            .ask(request, |client, request| async move {
+                client.fleet().list_workers(request).await
+            })
+            .await?;
+        all.workers.extend(page.workers);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() {
+            break;
+        }
+    }
+    context.out.answer(&all, || match all.workers.is_empty() {
+        true => "no worker is connected; start one with `ganger worker`".into(),
+        false => worker_table(&all.workers, SystemTime::now()).text(stdout_width()),
+    })?;
+    Ok(())
+}
+
+fn worker_table(workers: &[v1::Worker], now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        "WORKER", "STATE", "BUSY", "SANDBOX", "HEARD", "RUNS", "TYPES", "VERSION",
+    ]);
+    for worker in workers {
+        let running: Vec<u64> = worker.attempts.iter().map(|fence| fence.task_id).collect();
+        let types: Vec<&str> = worker
+            .agent_types
+            .iter()
+            .map(|kind| kind.name.as_str())
+            .collect();
+        table.row(vec![
+            safe_line(&worker.name),
+            worker_state(worker.state()),
+            format!("{}/{}", worker.slots - worker.free_slots, worker.slots),
+            sandbox(worker),
+            words::age(worker.last_heard_at.as_ref(), now),
+            words::ids(&running),
+            safe_line(&types.join(", ")),
+            safe_line(&worker.version),
+        ]);
+    }
+    table
+}
+
+fn worker_state(state: v1::WorkerState) -> String {
+    let word = words::tail(state.as_str_name(), "WORKER_STATE_");
+    let style = match state {
+        v1::WorkerState::Connected => Style::new().green(),
+        v1::WorkerState::Draining => Style::new().yellow(),
+        v1::WorkerState::Unreachable => Style::new().red(),
+        v1::WorkerState::Unspecified => Style::new(),
+    };
+    paint(&word, style)
+}
+
+/// The sandbox, and how many of its controls don't hold in full.
+fn sandbox(worker: &v1::Worker) -> String {
+    let name = safe_line(&worker.sandbox);
+    let lacking = worker.sandbox_controls.iter();
+    let lacking = lacking
+        .filter(|control| control.level() != v1::SandboxLevel::Enforced)
+        .count();
+    match (name.as_str(), lacking) {
+        ("none", _) => paint("none", Style::new().red()),
+        (_, 0) => name,
+        (_, count) => format!("{name} (-{count})"),
+    }
+}
+
+async fn types(client: &Client, context: &Context) -> Result<(), Failure> {
+    let answer = client
+        .ask(v1::ListAgentTypesRequest {}, |client, request| async move {
+            client.delegation().list_agent_types(request).await
+        })
+        .await?;
+    context.out.answer(&answer, || {
+        if answer.agent_types.is_empty() {
+            return "no worker offers anything yet; start one with `ganger worker`".into();
+        }
+        let now = SystemTime::now();
+        let mut table = Table::new(&["TYPE", "RUNTIME", "FREE", "WORKERS", "SEEN", "DESCRIPTION"]);
+        for offered in &answer.agent_types {
+            let kind = offered.agent_type.clone().unwrap_or_default();
+            table.row(vec![
+                safe_line(&kind.name),
+                safe_line(&kind.runtime),
+                offered.free_slots.to_string(),
+                safe_line(&offered.workers.join(", ")),
+                words::age(offered.last_seen.as_ref(), now),
+                safe_line(&kind.description),
+            ]);
+        }
+        table.text(stdout_width())
+    })?;
+    Ok(())
+}
+
+async fn status(client: &Client, context: &Context) -> Result<(), Failure> {
+    let answer = client
+        .ask(v1::GetStatusRequest {}, |client, request| async move {
+            client.fleet().get_status(request).await
+        })
+        .await?;
+    context
+        .out
+        .answer(&answer, || status_facts(&answer, SystemTime::now()).text())?;
+    Ok(())
+}
+
+fn status_facts(status: &v1::GetStatusResponse, now: SystemTime) -> Facts {
+    let mut facts = Facts::new();
+    facts
+        .add("version", safe_line(&status.version))
+        .add(
+            "serving for",
+            words::age(status.serving_since.as_ref(), now),
+        )
+        .add(
+            "started in",
+            words::wire_span(status.recovery_time.as_ref()),
+        )
+        .add("teams", status.team_count.to_string())
+        .add("tasks", team::counts(status.tasks.as_ref()))
+        .add("queued", status.queued.to_string())
+        .add("workers", status.worker_count.to_string())
+        .add(
+            "slots",
+            format!("{} of {} free", status.free_slots, status.slots),
+        )
+        .add("commits", status.commit.to_string())
+        .add(
+            "request ids",
+            format!(
+                "{} remembered, each for {} at the least",
+                status.remembered_requests,
+                words::wire_span(status.request_horizon.as_ref())
+            ),
+        )
+        .add(
+            "token",
+            if status.token_required {
+                "required"
+            } else {
+                "not asked for"
+            },
+        )
+        .add("disk free", words::bytes(status.disk_free_bytes))
+        .add("epoch", safe_line(&status.epoch));
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_show_what_they_run_and_what_their_sandbox_lacks() {
+        let control = |level: v1::SandboxLevel| v1::SandboxControl {
+            level: level.into(),
+            ..v1::SandboxControl::default()
+        };
+        let worker = v1::Worker {
+            name: "w1".into(),
+            slots: 4,
+            free_slots: 3,
+            state: v1::WorkerState::Connected.into(),
+            sandbox: "native".into(),
+            sandbox_controls: vec![
+                control(v1::SandboxLevel::Enforced),
+                control(v1::SandboxLevel::Missing),
+            ],
+            attempts: vec![v1::Fence {
+                task_id: 7,
+                ..v1::Fence::default()
+            }],
+            version: "0.1.0".into(),
+            ..v1::Worker::default()
+        };
+
+        let text = worker_table(&[worker], SystemTime::UNIX_EPOCH).text(None);
+
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            "WORKER  STATE      BUSY  SANDBOX      HEARD  RUNS  TYPES  VERSION\n\
+             w1      connected  1/4   native (-1)         #7           0.1.0\n"
+        );
+    }
+}

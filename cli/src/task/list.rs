@@ -1,0 +1,197 @@
+//! `ganger task list`.
+
+use std::time::SystemTime;
+
+use ganger_proto::v1;
+
+use crate::{
+    client::Client,
+    context::Context,
+    failure::Failure,
+    output::{Table, safe_line, stdout_width, words},
+    values::{Status, number},
+};
+
+/// Which tasks. Filters add up.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only tasks in this status
+    #[arg(long)]
+    pub status: Option<Status>,
+    /// Only tasks of this owner
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "MEMBER"
+    )]
+    pub owner: String,
+    /// Only tasks with this label
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "WORD"
+    )]
+    pub label: String,
+    /// Only tasks of this agent type
+    #[arg(
+        long = "type",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TYPE"
+    )]
+    pub agent_type: String,
+    /// Only pending tasks that nothing holds back
+    #[arg(long, conflicts_with = "blocked")]
+    pub ready: bool,
+    /// Only pending tasks that open blockers hold back
+    #[arg(long)]
+    pub blocked: bool,
+    /// Only children of this task
+    #[arg(
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "ID"
+    )]
+    pub parent: u64,
+    /// How many at the most [default: all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// What the coordinator refused.
+pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let request = v1::ListTasksRequest {
+        status: number::<_, v1::TaskStatus>(args.status),
+        owner: args.owner,
+        label: args.label,
+        agent_type: args.agent_type,
+        ready: args.ready.then_some(true),
+        blocked: args.blocked.then_some(true),
+        parent_task_id: args.parent,
+        ..v1::ListTasksRequest::default()
+    };
+    let client = context.connect().await?;
+    let answer = pages(&client, request, limit).await?;
+    context
+        .out
+        .answer(&answer, || match answer.tasks.is_empty() {
+            true => "no such task".into(),
+            false => task_table(&answer.tasks, SystemTime::now()).text(stdout_width()),
+        })?;
+    if !answer.next_page_token.is_empty() {
+        context
+            .out
+            .note(&format!("there are more than these {limit}"));
+    }
+    Ok(())
+}
+
+/// Lists page after page, until there are enough or no more. `next_page_token` says whether
+/// there would be more.
+///
+/// # Errors
+/// What the coordinator refused.
+pub async fn pages(
+    client: &Client,
+    mut request: v1::ListTasksRequest,
+    limit: usize,
+) -> Result<v1::ListTasksResponse, Failure> {
+    let mut all = v1::ListTasksResponse::default();
+    loop {
+        let wanted = limit.saturating_sub(all.tasks.len()).clamp(1, 1_000);
+        request.page_size = i32::try_from(wanted).unwrap_or(1_000);
+        request.page_token = all.next_page_token;
+        let page = client
+            .ask(request.clone(), |client, request| async move {
+                client.tasks().list_tasks(request).await
+            })
+            .await?;
+        all.tasks.extend(page.tasks);
+        all.next_page_token = page.next_page_token;
+        all.revision = page.revision;
+        if all.next_page_token.is_empty() || all.tasks.len() >= limit {
+            all.tasks.truncate(limit);
+            return Ok(all);
+        }
+    }
+}
+
+fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        "ID",
+        "STANDS",
+        "WHO",
+        "FOR",
+        "TYPE",
+        "BLOCKED BY",
+        "SUBJECT",
+    ]);
+    for task in tasks {
+        table.row(vec![
+            task.id.to_string(),
+            words::standing(task),
+            safe_line(who(task)),
+            words::run_time(task, now)
+                .map(words::span)
+                .unwrap_or_default(),
+            safe_line(&task.agent_type),
+            words::ids(&task.open_blockers),
+            safe_line(&task.subject),
+        ]);
+    }
+    table
+}
+
+/// Whose a task is, else who runs it.
+pub fn who(task: &v1::Task) -> &str {
+    [&task.owner, &task.runner, &task.finished_by]
+        .into_iter()
+        .find(|who| !who.is_empty())
+        .map_or("", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_shows_who_does_what_and_what_is_blocked() {
+        let at = |seconds| Some(pbjson_types::Timestamp { seconds, nanos: 0 });
+        let running = v1::Task {
+            id: 1,
+            subject: "Count\nlines".into(),
+            status: v1::TaskStatus::InProgress.into(),
+            phase: v1::TaskPhase::Running.into(),
+            runner: "w1".into(),
+            agent_type: "shell".into(),
+            started_at: at(100),
+            ..v1::Task::default()
+        };
+        let blocked = v1::Task {
+            id: 2,
+            subject: "Report".into(),
+            status: v1::TaskStatus::Pending.into(),
+            phase: v1::TaskPhase::Blocked.into(),
+            owner: "ann".into(),
+            open_blockers: vec![1],
+            ..v1::Task::default()
+        };
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(112);
+
+        let text = task_table(&[running, blocked], now).text(None);
+
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            "ID  STANDS   WHO  FOR  TYPE   BLOCKED BY  SUBJECT\n\
+             1   running  w1   12s  shell              Count lines\n\
+             2   blocked  ann              #1          Report\n"
+        );
+    }
+}

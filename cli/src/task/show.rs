@@ -1,0 +1,186 @@
+//! `ganger task show`.
+
+use std::time::SystemTime;
+
+use ganger_proto::v1;
+
+use crate::{
+    context::Context,
+    failure::Failure,
+    output::{Facts, Table, safe_block, safe_line, stdout_width, words},
+};
+
+/// Shows one task, whole.
+///
+/// # Errors
+/// What the coordinator refused.
+pub async fn run(id: u64, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let task = super::get(&client, id).await?;
+    let answer = v1::GetTaskResponse {
+        task: Some(task.clone()),
+    };
+    context.out.answer(&answer, || {
+        let mut text = task_facts(&task, SystemTime::now()).text();
+        if !task.attempts.is_empty() {
+            text.push('\n');
+            text.push_str(&attempts(&task.attempts).text(stdout_width()));
+        }
+        text
+    })?;
+    Ok(())
+}
+
+fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
+    let mut facts = Facts::new();
+    let reason = match task.phase_reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({})", safe_line(reason)),
+    };
+    facts
+        .add("task", format!("#{} {}", task.id, safe_line(&task.subject)))
+        .add("team", task.team.clone())
+        .add("status", words::status(task.status()))
+        .add("stands", format!("{}{reason}", words::standing(task)))
+        .add("owner", safe_line(&task.owner))
+        .add("runs on", safe_line(&task.runner))
+        .add("type", safe_line(&task.agent_type))
+        .add(
+            "kind",
+            match task.kind() {
+                v1::TaskKind::Verification => "verification",
+                _ => "",
+            },
+        )
+        .add(
+            "priority",
+            words::tail(task.priority().as_str_name(), "TASK_PRIORITY_"),
+        )
+        .add("labels", safe_line(&task.labels.join(", ")))
+        .add("part of", optional_id(task.parent_task_id))
+        .add("blocked by", words::ids(&task.blocked_by))
+        .add("still open", words::ids(&task.open_blockers))
+        .add("blocks", words::ids(&task.blocks))
+        .add("made", happened(task.created_at.as_ref(), &task.created_by))
+        .add(
+            "started",
+            happened(task.started_at.as_ref(), &task.started_by),
+        )
+        .add(
+            "finished",
+            happened(task.finished_at.as_ref(), &task.finished_by),
+        )
+        .add(
+            "took",
+            words::run_time(task, now)
+                .map(words::span)
+                .unwrap_or_default(),
+        )
+        .add("deadline", words::time(task.deadline.as_ref()))
+        .add("time limit", words::wire_span(task.timeout.as_ref()))
+        .add(
+            "stopped by",
+            words::tail(task.stop_reason().as_str_name(), "STOP_REASON_"),
+        )
+        .add("error", safe_block(&task.error))
+        .add("metadata", metadata(task))
+        .add("inputs", files(&task.inputs))
+        .add("outputs", files(&task.outputs))
+        .add("revision", task.revision.to_string())
+        .add("description", safe_block(&task.description))
+        .add("prompt", safe_block(&task.prompt))
+        .add("result", safe_block(&task.result));
+    facts
+}
+
+fn optional_id(id: u64) -> String {
+    match id {
+        0 => String::new(),
+        id => format!("#{id}"),
+    }
+}
+
+fn happened(at: Option<&pbjson_types::Timestamp>, by: &str) -> String {
+    match (words::time(at), by) {
+        (at, _) if at.is_empty() => at,
+        (at, "") => at,
+        (at, by) => format!("{at} by {}", safe_line(by)),
+    }
+}
+
+fn metadata(task: &v1::Task) -> String {
+    match &task.metadata {
+        Some(metadata) if !metadata.fields.is_empty() => {
+            safe_line(&serde_json::to_string(metadata).unwrap_or_default())
+        }
+        _ => String::new(),
+    }
+}
+
+/// Files one under the other: path, size, SHA-256.
+fn files(files: &[v1::Artifact]) -> String {
+    let lines: Vec<String> = files
+        .iter()
+        .map(|file| {
+            let size = words::bytes(file.size);
+            format!("{}  {size}  {}", safe_line(&file.path), file.sha256)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn attempts(attempts: &[v1::Attempt]) -> Table {
+    let mut table = Table::new(&[
+        "ATTEMPT", "RUNNER", "STARTED", "TOOK", "CPU", "ENDING", "MESSAGE",
+    ]);
+    for attempt in attempts {
+        let usage = attempt.usage.unwrap_or_default();
+        table.row(vec![
+            attempt.number.to_string(),
+            safe_line(&attempt.runner),
+            words::time(attempt.started_at.as_ref()),
+            words::wire_span(usage.wall_time.as_ref()),
+            words::wire_span(usage.cpu_time.as_ref()),
+            words::tail(attempt.ending().as_str_name(), "ATTEMPT_ENDING_"),
+            safe_line(&attempt.message),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_task_is_told_whole_and_only_what_is_there() {
+        let task = v1::Task {
+            id: 3,
+            team: "red".into(),
+            subject: "Report".into(),
+            status: v1::TaskStatus::Pending.into(),
+            phase: v1::TaskPhase::Queued.into(),
+            phase_reason: "NO_WORKER_FOR_TYPE: coder".into(),
+            priority: v1::TaskPriority::High.into(),
+            blocked_by: vec![1, 2],
+            inputs: vec![v1::Artifact {
+                sha256: "ab".into(),
+                path: "in.txt".into(),
+                size: 2048,
+            }],
+            result: "a\nb".into(),
+            revision: 9,
+            ..v1::Task::default()
+        };
+
+        let text = task_facts(&task, SystemTime::UNIX_EPOCH).text();
+
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            "task        #3 Report\nteam        red\nstatus      pending\n\
+             stands      queued (NO_WORKER_FOR_TYPE: coder)\npriority    high\n\
+             blocked by  #1, #2\ninputs      in.txt  2.00 KiB  ab\nrevision    9\n\
+             result\n  a\n  b\n"
+        );
+    }
+}
