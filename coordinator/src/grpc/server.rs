@@ -9,12 +9,11 @@ use ganger_proto::v1::{
     worker_service_server::WorkerServiceServer,
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::{CompressionEncoding, EnabledCompressionEncodings},
     server::NamedService,
-    transport::Server,
+    transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -97,7 +96,6 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
-        .tcp_nodelay(true)
         .layer(DeadlineLayer)
         .layer(Door::new(token))
         .add_service(health_server)
@@ -136,7 +134,11 @@ impl Serving {
 
     /// Serves until `stop` is cancelled, and a little longer for what is under way.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let incoming = TcpListenerStream::new(self.listener);
+        // What the server's builder says of a connection holds only for listeners of its own.
+        // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
+        let incoming = TcpIncoming::from(self.listener)
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(KEEPALIVE_INTERVAL));
         let served = self
             .router
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());

@@ -14,8 +14,10 @@ use ganger_proto::v1::{
     task_service_server::{TaskService, TaskServiceServer},
 };
 use tokio::{net::TcpListener, sync::oneshot};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
 
 use crate::{cluster::runtime, figures::Times};
 
@@ -88,9 +90,8 @@ pub fn echo(threads: usize) -> anyhow::Result<SocketAddr> {
                 // The one who asked waits for it.
                 let _ = ready.send(listener.local_addr()?);
                 Server::builder()
-                    .tcp_nodelay(true)
                     .add_service(TaskServiceServer::new(Echo))
-                    .serve_with_incoming(TcpListenerStream::new(listener))
+                    .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                     .await?;
                 anyhow::Ok(())
             })
