@@ -9,7 +9,7 @@ use std::{
 };
 
 use ganger_proto::v1;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     client::Client,
@@ -167,10 +167,9 @@ pub async fn live(
     done: impl Fn(&Board) -> bool,
 ) -> Result<Board, Failure> {
     let screen = (io::stdout().is_terminal() && !out.is_json()).then(Screen::new);
-    let mut screen = screen;
     loop {
         let board = Board::load(client).await?;
-        if let Some(screen) = &mut screen {
+        if let Some(screen) = &screen {
             screen.draw(&board);
         }
         if done(&board) {
@@ -202,60 +201,47 @@ fn tell(out: Output, told: &v1::WatchTeamResponse) -> Result<(), Failure> {
 
 /// The lines at the foot of a terminal that are drawn again and again.
 struct Screen {
-    progress: MultiProgress,
-    bars: Vec<ProgressBar>,
-    style: ProgressStyle,
+    bar: ProgressBar,
     colour: bool,
 }
 
 impl Screen {
     fn new() -> Self {
-        let target = ProgressDrawTarget::stdout();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
+        // One message of many lines is one drawing.
+        bar.set_style(
+            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         let choice = anstream::AutoStream::choice(&io::stdout());
         Self {
-            progress: MultiProgress::with_draw_target(target),
-            bars: Vec::new(),
-            // Cuts to the terminal's width, colours or not.
-            style: ProgressStyle::with_template("{wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            bar,
             colour: choice != anstream::ColorChoice::Never,
         }
     }
 
-    fn draw(&mut self, board: &Board) {
-        let (height, _) = console::Term::stdout().size();
+    fn draw(&self, board: &Board) {
+        let (height, width) = console::Term::stdout().size();
         // The heading, the head of the table, the line below and the cursor's.
         let rows_max = usize::from(height).saturating_sub(4).max(3);
         let lines = board.lines(SystemTime::now(), rows_max);
-        while self.bars.len() > lines.len() {
-            if let Some(bar) = self.bars.pop() {
-                bar.finish_and_clear();
-                self.progress.remove(&bar);
-            }
-        }
-        while self.bars.len() < lines.len() {
-            let bar = ProgressBar::new_spinner().with_style(self.style.clone());
-            self.bars.push(self.progress.add(bar));
-        }
-        for (bar, line) in self.bars.iter().zip(lines) {
-            let line = match self.colour {
-                true => line,
-                false => console::strip_ansi_codes(&line).into_owned(),
-            };
-            if bar.message() != line {
-                bar.set_message(line);
-                bar.tick();
-            }
-        }
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let line = console::truncate_str(line, width.into(), "…");
+                match self.colour {
+                    true => line.into_owned(),
+                    false => console::strip_ansi_codes(&line).into_owned(),
+                }
+            })
+            .collect();
+        self.bar.set_message(lines.join("\n"));
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         // What was drawn last stays.
-        for bar in &self.bars {
-            bar.abandon();
-        }
+        self.bar.abandon();
     }
 }
 

@@ -42,20 +42,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         .map_err(|error| Failure::local(format!("can't listen to signals: {error}")))?;
     let data_dir = std::path::absolute(&args.data_dir)
         .map_err(|error| Failure::local(format!("--data-dir: {error}")))?;
-    let coordinator = ganger_coordinator::Config::load(&ganger_coordinator::Args {
-        addr: Some(listen_addr(&context.settings.addr)),
-        data_dir: Some(data_dir.join("coordinator")),
-        token_file: context.settings.token_file.clone(),
-        insecure: args.insecure,
-        ..ganger_coordinator::Args::default()
-    })
-    .map_err(|error| Failure::Usage(error.to_string()))?;
-
-    ganger_coordinator::telemetry::init(false);
-    let mut local = Local::start(coordinator).await?;
-    let worker = ganger_worker::Config::load(ganger_worker::Args {
+    let mut worker = ganger_worker::Config::load(ganger_worker::Args {
         config: args.worker_config,
-        coordinator: Some(dial_addr(local.addr()).to_string()),
         slots: args.slots,
         data_dir: Some(data_dir.join("worker")),
         sandbox: args.sandbox,
@@ -63,6 +51,20 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         ..ganger_worker::Args::default()
     })
     .map_err(|error| Failure::Usage(error.to_string()))?;
+    let coordinator = ganger_coordinator::Config::load(&ganger_coordinator::Args {
+        addr: Some(listen_addr(&context.settings.addr)),
+        data_dir: Some(data_dir.join("coordinator")),
+        token_file: context.settings.token_file.clone(),
+        insecure: args.insecure,
+        // A task may come before the worker is there.
+        expect_types: worker.agent_types.keys().cloned().collect(),
+        ..ganger_coordinator::Args::default()
+    })
+    .map_err(|error| Failure::Usage(error.to_string()))?;
+
+    ganger_coordinator::telemetry::init(false);
+    let mut local = Local::start(coordinator).await?;
+    worker.coordinator = format!("http://{}", dial_addr(local.addr()));
     local.work(worker);
     context.out.note(&format!(
         "up at {}, data in {}; try: ganger run --type shell 'echo hello'",

@@ -45,7 +45,7 @@ pub fn line(event: &v1::Event) -> String {
     line.push_str(kind.strip_prefix("task ").unwrap_or(&kind));
     let mut add = |text: String| line.push_str(&text);
 
-    if !event.member.is_empty() {
+    if !event.member.is_empty() && event.r#type() != v1::EventType::TaskClaimed {
         add(format!(" {}", safe_line(&event.member)));
     }
     if !event.subject.is_empty() {
@@ -62,12 +62,18 @@ pub fn line(event: &v1::Event) -> String {
     if event.r#type() == v1::EventType::TaskUpdated && !fields.is_empty() {
         add(format!(" {}", safe_line(&fields.join(", "))));
     }
-    if !event.worker.is_empty() {
+    // A worker's own doing needs no second mention of it.
+    let actor_worker = event.actor.strip_prefix("worker:");
+    let worker = match event.worker.as_str() {
+        "" => actor_worker.unwrap_or_default(),
+        worker => worker,
+    };
+    if !worker.is_empty() && event.r#type() != v1::EventType::TaskUnblocked {
         let on = match event.r#type() {
             v1::EventType::TaskDispatched => "to",
             _ => "on",
         };
-        add(format!(" {on} {}", safe_line(&event.worker)));
+        add(format!(" {on} {}", safe_line(worker)));
     }
     if event.attempt > 1 {
         add(format!(" (attempt {})", event.attempt));
@@ -78,8 +84,7 @@ pub fn line(event: &v1::Event) -> String {
     if !event.message.is_empty() {
         add(format!(": {}", safe_line(&event.message)));
     }
-    let worker = format!("worker:{}", event.worker);
-    if !event.actor.is_empty() && event.actor != "coordinator" && event.actor != worker {
+    if !event.actor.is_empty() && event.actor != "coordinator" && actor_worker.is_none() {
         add(faint(&format!(" ({})", safe_line(&event.actor))));
     }
     line

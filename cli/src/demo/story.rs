@@ -61,8 +61,11 @@ pub async fn tell(
         {
             anstream::println!("{}", why(client, task).await);
         }
+        if !files.is_empty() {
+            anstream::println!("artifacts:");
+        }
         for file in &files {
-            anstream::println!("{}", file.display());
+            anstream::println!("  {}", file.display());
         }
         let verdict = match is_done {
             true => paint(
@@ -124,9 +127,8 @@ fn read_report(path: &Path) -> Result<String, Failure> {
 
 /// Who did what, and how long it took.
 fn steps(tasks: &[v1::Task]) -> Table {
-    let mut table = Table::new(&["ID", "STEP", "WHO", "WAITED", "TOOK", "CPU", "ENDED"]);
+    let mut table = Table::new(&["ID", "STEP", "WHO", "WAITED", "TOOK", "ENDED"]);
     for task in tasks {
-        let usage = task.usage.unwrap_or_default();
         table.row(vec![
             format!("#{}", task.id),
             safe_line(&task.subject),
@@ -135,7 +137,6 @@ fn steps(tasks: &[v1::Task]) -> Table {
             words::run_time(task, SystemTime::now())
                 .map(words::exact_span)
                 .unwrap_or_default(),
-            words::wire_span(usage.cpu_time.as_ref()),
             words::standing(task),
         ]);
     }
@@ -192,7 +193,7 @@ mod tests {
             id: 5,
             subject: "Write the report".into(),
             status: v1::TaskStatus::Completed.into(),
-            finished_by: "worker-2".into(),
+            finished_by: "worker:worker-2".into(),
             created_at: at(1_000),
             started_at: at(1_250),
             finished_at: at(1_262),
@@ -201,8 +202,8 @@ mod tests {
 
         assert_eq!(
             console::strip_ansi_codes(&steps(&[task]).text(None)),
-            "ID  STEP              WHO       WAITED  TOOK  CPU  ENDED\n\
-             #5  Write the report  worker-2  250ms   12ms       completed\n"
+            "ID  STEP              WHO       WAITED  TOOK  ENDED\n\
+             #5  Write the report  worker-2  250ms   12ms  completed\n"
         );
     }
 }

@@ -151,10 +151,11 @@ fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
 
 /// Whose a task is, else who runs it.
 pub fn who(task: &v1::Task) -> &str {
-    [&task.owner, &task.runner, &task.finished_by]
+    let who = [&task.owner, &task.runner, &task.finished_by]
         .into_iter()
         .find(|who| !who.is_empty())
-        .map_or("", String::as_str)
+        .map_or("", String::as_str);
+    who.strip_prefix("worker:").unwrap_or(who)
 }
 
 #[cfg(test)]
