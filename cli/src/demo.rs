@@ -115,7 +115,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     match told? {
         Some(exit) => stopped.map(|()| exit),
-        None => Ok(Exit::Interrupted),
+        None => {
+            out.note("interrupted: the board did not end, and there is no report");
+            Ok(Exit::Interrupted)
+        }
     }
 }
 

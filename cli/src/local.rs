@@ -127,12 +127,20 @@ fn unstarted(ended: Ended, asked: SocketAddr, data_dir: PathBuf) -> Failure {
 fn worker_failed(error: ganger_worker::RunError) -> Failure {
     match error {
         ganger_worker::RunError::NoSandbox(report) => no_sandbox(&report),
+        ganger_worker::RunError::Driver(error) => Failure::local_next(
+            format!("this machine can't hold the sandbox: {}", chain(&error)),
+            LAST_RESORT,
+        ),
         error => Failure::local(format!("a worker can't go on: {}", chain(&error))),
     }
 }
 
+/// What helps where nothing else does.
+pub const LAST_RESORT: &str =
+    "run without isolation, only for agents you trust as yourself: --sandbox none";
+
 /// This machine can't hold the sandbox: the cause, and what to do.
-pub fn no_sandbox(report: &ganger_worker::sandbox::ProbeReport) -> Failure {
+fn no_sandbox(report: &ganger_worker::sandbox::ProbeReport) -> Failure {
     let (cause, fixes) = match &report.refusal {
         Some(refusal) => (refusal.cause.clone(), refusal.fixes.join("; or: ")),
         None => ("unknown".into(), "see `ganger doctor`".into()),

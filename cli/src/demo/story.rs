@@ -193,7 +193,7 @@ mod tests {
             id: 5,
             subject: "Write the report".into(),
             status: v1::TaskStatus::Completed.into(),
-            finished_by: "worker:worker-2".into(),
+            started_by: "worker-2".into(),
             created_at: at(1_000),
             started_at: at(1_250),
             finished_at: at(1_262),

@@ -28,38 +28,53 @@ reported() {
     inside && /^[|]/ { n++ }
     inside && /^[|]/ && n > 2 && (row == "" || $2 == row) { print $(column + 1); exit }' "$report"
 }
-# The lines of files, the last one also without its end.
-lines() {
-    files "$@" -exec grep -ahc '' {} + 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'
-}
 # The files of a language, for find.
 names_of() {
     echo "$1" | awk -F '[:,]' '{ for (i = 2; i <= NF; i++) print $i }'
 }
+# sum WORD...: adds up the numbers of the lines that begin with these words.
+sum() {
+    awk -v words="$*" '
+    index($0, words " ") == 1 { n += $NF }
+    END { print n + 0 }' "$work/counted"
+}
+
+# One walk for all languages. Each run gets the language as $0, the files as arguments; grep counts
+# the last line of a file also without its end.
+count_language='echo "files $0 $#"
+grep -ahc "" "$@" 2>/dev/null | awk -v language="$0" "{ n += \$1 } END { print \"lines\", language, n + 0 }"'
+set --
+for entry in $languages; do
+    [ $# -eq 0 ] || set -- "$@" -o
+    set -- "$@" '('
+    begun=
+    for extension in $(names_of "$entry"); do
+        [ -z "$begun" ] || set -- "$@" -o
+        # As in the analysis: a name that is nothing but its extension has none.
+        set -- "$@" -name "?*.$extension"
+        begun=yes
+    done
+    set -- "$@" ')' -exec sh -c "$count_language" "${entry%%:*}" '{}' +
+done
+files '(' "$@" ')' >"$work/counted"
 
 : >"$work/checks"
 section='Files and lines by language'
 check 'all files' "$(reported "$section" all 2)" "$(count_files)"
-every=
 for entry in $languages; do
-    set --
-    for extension in $(names_of "$entry"); do
-        [ $# -eq 0 ] || set -- "$@" -o
-        # As in the analysis: a name that is nothing but its extension has none.
-        set -- "$@" -name "?*.$extension"
-        every="$every $extension"
-    done
     language=${entry%%:*}
-    count=$(count_files \( "$@" \))
+    count=$(sum files "$language")
     [ "$count" -gt 0 ] || continue
     check "$language files" "$(reported "$section" "$language" 2)" "$count"
-    check "$language lines" "$(reported "$section" "$language" 3)" "$(lines \( "$@" \))"
+    check "$language lines" "$(reported "$section" "$language" 3)" "$(sum lines "$language")"
 done
 
 set --
-for extension in $every; do
-    [ $# -eq 0 ] || set -- "$@" -o
-    set -- "$@" -name "?*.$extension"
+for entry in $languages; do
+    for extension in $(names_of "$entry"); do
+        [ $# -eq 0 ] || set -- "$@" -o
+        set -- "$@" -name "?*.$extension"
+    done
 done
 size=$(reported 'Largest files' '' 1)
 if [ -n "$size" ]; then
@@ -75,10 +90,14 @@ check 'lines of the longest file' "$(reported 'Longest files' '' 1)" "$longest"
 
 check 'packages locked by cargo' "$(reported Dependencies 'packages locked by cargo' 2)" \
     "$(files -name Cargo.lock -exec grep -hc '^\[\[package\]\]' {} + | awk '{ n += $1 } END { print n + 0 }')"
+
+count_markers='for marker in $0; do
+    echo "$marker $(grep -ahcE "(^|[^A-Za-z0-9_])$marker([^A-Za-z0-9_]|\$)" "$@" 2>/dev/null |
+        awk "{ n += \$1 } END { print n + 0 }")"
+done'
+plain_files '(' "$@" ')' -exec sh -c "$count_markers" "$markers" '{}' + >"$work/counted"
 for marker in $markers; do
-    check "lines with $marker" "$(reported Markers "$marker" 2)" \
-        "$(plain_files \( "$@" \) -exec grep -ahcE "(^|[^A-Za-z0-9_])$marker([^A-Za-z0-9_]|\$)" {} + \
-            2>/dev/null | awk '{ n += $1 } END { print n + 0 }')"
+    check "lines with $marker" "$(reported Markers "$marker" 2)" "$(sum "$marker")"
 done
 
 {

@@ -3,21 +3,17 @@
 use ganger_worker::sandbox::{DriverKind, HostFacts, Level, ProbeReport};
 
 use super::{Finding, Verdict};
-use crate::local::chain;
+use crate::local::{LAST_RESORT, chain};
 
 /// Makes real sandboxes, and tries to break out of them.
 pub async fn look() -> Vec<Finding> {
     let mut findings = vec![ground(&HostFacts::read())];
     match DriverKind::Native.driver() {
         Ok(driver) => findings.extend(judged(&driver.probe().await)),
-        Err(error) => findings.push(Finding::wrong("sandbox", chain(&error), &LAST_RESORT)),
+        Err(error) => findings.push(Finding::wrong("sandbox", chain(&error), &[LAST_RESORT])),
     }
     findings
 }
-
-/// Where nothing else helps.
-const LAST_RESORT: [&str; 1] =
-    ["run without isolation, only for agents you trust as yourself: --sandbox none"];
 
 /// What of the machine decides which sandboxes it allows.
 fn ground(facts: &HostFacts) -> Finding {

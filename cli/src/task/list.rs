@@ -151,7 +151,7 @@ fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
 
 /// Whose a task is, else who runs it.
 pub fn who(task: &v1::Task) -> &str {
-    let who = [&task.owner, &task.runner, &task.finished_by]
+    let who = [&task.owner, &task.runner, &task.started_by]
         .into_iter()
         .find(|who| !who.is_empty())
         .map_or("", String::as_str);

@@ -1,5 +1,7 @@
 //! The `ganger` binary, run as people run it: against a scripted coordinator, and for real.
 
+#![allow(clippy::unwrap_used)] // Where a test helper unwraps, the test fails, as it should.
+
 mod machine;
 mod scripted;
 mod verbs;
