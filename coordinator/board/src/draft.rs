@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    board::{Board, Card, holds_back},
+    board::{Board, Card, holds_back, is_any},
     command::{Answer, Effect},
     decision::Decision,
     event::{Actor, Event, Happening},
@@ -266,6 +266,12 @@ impl<'b> Draft<'b> {
         let policy = task.blocker_failed_policy;
         let is_open = |id: &TaskId| self.holds_back((team, *id), policy);
         task.blocked_by.iter().copied().filter(is_open).collect()
+    }
+
+    /// Whether any blocker holds a task back.
+    pub(crate) fn is_blocked(&self, team: TeamUid, task: &Task) -> bool {
+        let policy = task.blocker_failed_policy;
+        is_any(&task.blocked_by, |id| self.holds_back((team, id), policy))
     }
 
     fn holds_back(&self, blocker: TaskKey, policy: BlockerFailedPolicy) -> bool {

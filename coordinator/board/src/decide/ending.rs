@@ -139,7 +139,7 @@ pub(super) fn free_if_unblocked(
     cause: TaskId,
 ) -> Result<bool, Obstacle> {
     let task = draft.task(key)?;
-    if task.status() != Status::Pending || !draft.open_blockers(key.0, task).is_empty() {
+    if task.status() != Status::Pending || draft.is_blocked(key.0, task) {
         return Ok(false);
     }
     let now = draft.now;

@@ -34,19 +34,8 @@ fn shuffle(records: &mut [Record], mut seed: u64) {
     }
 }
 
-/// The board with everything that is over in memory whole.
-fn recalled(script: &Script) -> Board {
-    let mut board = script.board.clone();
-    for ((team, _), task) in &script.shelf.tasks {
-        if task.end().is_some() {
-            board.recall(*team, task.clone());
-        }
-    }
-    board
-}
-
 proptest! {
-    #![proptest_config(Config { cases: 200, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: 100, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn the_invariants_hold_after_any_commands(acts in acts()) {
@@ -75,7 +64,7 @@ proptest! {
                 let mut records = script.shelf.task_records(as_stubs);
                 shuffle(&mut records, seed);
                 let loaded = script.shelf.load(epoch, &records);
-                let live = if as_stubs { outlined(&script.board) } else { recalled(script) };
+                let live = if as_stubs { outlined(&script.board) } else { script.recalled() };
                 prop_assert_eq!(loaded, live, "as stubs: {}", as_stubs);
             }
         }

@@ -168,15 +168,17 @@ impl Script {
 
     /// What a member wishes.
     pub fn by(&mut self, who: &str, wish: Wish) -> Step {
-        let call = Call {
-            caller: Caller {
-                member: Some(name(who)),
-                incarnation: None,
-            },
-            request: None,
-            wish,
-        };
-        self.call(&call)
+        self.call(&call(who, wish))
+    }
+
+    /// Whether a member's wish would be granted, on a board with everything in memory.
+    pub fn would(&self, who: &str, wish: Wish) -> Result<(), Refusal> {
+        granted(decide(&self.board, &call(who, wish), self.now))
+    }
+
+    /// Whether what the fleet brings would be taken.
+    pub fn would_bring(&self, command: &FleetCommand) -> Result<(), Refusal> {
+        granted(decide_fleet(&self.board, command, self.now))
     }
 
     pub fn call(&mut self, call: &Call) -> Step {
@@ -224,6 +226,17 @@ impl Script {
     fn recall(&mut self, key: TaskKey) {
         let kept = self.shelf.tasks[&key].clone();
         self.board.recall(key.0, kept);
+    }
+
+    /// The board with everything that is over in memory whole.
+    pub fn recalled(&self) -> Board {
+        let mut board = self.board.clone();
+        for ((team, _), task) in &self.shelf.tasks {
+            if task.end().is_some() {
+                board.recall(*team, task.clone());
+            }
+        }
+        board
     }
 
     fn take(&mut self, decision: Decision) -> Told {
@@ -350,6 +363,25 @@ impl Script {
             view.is_some_and(|v| v.phase == Some(board::view::Phase::Queued))
         };
         ids.filter(is_queued).map(|key| key.1.0).collect()
+    }
+}
+
+fn call(who: &str, wish: Wish) -> Call {
+    Call {
+        caller: Caller {
+            member: Some(name(who)),
+            incarnation: None,
+        },
+        request: None,
+        wish,
+    }
+}
+
+fn granted(decided: Result<Decision, Obstacle>) -> Result<(), Refusal> {
+    match decided {
+        Ok(_) => Ok(()),
+        Err(Obstacle::Refused(refusal)) => Err(refusal),
+        Err(Obstacle::Absent(key)) => panic!("{key:?} is not in memory"),
     }
 }
 

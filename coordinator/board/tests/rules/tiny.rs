@@ -4,7 +4,7 @@
 //! board that is reached, what may be done is compared with a plain reckoning over the cards.
 
 use board::{
-    command::{FleetCommand, NewTask, Update},
+    command::{FleetCommand, NewTask, Update, Wish},
     id::TaskId,
     invariants,
     refusal::Refusal,
@@ -116,7 +116,11 @@ fn is_held_back(task: &Task, all: &[std::sync::Arc<Task>; 3]) -> bool {
 
 /// Whether each task may be taken, and each edge be made, as reckoned from the cards.
 fn compare_with_the_cards(script: &Script) {
-    let all = tasks(script);
+    let script = Script {
+        board: script.recalled(),
+        ..script.clone()
+    };
+    let all = tasks(&script);
     let hana_runs = all.iter().any(|task| {
         let acts_as = task.placement().and_then(|p| p.member.as_ref());
         acts_as == Some(&name("hana"))
@@ -133,8 +137,9 @@ fn compare_with_the_cards(script: &Script) {
         let may_run = is_free && !backs_off && has_runner && !(is_hanas && hana_runs);
         let may_be_claimed = is_free && task.owner.as_ref().is_none_or(|o| *o == name("alice"));
 
-        let dispatched = script.clone().try_dispatch(task.id.0, "w1");
-        let claimed = script.clone().claim("alice", task.id.0);
+        let dispatch = FleetCommand::Dispatch(key(task.id.0), worker_name("w1"), instance("w1"));
+        let dispatched = script.would_bring(&dispatch);
+        let claimed = script.would("alice", Wish::ClaimTask(t(), task.id, None));
         assert_eq!(dispatched.is_ok(), may_run, "{task:?}: {dispatched:?}");
         assert_eq!(claimed.is_ok(), may_be_claimed, "{task:?}: {claimed:?}");
     }
@@ -162,7 +167,8 @@ fn compare_with_the_cards(script: &Script) {
                 add_blocked_by: ids([blocker as u64]),
                 ..Update::default()
             };
-            let made = script.clone().update(LEAD, task as u64, update);
+            let wish = Wish::UpdateTask(t(), TaskId(task as u64), Box::new(update));
+            let made = script.would(LEAD, wish);
             let is_cycle = matches!(made, Err(Refusal::Cycle { .. }));
             assert_eq!(
                 is_cycle,
@@ -208,9 +214,7 @@ fn every_board_of_three_tasks_in_five_steps_is_sound() {
         members: members.to_vec(),
         ..team("t")
     };
-    script
-        .by(LEAD, board::command::Wish::CreateTeam(wish))
-        .unwrap();
+    script.by(LEAD, Wish::CreateTeam(wish)).unwrap();
     let cancels = NewTask {
         blocker_failed_policy: BlockerFailedPolicy::Cancel,
         ..job("b")
