@@ -24,7 +24,7 @@ use super::{
     Batch, Horizon, Opened, OutcomesKept, Store, StoreError,
     codec::{
         CodecError, Commit, Names, decode_commit, decode_events, decode_member, decode_meta,
-        decode_offered, decode_outcome, decode_stub, decode_task, decode_team, encode_commit,
+        decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
         encode_event_pages, encode_member, encode_meta, encode_offered, encode_stub, encode_task,
         encode_team,
     },
@@ -114,7 +114,7 @@ impl SledStore {
             Some(value) => decode_commit(&value).map_err(|error| explain(&key, error))?,
             None => Commit::default(),
         };
-        let outcomes = Outcomes::open(&db, &at, commit.outcomes, options.horizon, &explain)?;
+        let outcomes = Outcomes::open(&db, &at, options.horizon, &explain)?;
         let watchdog = options.commit_limit.map(Watchdog::aborting_after);
         let watchdog = watchdog
             .transpose()
@@ -229,7 +229,6 @@ impl SledStore {
             number: self.opened.commit,
             at: batch.at.0,
             live_bytes: self.live_bytes,
-            outcomes: self.outcomes.kept().count,
         };
         let mut writes = stage.into_batch();
         writes.insert(key::commit(), encode_commit(commit));
@@ -311,14 +310,15 @@ impl Store for SledStore {
     }
 
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
-        let path = key::outcome(key);
+        let Some(path) = self.outcomes.page_of(key) else {
+            return Ok(None);
+        };
         let Some(value) = self.value(&path)? else {
             return Ok(None);
         };
-        let decoded = decode_outcome(key, &value);
-        decoded
-            .map(|(outcome, _)| Some(outcome))
-            .map_err(|error| self.explain(&path, error))
+        let page = decode_outcomes(&value).map_err(|error| self.explain(&path, error))?;
+        let newest_first = page.outcomes.into_iter().rev();
+        Ok({ newest_first }.find(|outcome| outcome.request.key == key))
     }
 
     fn events(
