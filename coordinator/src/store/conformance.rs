@@ -353,7 +353,7 @@ fn events_are_found_from_any_revision_on(place: &impl Place) {
     assert_eq!(events, all);
 }
 
-fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
+pub(super) fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
     let outcome = |key| Outcome {
         request: board::record::Request {
             key: request_key(key),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -44,6 +44,8 @@ pub struct Options {
     pub horizon: Horizon,
     /// A commit that takes longer ends the process. None turns that off.
     pub commit_limit: Option<Duration>,
+    /// How far a database may grow beyond four times what lives in it before a start compacts it.
+    pub slack_bytes: u64,
 }
 
 impl Default for Options {
@@ -52,12 +54,12 @@ impl Default for Options {
             cache_bytes: 64 * 1024 * 1024,
             horizon: Horizon::default(),
             commit_limit: Some(Duration::from_secs(10)),
+            slack_bytes: 64 * 1024 * 1024,
         }
     }
 }
 
 /// A store in a directory. See the [module](self).
-#[derive(Debug)]
 pub struct SledStore {
     db: Db,
     /// The directory of the generation in force.
@@ -71,6 +73,17 @@ pub struct SledStore {
     has_failed: bool,
     /// Last, so that it is given up when all else is closed.
     _lock: DirLock,
+}
+
+impl fmt::Debug for SledStore {
+    /// Without what is in it: sled would print all of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore")
+            .field("at", &self.at)
+            .field("opened", &self.opened)
+            .field("live_bytes", &self.live_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SledStore {
@@ -138,7 +151,8 @@ impl SledStore {
     /// Compacts where that is worth while. That it can't be done is no reason not to start.
     fn compacted(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
         let len = database::len_on_disk(&self.at)?;
-        if !generation::is_bloated(len, self.live_bytes) {
+        let fair = self.live_bytes.saturating_mul(4);
+        if len <= fair.saturating_add(self.options.slack_bytes) {
             return Ok(self);
         }
         let (live, next) = (self.live_bytes, current + 1);
