@@ -51,7 +51,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             horizon: Horizon::default(),
             commit_limit: Some(Duration::from_secs(10)),
             slack_bytes: 64 * 1024 * 1024,
