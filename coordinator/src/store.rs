@@ -106,8 +106,10 @@ pub struct OutcomesKept {
     pub oldest: Option<Time>,
 }
 
-/// How long outcomes are remembered. Each commit that adds `n` of them forgets at most `2n + 8`
-/// of those that are past it, so that forgetting never stalls one.
+/// How long outcomes are remembered: as long as they are among the newest `count` and not older
+/// than `span`. They are forgotten in pages of up to 64 from one commit, so there may be some more
+/// than `count`, and only by commits that add some: two pages for each one, and one more, so that
+/// forgetting stalls none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizon {
     /// The newest so many.
@@ -126,14 +128,17 @@ impl Default for Horizon {
 }
 
 impl Horizon {
-    /// How many outcomes a commit may forget that adds `added`.
+    /// Outcomes in a page: so many that it stays one record.
+    const PAGE_LEN_MAX: usize = 64;
+
+    /// How many pages a commit may forget that adds `added`.
     fn forget_max(added: usize) -> usize {
-        if added == 0 { 0 } else { 2 * added + 8 }
+        if added == 0 { 0 } else { 2 * added + 1 }
     }
 
-    /// Whether the oldest of `count` outcomes, committed at `oldest`, is past the horizon.
-    fn is_past(&self, count: u64, oldest: Time, now: Time) -> bool {
-        count > self.count || now.since(oldest) > self.span
+    /// Whether a page committed at `at` is past it, when there are `newer` outcomes after it.
+    fn is_past(&self, newer: u64, at: Time, now: Time) -> bool {
+        newer >= self.count || now.since(at) > self.span
     }
 }
 

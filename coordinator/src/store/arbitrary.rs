@@ -30,6 +30,11 @@ pub(super) const TEAMS: u64 = 3;
 pub(super) const TASKS: u64 = 6;
 pub(super) const KEYS: u128 = 12;
 
+/// A key as a hash is: told apart by any of its parts.
+pub(super) fn request_key(number: u128) -> RequestKey {
+    RequestKey(number << 64 | number)
+}
+
 /// Mostly short, sometimes too long for one record, now and then as long as a task may be.
 fn text() -> impl Strategy<Value = Arc<str>> {
     prop_oneof![
@@ -478,7 +483,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     ((0..KEYS, any::<u128>()), time(), team_uid(), came_to).prop_map(
         |((key, body), at, team, came_to)| Outcome {
             request: Request {
-                key: RequestKey(key),
+                key: request_key(key),
                 body,
             },
             at,

@@ -21,9 +21,7 @@ mod task;
 mod team;
 
 pub(super) use event::{decode_events, encode_event_pages};
-pub(super) use outcome::{
-    PAGE_KEYS_MAX, decode_outcome, decode_outcome_page, encode_outcome, encode_outcome_page,
-};
+pub(super) use outcome::{OutcomePage, decode_outcomes, encode_outcomes};
 pub(super) use task::{decode_stub, decode_task, encode_stub, encode_task};
 pub(super) use team::{
     Commit, decode_commit, decode_member, decode_meta, decode_offered, decode_team, encode_commit,

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use board::{
     event::{Actor, Event, Happening},
     id::{Revision, TaskId, TeamUid},
-    record::{Outcome, Record, RequestKey},
+    record::{Outcome, Record},
     task::{End, EndStatus, Task, TaskState},
     time::Time,
 };
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, SledStore, Store,
-    arbitrary::{self, KEYS, TASKS, TEAMS},
+    arbitrary::{self, KEYS, TASKS, TEAMS, request_key},
 };
 
 /// Small, so that outcomes are forgotten.
@@ -117,7 +117,7 @@ impl Answers {
                 }
             }
         }
-        let outcome = |key| store.outcome(RequestKey(key)).unwrap();
+        let outcome = |key| store.outcome(request_key(key)).unwrap();
         Self {
             opened,
             records,
@@ -353,10 +353,10 @@ fn events_are_found_from_any_revision_on(place: &impl Place) {
     assert_eq!(events, all);
 }
 
-fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
+pub(super) fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
     let outcome = |key| Outcome {
         request: board::record::Request {
-            key: RequestKey(key),
+            key: request_key(key),
             body: key,
         },
         at: Time(0),
@@ -374,40 +374,49 @@ fn commit_outcomes(store: &mut impl Store, at: i64, keys: impl IntoIterator<Item
 }
 
 fn known(store: &impl Store, keys: impl IntoIterator<Item = u128>) -> Vec<u128> {
-    let is_known = |key: &u128| store.outcome(RequestKey(*key)).unwrap().is_some();
+    let is_known = |key: &u128| store.outcome(request_key(*key)).unwrap().is_some();
     keys.into_iter().filter(is_known).collect()
 }
 
 fn outcomes_past_the_horizon_are_forgotten(place: &impl Place) {
     let mut store = place.open();
 
-    // By number: 7 are kept, and one commit forgets at most 2n + 8.
-    commit_outcomes(&mut store, 1, 0..40);
-    assert_eq!(known(&store, 0..40), Vec::from_iter(33..40));
-    commit_outcomes(&mut store, 2, 40..41);
-    assert_eq!(known(&store, 0..41), Vec::from_iter(34..41));
+    // By number: the newest 7, and what shares a page with them.
     let kept = |count, oldest| OutcomesKept {
         count,
         oldest: Some(Time(oldest)),
     };
-    assert_eq!(store.outcomes_kept(), kept(7, 1));
+    commit_outcomes(&mut store, 1, 0..70);
+    assert_eq!(store.outcomes_kept(), kept(70, 1));
+    commit_outcomes(&mut store, 2, [70]);
+    assert_eq!(known(&store, 0..80), Vec::from_iter(64..71));
+    for key in 71..80 {
+        commit_outcomes(&mut store, 2, [key]);
+    }
+    assert_eq!(known(&store, 0..80), Vec::from_iter(73..80));
+    assert_eq!(store.outcomes_kept(), kept(7, 2));
 
-    // By age, and only when there are new ones.
+    // By age, and only when there are new ones: two for each, and one more.
     drop(store);
     let mut store = place.open();
-    assert_eq!(store.outcomes_kept(), kept(7, 1));
-    commit_outcomes(&mut store, 60_002, []);
-    assert_eq!(known(&store, 0..41), Vec::from_iter(34..41));
-    commit_outcomes(&mut store, 60_002, 41..42);
-    assert_eq!(known(&store, 0..42), [40, 41]);
-    assert_eq!(store.outcomes_kept(), kept(2, 2));
+    assert_eq!(store.outcomes_kept(), kept(7, 2));
+    commit_outcomes(&mut store, 60_003, []);
+    assert_eq!(known(&store, 0..90), Vec::from_iter(73..80));
+    commit_outcomes(&mut store, 60_003, [80]);
+    assert_eq!(known(&store, 0..90), Vec::from_iter(76..81));
+    commit_outcomes(&mut store, 60_003, [81]);
+    commit_outcomes(&mut store, 60_003, [82]);
+    assert_eq!(known(&store, 0..90), [80, 81, 82]);
+    assert_eq!(store.outcomes_kept(), kept(3, 60_003));
 }
 
 fn an_outcome_that_came_again_is_not_forgotten_with_the_first(place: &impl Place) {
     let mut store = place.open();
     commit_outcomes(&mut store, 1, [1, 2]);
     commit_outcomes(&mut store, 50_000, [1]);
+    drop(store);
 
+    let mut store = place.open();
     commit_outcomes(&mut store, 60_002, [3]);
 
     assert_eq!(known(&store, 0..10), [1, 3]);

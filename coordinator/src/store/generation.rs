@@ -80,14 +80,6 @@ pub(super) fn make_first(dir: &Path, cache_bytes: u64) -> Result<(), StoreError>
     })
 }
 
-/// Bytes that a database may have beyond its fair share before it is worth a compaction.
-const SLACK: u64 = 64 * 1024 * 1024;
-
-/// Whether a database of `len` bytes on the disk, of which `live` are in use, is to be compacted.
-pub(super) fn is_bloated(len: u64, live: u64) -> bool {
-    len > live.saturating_mul(4).saturating_add(SLACK)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,11 +126,5 @@ mod tests {
         assert_eq!(names(dir.path()), ["board-1.new"]);
         assert_eq!(current(dir.path()).unwrap(), None);
         assert!(names(dir.path()).is_empty());
-    }
-
-    #[test]
-    fn bloat_is_four_times_what_lives_and_a_slack() {
-        assert!(!is_bloated(SLACK + 4_000, 1_000));
-        assert!(is_bloated(SLACK + 4_001, 1_000));
     }
 }

@@ -1,17 +1,14 @@
 //! The layout: one ordered space of keys, told apart by their first byte.
 //!
-//! Numbers are big-endian, so that they sort. What a start needs (`g m n o p s t`) and what it
-//! doesn't (`c e f q r`) have prefixes of their own, so that it scans no more than it must.
+//! Numbers are big-endian, so that they sort. What a start needs (`g m n o p r s t`) and what it
+//! doesn't (`c e f`) have prefixes of their own, so that it scans no more than it must.
 
-use board::{
-    id::{AgentTypeName, MemberName, Revision, TaskId, TeamUid},
-    record::RequestKey,
-};
+use board::id::{AgentTypeName, MemberName, Revision, TaskId, TeamUid};
 
 pub(super) const MEMBERS: &[u8] = b"p";
 pub(super) const OFFERED: &[u8] = b"t";
 pub(super) const OPEN_TASKS: &[u8] = b"o";
-pub(super) const OUTCOME_PAGES: &[u8] = b"q";
+pub(super) const OUTCOMES: &[u8] = b"r";
 pub(super) const STUBS: &[u8] = b"s";
 pub(super) const TEAMS: &[u8] = b"g";
 
@@ -67,17 +64,10 @@ pub(super) fn offered(name: &AgentTypeName) -> Vec<u8> {
     key
 }
 
-/// An outcome.
-pub(super) fn outcome(key: RequestKey) -> Vec<u8> {
-    let mut bytes = vec![b'r'];
-    bytes.extend_from_slice(&key.0.to_be_bytes());
-    bytes
-}
-
-/// A page of outcomes' keys, in the order in which they were committed.
-pub(super) fn outcome_page(number: u64) -> Vec<u8> {
-    let mut key = OUTCOME_PAGES.to_vec();
-    key.extend_from_slice(&number.to_be_bytes());
+/// A page of outcomes.
+pub(super) fn outcomes(page: u64) -> Vec<u8> {
+    let mut key = OUTCOMES.to_vec();
+    key.extend_from_slice(&page.to_be_bytes());
     key
 }
 

@@ -36,11 +36,21 @@ struct Kept {
     tasks: BTreeMap<TaskKey, Arc<Task>>,
     offered: BTreeMap<AgentTypeName, OfferedType>,
     events: BTreeMap<(TeamUid, Revision), Event>,
+    /// With the number of the page that it is in.
     outcomes: BTreeMap<RequestKey, (u64, Outcome)>,
-    /// Commits of outcomes, oldest first: number, time, key.
-    order: VecDeque<(u64, Time, RequestKey)>,
+    /// The oldest first.
+    pages: VecDeque<Page>,
+    last_page: u64,
     horizon: Horizon,
     is_broken: bool,
+}
+
+/// Outcomes that are forgotten together.
+#[derive(Debug)]
+struct Page {
+    number: u64,
+    at: Time,
+    keys: Vec<RequestKey>,
 }
 
 impl MemoryStore {
@@ -82,25 +92,43 @@ impl Kept {
         }
     }
 
-    fn forget(&mut self, added: usize, now: Time) {
-        for _ in 0..Horizon::forget_max(added) {
-            let count = self.order.len() as u64;
-            let Some(&(number, at, key)) = self.order.front() else {
-                return;
-            };
-            if !self.horizon.is_past(count, at, now) {
-                return;
+    fn remember(&mut self, outcomes: &[Outcome], now: Time) {
+        let pages = outcomes.chunks(Horizon::PAGE_LEN_MAX);
+        let forget_max = Horizon::forget_max(pages.len());
+        for page in pages {
+            self.last_page += 1;
+            let number = self.last_page;
+            for outcome in page {
+                let key = outcome.request.key;
+                self.outcomes.insert(key, (number, *outcome));
             }
-            self.order.pop_front();
-            // A later outcome under the same key stays.
-            if self
-                .outcomes
-                .get(&key)
-                .is_some_and(|(made, _)| *made == number)
-            {
-                self.outcomes.remove(&key);
-            }
+            self.pages.push_back(Page {
+                number,
+                at: now,
+                keys: page.iter().map(|outcome| outcome.request.key).collect(),
+            });
         }
+        for _ in 0..forget_max {
+            let Some(page) = self.pages.front() else {
+                break;
+            };
+            let newer = self.count() - page.keys.len() as u64;
+            if !self.horizon.is_past(newer, page.at, now) {
+                break;
+            }
+            for key in &page.keys {
+                // A later outcome of the same request stays.
+                let made = self.outcomes.get(key).map(|(number, _)| *number);
+                if made == Some(page.number) {
+                    self.outcomes.remove(key);
+                }
+            }
+            self.pages.pop_front();
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.pages.iter().map(|page| page.keys.len() as u64).sum()
     }
 }
 
@@ -148,12 +176,7 @@ impl Store for MemoryStore {
             let key = (event.team, event.revision);
             kept.events.insert(key, event.clone());
         }
-        for outcome in &batch.outcomes {
-            let key = outcome.request.key;
-            kept.outcomes.insert(key, (number, *outcome));
-            kept.order.push_back((number, batch.at, key));
-        }
-        kept.forget(batch.outcomes.len(), batch.at);
+        kept.remember(&batch.outcomes, batch.at);
         Ok(())
     }
 
@@ -191,8 +214,8 @@ impl Store for MemoryStore {
     fn outcomes_kept(&self) -> OutcomesKept {
         let kept = self.kept();
         OutcomesKept {
-            count: kept.order.len() as u64,
-            oldest: kept.order.front().map(|&(_, at, _)| at),
+            count: kept.count(),
+            oldest: kept.pages.front().map(|page| page.at),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Remembers outcomes of requests in the order of their commits, and forgets the oldest.
 //!
-//! Each outcome lies under its request's key. Beside it, the keys of a commit lie in numbered
-//! pages: the front page is what is forgotten next.
+//! They lie in numbered pages, and memory has an index from request to page. Under keys of their
+//! own they would fall all over the tree, since a request's key is a hash: sled then writes many
+//! times what lives, and slows down with every one that is added.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use board::{
     record::{Outcome, RequestKey},
@@ -13,68 +14,66 @@ use sled::Db;
 
 use super::{
     Horizon, OutcomesKept, StoreError,
-    codec::{
-        CodecError, PAGE_KEYS_MAX, decode_outcome, decode_outcome_page, encode_outcome,
-        encode_outcome_page,
-    },
+    codec::{CodecError, OutcomePage, decode_outcomes, encode_outcomes},
     database, key,
     stage::Stage,
 };
 
-/// The order of what is remembered.
+/// Which pages there are, and who is where.
 #[derive(Debug)]
 pub(super) struct Outcomes {
     horizon: Horizon,
-    /// How many keys are in all pages.
+    /// The page of the last outcome of a request, by the upper half of its key. Should two share
+    /// that, the older one is forgotten early; among a million that happens once in 10^7 boards.
+    pages: HashMap<u64, u64>,
+    /// How many outcomes are in all pages.
     count: u64,
+    /// The oldest page's number and time.
+    front: Option<(u64, Time)>,
     /// The number of the next page.
     next: u64,
-    front: Option<Front>,
-}
-
-/// The oldest page.
-#[derive(Debug)]
-struct Front {
-    number: u64,
-    at: Time,
-    /// The newest first: the oldest is popped off the end.
-    keys: Vec<RequestKey>,
 }
 
 /// Turns a codec's error into a store's, with the key.
 pub(super) type Explain<'a> = &'a dyn Fn(&[u8], CodecError) -> StoreError;
 
 impl Outcomes {
-    /// Finds the ends of the row. How many there are is noted in the last commit.
+    /// Reads all pages.
     pub(super) fn open(
         db: &Db,
         at: &Path,
-        count: u64,
         horizon: Horizon,
         explain: Explain<'_>,
     ) -> Result<Self, StoreError> {
-        let mut pages = db.scan_prefix(key::OUTCOME_PAGES);
-        let first = database::guard(at, "reading", || pages.next().transpose())?;
-        let last = database::guard(at, "reading", || pages.next_back().transpose())?;
-        let front = match &first {
-            Some((key, value)) => Some(Front::decode(key, value, explain)?),
-            None => None,
-        };
-        let last = last.as_ref().or(first.as_ref());
-        let last = last.and_then(|(key, _)| key::last_number(key));
-        Ok(Self {
+        let mut outcomes = Self {
             horizon,
-            count,
-            next: last.map_or(0, |last| last + 1),
-            front,
-        })
+            pages: HashMap::new(),
+            count: 0,
+            front: None,
+            next: 0,
+        };
+        let mut pages = db.scan_prefix(key::OUTCOMES);
+        while let Some((key, value)) = database::guard(at, "reading", || pages.next().transpose())?
+        {
+            let page = decode_outcomes(&value).map_err(|error| explain(&key, error))?;
+            let number = key::last_number(&key).ok_or(CodecError::Bad("key"));
+            let number = number.map_err(|error| explain(&key, error))?;
+            outcomes.note(number, page.at, &page.outcomes);
+        }
+        Ok(outcomes)
     }
 
     pub(super) fn kept(&self) -> OutcomesKept {
         OutcomesKept {
             count: self.count,
-            oldest: self.front.as_ref().map(|front| front.at),
+            oldest: self.front.map(|(_, at)| at),
         }
+    }
+
+    /// The key of the page that a request's outcome is in, if it is remembered.
+    pub(super) fn page_of(&self, key: RequestKey) -> Option<Vec<u8>> {
+        let page = self.pages.get(&index(key))?;
+        Some(key::outcomes(*page))
     }
 
     /// Adds the outcomes of a commit, and forgets some old ones.
@@ -85,93 +84,71 @@ impl Outcomes {
         stage: &mut Stage<'_>,
         explain: Explain<'_>,
     ) -> Result<(), StoreError> {
-        for page in outcomes.chunks(PAGE_KEYS_MAX) {
+        let pages = outcomes.chunks(Horizon::PAGE_LEN_MAX);
+        let forget_max = Horizon::forget_max(pages.len());
+        for page in pages {
             let number = self.next;
-            self.next += 1;
-            self.count += page.len() as u64;
-            let mut keys = Vec::with_capacity(page.len());
-            for outcome in page {
-                keys.push(outcome.request.key);
-                let value = encode_outcome(outcome, number);
-                stage.put(key::outcome(outcome.request.key), value)?;
-            }
-            let value = encode_outcome_page(now, &keys);
-            stage.put_new(key::outcome_page(number), value)?;
-            if self.front.is_none() {
-                keys.reverse();
-                self.front = Some(Front {
-                    number,
-                    at: now,
-                    keys,
-                });
-            }
+            stage.put_new(key::outcomes(number), encode_outcomes(now, page))?;
+            self.note(number, now, page);
         }
-        self.forget(Horizon::forget_max(outcomes.len()), now, stage, explain)
-    }
-
-    fn forget(
-        &mut self,
-        limit: usize,
-        now: Time,
-        stage: &mut Stage<'_>,
-        explain: Explain<'_>,
-    ) -> Result<(), StoreError> {
-        // Whether the front page lacks keys that are on the disk.
-        let mut is_begun = false;
-        for _ in 0..limit {
-            let Some(front) = &mut self.front else { break };
-            if !self.horizon.is_past(self.count, front.at, now) {
+        for _ in 0..forget_max {
+            if !self.forget_front(now, stage, explain)? {
                 break;
             }
-            let Some(key) = front.keys.pop() else { break };
-            self.count -= 1;
-            is_begun = true;
-            let path = key::outcome(key);
-            if let Some(value) = stage.get(&path)? {
-                let decoded = decode_outcome(key, &value);
-                let (_, page) = decoded.map_err(|error| explain(&path, error))?;
-                // A later outcome under the same key stays.
-                if page == front.number {
-                    stage.remove(path)?;
-                }
-            }
-            if front.keys.is_empty() {
-                stage.remove(key::outcome_page(front.number))?;
-                self.front = next_front(front.number + 1, stage, explain)?;
-                is_begun = false;
-            }
-        }
-        if let (true, Some(front)) = (is_begun, &self.front) {
-            let keys: Vec<_> = front.keys.iter().rev().copied().collect();
-            let value = encode_outcome_page(front.at, &keys);
-            stage.put(key::outcome_page(front.number), value)?;
         }
         Ok(())
     }
-}
 
-/// The page of a number: the numbers have no gap.
-fn next_front(
-    number: u64,
-    stage: &Stage<'_>,
-    explain: Explain<'_>,
-) -> Result<Option<Front>, StoreError> {
-    let key = key::outcome_page(number);
-    match stage.get(&key)? {
-        Some(value) => Front::decode(&key, &value, explain).map(Some),
-        None => Ok(None),
+    fn note(&mut self, number: u64, at: Time, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            self.pages.insert(index(outcome.request.key), number);
+        }
+        self.count += outcomes.len() as u64;
+        self.front.get_or_insert((number, at));
+        self.next = number + 1;
+    }
+
+    /// Forgets the oldest page, if it is past the horizon.
+    fn forget_front(
+        &mut self,
+        now: Time,
+        stage: &mut Stage<'_>,
+        explain: Explain<'_>,
+    ) -> Result<bool, StoreError> {
+        let Some((number, _)) = self.front else {
+            return Ok(false);
+        };
+        let page = read(number, stage, explain)?;
+        let newer = self.count - page.outcomes.len() as u64;
+        if !self.horizon.is_past(newer, page.at, now) {
+            return Ok(false);
+        }
+        for outcome in &page.outcomes {
+            let index = index(outcome.request.key);
+            // A later outcome of the same request stays.
+            if self.pages.get(&index) == Some(&number) {
+                self.pages.remove(&index);
+            }
+        }
+        stage.remove(key::outcomes(number))?;
+        self.count = newer;
+        // The numbers have no gap.
+        self.front = if number + 1 < self.next {
+            Some((number + 1, read(number + 1, stage, explain)?.at))
+        } else {
+            None
+        };
+        Ok(true)
     }
 }
 
-impl Front {
-    fn decode(key: &[u8], value: &[u8], explain: Explain<'_>) -> Result<Self, StoreError> {
-        let page = decode_outcome_page(value).map_err(|error| explain(key, error))?;
-        let mut keys = page.keys;
-        keys.reverse();
-        Ok(Self {
-            number: key::last_number(key).unwrap_or_default(),
-            at: page.at,
-            keys,
-        })
-    }
+fn read(number: u64, stage: &Stage<'_>, explain: Explain<'_>) -> Result<OutcomePage, StoreError> {
+    let key = key::outcomes(number);
+    let value = stage.get(&key)?;
+    let value = value.ok_or_else(|| explain(&key, CodecError::Empty))?;
+    decode_outcomes(&value).map_err(|error| explain(&key, error))
+}
+
+fn index(key: RequestKey) -> u64 {
+    (key.0 >> 64) as u64
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,7 +24,7 @@ use super::{
     Batch, Horizon, Opened, OutcomesKept, Store, StoreError,
     codec::{
         CodecError, Commit, Names, decode_commit, decode_events, decode_member, decode_meta,
-        decode_offered, decode_outcome, decode_stub, decode_task, decode_team, encode_commit,
+        decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
         encode_event_pages, encode_member, encode_meta, encode_offered, encode_stub, encode_task,
         encode_team,
     },
@@ -44,20 +44,22 @@ pub struct Options {
     pub horizon: Horizon,
     /// A commit that takes longer ends the process. None turns that off.
     pub commit_limit: Option<Duration>,
+    /// How far a database may grow beyond four times what lives in it before a start compacts it.
+    pub slack_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             horizon: Horizon::default(),
             commit_limit: Some(Duration::from_secs(10)),
+            slack_bytes: 64 * 1024 * 1024,
         }
     }
 }
 
 /// A store in a directory. See the [module](self).
-#[derive(Debug)]
 pub struct SledStore {
     db: Db,
     /// The directory of the generation in force.
@@ -71,6 +73,17 @@ pub struct SledStore {
     has_failed: bool,
     /// Last, so that it is given up when all else is closed.
     _lock: DirLock,
+}
+
+impl fmt::Debug for SledStore {
+    /// Without what is in it: sled would print all of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore")
+            .field("at", &self.at)
+            .field("opened", &self.opened)
+            .field("live_bytes", &self.live_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SledStore {
@@ -114,7 +127,7 @@ impl SledStore {
             Some(value) => decode_commit(&value).map_err(|error| explain(&key, error))?,
             None => Commit::default(),
         };
-        let outcomes = Outcomes::open(&db, &at, commit.outcomes, options.horizon, &explain)?;
+        let outcomes = Outcomes::open(&db, &at, options.horizon, &explain)?;
         let watchdog = options.commit_limit.map(Watchdog::aborting_after);
         let watchdog = watchdog
             .transpose()
@@ -138,7 +151,8 @@ impl SledStore {
     /// Compacts where that is worth while. That it can't be done is no reason not to start.
     fn compacted(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
         let len = database::len_on_disk(&self.at)?;
-        if !generation::is_bloated(len, self.live_bytes) {
+        let fair = self.live_bytes.saturating_mul(4);
+        if len <= fair.saturating_add(self.options.slack_bytes) {
             return Ok(self);
         }
         let (live, next) = (self.live_bytes, current + 1);
@@ -229,7 +243,6 @@ impl SledStore {
             number: self.opened.commit,
             at: batch.at.0,
             live_bytes: self.live_bytes,
-            outcomes: self.outcomes.kept().count,
         };
         let mut writes = stage.into_batch();
         writes.insert(key::commit(), encode_commit(commit));
@@ -311,14 +324,15 @@ impl Store for SledStore {
     }
 
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
-        let path = key::outcome(key);
+        let Some(path) = self.outcomes.page_of(key) else {
+            return Ok(None);
+        };
         let Some(value) = self.value(&path)? else {
             return Ok(None);
         };
-        let decoded = decode_outcome(key, &value);
-        decoded
-            .map(|(outcome, _)| Some(outcome))
-            .map_err(|error| self.explain(&path, error))
+        let page = decode_outcomes(&value).map_err(|error| self.explain(&path, error))?;
+        let newest_first = page.outcomes.into_iter().rev();
+        Ok({ newest_first }.find(|outcome| outcome.request.key == key))
     }
 
     fn events(

@@ -1,14 +1,23 @@
 //! What only the store on the disk must do.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use super::{database, sled_store::SledStore};
+use board::{
+    id::{AgentTypeName, TeamUid},
+    record::{OfferedType, Record},
+    time::Time,
+};
+use tempfile::TempDir;
+
+use super::{
+    Batch, Opened, Options, Store, StoreError, codec, database, durable, key, sled_store::SledStore,
+};
 
 impl SledStore {
     /// Counts what lives, and compares; looks that nothing lies in files that sled never syncs.
     pub(super) fn check_counts(&self) {
         let (db, at, live_bytes) = self.parts();
-        let commit = db.get(super::key::commit()).unwrap();
+        let commit = db.get(key::commit()).unwrap();
         let commit_len = commit.map_or(0, |value| 1 + value.len() as u64);
         let sum = database::sum(db, at).unwrap();
         assert_eq!(sum.bytes - commit_len, live_bytes);
@@ -16,4 +25,227 @@ impl SledStore {
         let blobs = fs::read_dir(at.join("blobs")).map_or(0, Iterator::count);
         assert_eq!(blobs, 0, "sled doesn't sync these");
     }
+}
+
+fn open(dir: &TempDir) -> Result<SledStore, StoreError> {
+    SledStore::open(dir.path(), Options::default())
+}
+
+fn batch(at: i64, name: &str) -> Batch {
+    Batch {
+        at: Time(at),
+        records: vec![Record::Offered(OfferedType {
+            name: AgentTypeName::parse(name).unwrap(),
+            description: "".into(),
+            runtime: "command".into(),
+            digest: "".into(),
+            last_seen: None,
+        })],
+        ..Batch::default()
+    }
+}
+
+/// One of some 60 KiB.
+fn long_batch(at: i64, name: &str) -> Batch {
+    let mut batch = batch(at, name);
+    if let Record::Offered(offered) = &mut batch.records[0] {
+        offered.description = "long".repeat(15_000).into();
+    }
+    batch
+}
+
+fn load(store: &mut SledStore) -> Result<(Opened, Vec<Record>), StoreError> {
+    let mut records = Vec::new();
+    let opened = store.load(&mut |record| records.push(record))?;
+    Ok((opened, records))
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn each_commit_waits_for_fdatasync() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+
+    // Other tests of this process sync too, so that only "at least" can be said.
+    for at in 0..20 {
+        let before = durable::syncs();
+        store.commit(&batch(at, "shell")).unwrap();
+        assert!(durable::syncs() > before);
+    }
+}
+
+#[test]
+fn a_second_store_in_a_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir).unwrap();
+
+    let refusal = open(&dir).unwrap_err();
+
+    assert!(matches!(refusal, StoreError::Locked { .. }), "{refusal}");
+    drop(first);
+    open(&dir).unwrap();
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    store.commit(&batch(1, "shell")).unwrap();
+    let (db, ..) = store.parts();
+    db.insert(key::team(TeamUid(1)), vec![2, 0, 0]).unwrap();
+    db.flush().unwrap();
+    drop(store);
+
+    let refusal = load(&mut open(&dir).unwrap()).unwrap_err();
+
+    assert_eq!(
+        refusal.to_string(),
+        "made by a newer Ganger: team record of version 2, this one reads up to 1"
+    );
+}
+
+#[test]
+fn a_commit_record_of_a_newer_version_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    store.commit(&batch(1, "shell")).unwrap();
+    let (db, ..) = store.parts();
+    db.insert(key::commit(), vec![9]).unwrap();
+    db.flush().unwrap();
+    drop(store);
+
+    let refusal = open(&dir).unwrap_err();
+
+    assert!(matches!(
+        refusal,
+        StoreError::NewerFormat {
+            kind: "commit",
+            version: 9,
+            known: 1
+        }
+    ));
+}
+
+#[test]
+fn a_record_that_makes_no_sense_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    let (db, ..) = store.parts();
+    db.insert(key::OFFERED, vec![1, 0xff, 0xff]).unwrap();
+
+    let error = load(&mut store).unwrap_err().to_string();
+
+    assert!(
+        error.contains("board-1 is damaged: the record t has"),
+        "{error}"
+    );
+    assert!(error.contains("restore the newest backup"), "{error}");
+}
+
+#[test]
+fn an_unfinished_snapshot_is_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    store.commit(&batch(1, "shell")).unwrap();
+    let expected = load(&mut store).unwrap();
+    drop(store);
+    let torn = dir.path().join("board-1/snap.FFFFFFFFFFFFFFF0.generating");
+    fs::write(&torn, "half a snap").unwrap();
+
+    let found = load(&mut open(&dir).unwrap()).unwrap();
+
+    assert_eq!(found, expected);
+    assert!(!torn.exists());
+}
+
+#[test]
+fn a_database_that_makes_sled_panic_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    for at in 0..60 {
+        store
+            .commit(&long_batch(at, &format!("type-{at}")))
+            .unwrap();
+    }
+    drop(store);
+    // The file's end is gone, as after a power cut without a sync.
+    let path = dir.path().join("board-1/db");
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+
+    let error = open(&dir).unwrap_err();
+
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_bloated_database_is_compacted_at_a_start_and_its_last_generation_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    for at in 0..100 {
+        store.commit(&long_batch(at, "shell")).unwrap();
+    }
+    let expected = load(&mut store).unwrap();
+    drop(store);
+    let len = database::len_on_disk(&dir.path().join("board-1")).unwrap();
+
+    let without_slack = Options {
+        slack_bytes: 0,
+        ..Options::default()
+    };
+    let mut store = SledStore::open(dir.path(), without_slack).unwrap();
+
+    assert_eq!(load(&mut store).unwrap(), expected);
+    store.check_counts();
+    assert_eq!(names(dir.path()), ["LOCK", "board-1", "board-2"]);
+    let compacted = database::len_on_disk(&dir.path().join("board-2")).unwrap();
+    assert!(compacted < len, "{len} bytes became {compacted}");
+
+    // And it goes on from there.
+    store.commit(&batch(200, "new")).unwrap();
+    drop(store);
+    let mut store = open(&dir).unwrap();
+    assert_eq!(load(&mut store).unwrap().0.commit, 101);
+}
+
+#[test]
+fn an_export_goes_only_where_nothing_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    fs::write(to.path().join("mine"), "").unwrap();
+
+    let refusal = store.export(to.path()).unwrap_err();
+
+    assert!(matches!(refusal, StoreError::Io { .. }), "{refusal}");
+    assert_eq!(names(to.path()), ["mine"]);
+}
+
+#[test]
+fn after_a_failed_commit_none_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).unwrap();
+    // A page of outcomes that can't be read when it is to be forgotten.
+    let (db, ..) = store.parts();
+    db.insert(key::outcomes(0), codec::encode_outcomes(Time(0), &[]))
+        .unwrap();
+    drop(store);
+    let mut store = open(&dir).unwrap();
+    let (db, ..) = store.parts();
+    db.insert(key::outcomes(0), vec![0xff]).unwrap();
+    let mut bad = batch(1, "shell");
+    bad.outcomes = super::conformance::outcomes([1]);
+
+    store.commit(&bad).unwrap_err();
+
+    let error = store.commit(&batch(2, "shell")).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
 }

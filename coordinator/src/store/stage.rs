@@ -107,9 +107,11 @@ impl<'a> Stage<'a> {
         }
         for (index, piece) in (0..count).zip(value.chunks(VALUE_LEN_MAX)) {
             let key = key::piece(&key, index);
-            // A piece of the value before, of the same index, is replaced by this one.
-            if let Some(old) = self.raw(&key)? {
-                self.forget(&key, &old);
+            match self.raw(&key)? {
+                // Long texts mostly stay as they are while a task goes on, and come first in it.
+                Some(old) if old == piece => continue,
+                Some(old) => self.forget(&key, &old),
+                None => {}
             }
             self.set(key, piece.to_vec());
         }
@@ -188,4 +190,88 @@ pub(super) fn whole(
         return Err(database::corrupt(at, what));
     }
     Ok(Some(bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "a test";
+
+    fn with_db(test: impl FnOnce(&Db)) {
+        let dir = tempfile::tempdir().unwrap();
+        test(&database::open(dir.path(), 1 << 20).unwrap());
+    }
+
+    fn stage(db: &Db) -> Stage<'_> {
+        Stage::new(db, Path::new(AT), 0)
+    }
+
+    fn commit(stage: Stage<'_>) {
+        let db = stage.db;
+        db.apply_batch(stage.into_batch()).unwrap();
+    }
+
+    fn long_value(last: u8) -> Vec<u8> {
+        let mut value = vec![1; 10 * VALUE_LEN_MAX];
+        value.push(last);
+        value
+    }
+
+    #[test]
+    fn a_value_at_the_limit_is_one_record_and_one_past_it_lies_in_pieces() {
+        with_db(|db| {
+            for (len, records) in [(VALUE_LEN_MAX, 1), (VALUE_LEN_MAX + 1, 3)] {
+                let mut stage = stage(db);
+                stage.put(b"o".to_vec(), vec![1; len]).unwrap();
+                assert_eq!(stage.writes.len(), records);
+                assert_eq!(stage.get(b"o").unwrap().unwrap().len(), len);
+            }
+        });
+    }
+
+    #[test]
+    fn only_pieces_that_differ_are_written_again() {
+        with_db(|db| {
+            let mut first = stage(db);
+            first.put(b"o".to_vec(), long_value(1)).unwrap();
+            commit(first);
+
+            let mut second = stage(db);
+            second.put(b"o".to_vec(), long_value(2)).unwrap();
+
+            let keys: Vec<_> = second.writes.keys().cloned().collect();
+            assert_eq!(keys, [key::piece(b"o", 10), b"o".to_vec()]);
+            assert_eq!(second.get(b"o").unwrap().unwrap(), long_value(2));
+        });
+    }
+
+    #[test]
+    fn a_shorter_value_takes_the_pieces_of_the_longer_one_away() {
+        with_db(|db| {
+            let mut first = stage(db);
+            first.put(b"o".to_vec(), long_value(1)).unwrap();
+            commit(first);
+
+            let mut second = stage(db);
+            second.put(b"o".to_vec(), vec![1]).unwrap();
+            commit(second);
+
+            assert_eq!(db.iter().keys().collect::<Vec<_>>(), [Ok("o".into())]);
+        });
+    }
+
+    #[test]
+    fn a_missing_piece_is_damage() {
+        with_db(|db| {
+            let mut first = stage(db);
+            first.put(b"o".to_vec(), long_value(1)).unwrap();
+            commit(first);
+            db.remove(key::piece(b"o", 4)).unwrap();
+
+            let error = stage(db).get(b"o").unwrap_err();
+
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        });
+    }
 }

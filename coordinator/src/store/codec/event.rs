@@ -18,13 +18,19 @@ const EVENTS: Kind = Kind {
 /// Bytes of a page: one record, never in pieces unless a single event is longer.
 const PAGE_LEN_MAX: usize = 4 * 1_024;
 
+/// What an event may take beside its own message: tag and length, a time, an actor.
+const EVENT_EXTRA_LEN: usize = 3 + 11 + 6;
+
 /// Events without a gap in their revisions; the key has the first one's.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Page {
     /// The time of the first.
     #[prost(int64, tag = "1")]
     at: i64,
+    /// Who did them: mostly the same few.
     #[prost(message, repeated, tag = "2")]
+    actors: Vec<ActorMessage>,
+    #[prost(message, repeated, tag = "3")]
     events: Vec<EventMessage>,
 }
 
@@ -33,8 +39,9 @@ struct EventMessage {
     /// Later than the page by so many milliseconds.
     #[prost(sint64, tag = "1")]
     later: i64,
-    #[prost(message, optional, tag = "2")]
-    actor: Option<ActorMessage>,
+    /// Which of the page's actors.
+    #[prost(uint32, tag = "2")]
+    actor: u32,
     #[prost(uint64, optional, tag = "3")]
     cause: Option<u64>,
     #[prost(uint64, optional, tag = "4")]
@@ -55,10 +62,8 @@ struct EventMessage {
 }
 
 impl EventMessage {
-    fn new(event: &Event, page_at: Time) -> Self {
+    fn new(event: &Event) -> Self {
         let mut message = Self {
-            later: event.at.0.wrapping_sub(page_at.0),
-            actor: Some((&event.actor).into()),
             cause: event.cause.map(|task| task.0),
             task: event.what.task().map(|task| task.0),
             ..Self::default()
@@ -176,57 +181,52 @@ impl EventMessage {
             _ => return Err(CodecError::Bad("kind of event")),
         })
     }
-
-    fn event(
-        mut self,
-        team: TeamUid,
-        revision: Revision,
-        page_at: i64,
-        names: &mut Names,
-    ) -> Result<Event, CodecError> {
-        Ok(Event {
-            team,
-            revision,
-            at: Time(page_at.wrapping_add(self.later)),
-            actor: names.actor(self.actor.take())?,
-            cause: self.cause.map(TaskId),
-            what: self.happening(names)?,
-        })
-    }
 }
 
 /// Encodes events of one team, in order, as pages: each with the revision of its first event. A
 /// page ends at [`PAGE_LEN_MAX`], and at a gap in the revisions.
 pub(in crate::store) fn encode_event_pages(events: &[&Event]) -> Vec<(Revision, Vec<u8>)> {
-    let mut pages = Vec::new();
-    let mut page = Page::default();
+    let mut pages: Vec<(Revision, Page)> = Vec::new();
     let mut len = 0;
-    let mut first = Revision(0);
-    let mut next = Revision(0);
+    let mut next = None;
     for event in events {
-        let mut message = EventMessage::new(event, Time(page.at));
-        let is_gap = event.revision != next;
-        if page.events.is_empty() || is_gap || len + message.encoded_len() > PAGE_LEN_MAX {
-            if !page.events.is_empty() {
-                pages.push((first, seal(EVENTS, &page)));
-            }
-            page = Page {
-                at: event.at.0,
-                events: Vec::new(),
-            };
-            message.later = 0;
-            first = event.revision;
+        let message = EventMessage::new(event);
+        // Besides: what the page adds to each event, and an actor that is new to it.
+        let message_len = message.encoded_len() + EVENT_EXTRA_LEN;
+        let goes_on = next == Some(event.revision) && len + message_len <= PAGE_LEN_MAX;
+        if !goes_on {
+            pages.push((event.revision, Page::at(event.at)));
             len = 0;
         }
-        // Tag and length before each event.
-        len += message.encoded_len() + 3;
-        next = event.revision.next();
-        page.events.push(message);
+        if let Some((_, page)) = pages.last_mut() {
+            page.push(event, message);
+        }
+        len += message_len;
+        next = Some(event.revision.next());
     }
-    if !page.events.is_empty() {
-        pages.push((first, seal(EVENTS, &page)));
+    let seal_page = |(first, page): (_, Page)| (first, seal(EVENTS, &page));
+    pages.into_iter().map(seal_page).collect()
+}
+
+impl Page {
+    fn at(time: Time) -> Self {
+        Self {
+            at: time.0,
+            ..Self::default()
+        }
     }
-    pages
+
+    fn push(&mut self, event: &Event, mut message: EventMessage) {
+        message.later = event.at.0.wrapping_sub(self.at);
+        let actor = ActorMessage::from(&event.actor);
+        let known = self.actors.iter().position(|known| *known == actor);
+        let index = known.unwrap_or_else(|| {
+            self.actors.push(actor);
+            self.actors.len() - 1
+        });
+        message.actor = u32::try_from(index).expect("a page has fewer actors than bytes");
+        self.events.push(message);
+    }
 }
 
 /// Decodes a page, from which on `first` is the first revision.
@@ -237,9 +237,20 @@ pub(in crate::store) fn decode_events(
     names: &mut Names,
 ) -> Result<Vec<Event>, CodecError> {
     let page: Page = open(EVENTS, bytes)?;
+    let actors = page.actors.into_iter();
+    let actors = actors.map(|actor| names.actor(Some(actor)));
+    let actors = actors.collect::<Result<Vec<_>, _>>()?;
     let mut events = Vec::with_capacity(page.events.len());
     for (message, revision) in page.events.into_iter().zip(first.0..) {
-        events.push(message.event(team, Revision(revision), page.at, names)?);
+        let actor = actors.get(message.actor as usize);
+        events.push(Event {
+            team,
+            revision: Revision(revision),
+            at: Time(page.at.wrapping_add(message.later)),
+            actor: actor.ok_or(CodecError::Bad("actor"))?.clone(),
+            cause: message.cause.map(TaskId),
+            what: message.happening(names)?,
+        });
     }
     Ok(events)
 }

@@ -1,4 +1,4 @@
-//! Outcomes of requests, and the pages of their keys by which they are forgotten in order.
+//! Outcomes of requests, in pages: those of one commit share values.
 
 use board::{
     event::Fields,
@@ -10,29 +10,38 @@ use board::{
 
 use super::{CodecError, Kind, Numbered, Wide, open, seal};
 
-const OUTCOME: Kind = Kind {
-    name: "outcome",
-    version: 1,
-};
-const OUTCOME_PAGE: Kind = Kind {
-    name: "outcome page",
+const OUTCOMES: Kind = Kind {
+    name: "outcomes",
     version: 1,
 };
 
-/// Keys in a page: 16 bytes each, so that a page stays one record.
-pub(in crate::store) const PAGE_KEYS_MAX: usize = 256;
+/// Outcomes of one commit, or a part of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct OutcomePage {
+    /// When they were committed.
+    pub(in crate::store) at: Time,
+    pub(in crate::store) outcomes: Vec<Outcome>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PageMessage {
+    #[prost(int64, tag = "1")]
+    at: i64,
+    #[prost(message, repeated, tag = "2")]
+    outcomes: Vec<OutcomeMessage>,
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct OutcomeMessage {
     #[prost(message, optional, tag = "1")]
+    key: Option<Wide>,
+    #[prost(message, optional, tag = "2")]
     body: Option<Wide>,
-    #[prost(int64, tag = "2")]
-    at: i64,
-    #[prost(uint64, tag = "3")]
-    team: u64,
-    /// The page that its key is in.
+    /// Later than the commit by so many milliseconds.
+    #[prost(sint64, tag = "3")]
+    later: i64,
     #[prost(uint64, tag = "4")]
-    page: u64,
+    team: u64,
     /// 1 a team, 2 tasks, 3 an update, 4 a task.
     #[prost(uint32, tag = "5")]
     came_to: u32,
@@ -47,13 +56,35 @@ struct OutcomeMessage {
     status: Vec<u32>,
 }
 
-/// Encodes an outcome whose key is in a page.
-pub(in crate::store) fn encode_outcome(outcome: &Outcome, page: u64) -> Vec<u8> {
+pub(in crate::store) fn encode_outcomes(at: Time, outcomes: &[Outcome]) -> Vec<u8> {
+    let message = PageMessage {
+        at: at.0,
+        outcomes: outcomes
+            .iter()
+            .map(|outcome| message_of(outcome, at))
+            .collect(),
+    };
+    seal(OUTCOMES, &message)
+}
+
+pub(in crate::store) fn decode_outcomes(bytes: &[u8]) -> Result<OutcomePage, CodecError> {
+    let message: PageMessage = open(OUTCOMES, bytes)?;
+    let at = Time(message.at);
+    let outcomes = message.outcomes.into_iter();
+    Ok(OutcomePage {
+        at,
+        outcomes: outcomes
+            .map(|message| decode_outcome(message, at))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn message_of(outcome: &Outcome, page_at: Time) -> OutcomeMessage {
     let mut message = OutcomeMessage {
+        key: Some(outcome.request.key.0.into()),
         body: Some(outcome.request.body.into()),
-        at: outcome.at.0,
+        later: outcome.at.0.wrapping_sub(page_at.0),
         team: outcome.team.0,
-        page,
         ..OutcomeMessage::default()
     };
     match outcome.came_to {
@@ -79,15 +110,10 @@ pub(in crate::store) fn encode_outcome(outcome: &Outcome, page: u64) -> Vec<u8> 
             message.task = task.0;
         }
     }
-    seal(OUTCOME, &message)
+    message
 }
 
-/// Decodes an outcome and the number of the page that its key is in.
-pub(in crate::store) fn decode_outcome(
-    key: RequestKey,
-    bytes: &[u8],
-) -> Result<(Outcome, u64), CodecError> {
-    let message: OutcomeMessage = open(OUTCOME, bytes)?;
+fn decode_outcome(message: OutcomeMessage, page_at: Time) -> Result<Outcome, CodecError> {
     let task = TaskId(message.task);
     let came_to = match message.came_to {
         1 => CameTo::Team,
@@ -107,53 +133,40 @@ pub(in crate::store) fn decode_outcome(
         4 => CameTo::Task { task },
         _ => return Err(CodecError::Bad("kind of outcome")),
     };
-    let outcome = Outcome {
+    Ok(Outcome {
         request: Request {
-            key,
+            key: RequestKey(message.key.ok_or(CodecError::Bad("request"))?.into()),
             body: message.body.ok_or(CodecError::Bad("body hash"))?.into(),
         },
-        at: Time(message.at),
+        at: Time(page_at.0.wrapping_add(message.later)),
         team: TeamUid(message.team),
         came_to,
-    };
-    Ok((outcome, message.page))
-}
-
-/// Keys of outcomes of one commit, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct OutcomePage {
-    pub(in crate::store) at: Time,
-    pub(in crate::store) keys: Vec<RequestKey>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct PageMessage {
-    #[prost(int64, tag = "1")]
-    at: i64,
-    /// 16 bytes each.
-    #[prost(bytes = "vec", tag = "2")]
-    keys: Vec<u8>,
-}
-
-pub(in crate::store) fn encode_outcome_page(at: Time, keys: &[RequestKey]) -> Vec<u8> {
-    let message = PageMessage {
-        at: at.0,
-        keys: keys.iter().flat_map(|key| key.0.to_be_bytes()).collect(),
-    };
-    seal(OUTCOME_PAGE, &message)
-}
-
-pub(in crate::store) fn decode_outcome_page(bytes: &[u8]) -> Result<OutcomePage, CodecError> {
-    let message: PageMessage = open(OUTCOME_PAGE, bytes)?;
-    let (keys, rest) = message.keys.as_chunks();
-    if !rest.is_empty() || keys.is_empty() {
-        return Err(CodecError::Bad("row of keys"));
-    }
-    Ok(OutcomePage {
-        at: Time(message.at),
-        keys: keys
-            .iter()
-            .map(|key| RequestKey(u128::from_be_bytes(*key)))
-            .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Horizon, database::VALUE_LEN_MAX};
+
+    #[test]
+    fn a_page_of_the_longest_outcomes_is_one_record() {
+        let longest = Outcome {
+            request: Request {
+                key: RequestKey(u128::MAX),
+                body: u128::MAX,
+            },
+            at: Time(i64::MIN),
+            team: TeamUid(u64::MAX),
+            came_to: CameTo::Updated {
+                task: TaskId(u64::MAX),
+                fields: Fields(u32::MAX),
+                status: Some((Status::Cancelled, Status::Cancelled)),
+            },
+        };
+
+        let page = encode_outcomes(Time(-1), &[longest; Horizon::PAGE_LEN_MAX]);
+
+        assert!(page.len() <= VALUE_LEN_MAX, "{} bytes", page.len());
+    }
 }

@@ -42,9 +42,6 @@ pub(in crate::store) struct Commit {
     /// Bytes of all keys and values after it.
     #[prost(uint64, tag = "3")]
     pub live_bytes: u64,
-    /// Keys in all pages of outcomes.
-    #[prost(uint64, tag = "4")]
-    pub outcomes: u64,
 }
 
 pub(in crate::store) fn encode_commit(commit: Commit) -> Vec<u8> {
