@@ -1,9 +1,12 @@
 //! From what the board tells to what the wire says.
 
-use std::{sync::Arc, time::Duration};
+mod event;
+mod fleet;
+
+use std::time::Duration;
 
 use board::{
-    event::{Actor, Event, Happening},
+    event::Actor,
     id::{Epoch, Fence, InstanceId, TaskId},
     task::{
         Artifact, AttemptEnding, BlockerFailedPolicy, EndedAttempt, Priority, Runner, Status,
@@ -16,9 +19,13 @@ use board::{
 use ganger_proto::v1;
 use uuid::Uuid;
 
+pub use self::{
+    event::event,
+    fleet::{agent_type, worker},
+};
 use crate::{
-    engine::{MemberView, OfferedView, TeamView, WorkerView},
-    fleet::{Offered, SandboxLevel, Standing},
+    engine::{MemberView, TeamView},
+    fleet::Standing,
 };
 
 /// Characters of a long text that a list shows.
@@ -349,166 +356,5 @@ fn phase(phase: Phase) -> v1::TaskPhase {
         Phase::Stopping => v1::TaskPhase::Stopping,
         Phase::BackingOff => v1::TaskPhase::BackingOff,
         Phase::Claimed => v1::TaskPhase::Claimed,
-    }
-}
-
-/// An event, in the team of this name.
-pub fn event(team: &str, event: &Event) -> v1::Event {
-    let mut told = v1::Event {
-        team: team.to_owned(),
-        team_uid: event.team.0,
-        revision: event.revision.0,
-        at: Some(time(event.at)),
-        actor: actor(&event.actor),
-        task_id: event.what.task().map_or(0, |id| id.0),
-        cause_task_id: event.cause.map_or(0, |id| id.0),
-        ..v1::Event::default()
-    };
-    let text = |text: &Arc<str>| text.to_string();
-    let kind = match &event.what {
-        Happening::TeamCreated => v1::EventType::TeamCreated,
-        Happening::MemberJoined { member } => {
-            told.member = member.to_string();
-            v1::EventType::MemberJoined
-        }
-        Happening::MemberLeft { member } => {
-            told.member = member.to_string();
-            v1::EventType::MemberLeft
-        }
-        Happening::TaskCreated { subject, .. } => {
-            told.subject = text(subject);
-            told.to_status = v1::TaskStatus::Pending.into();
-            v1::EventType::TaskCreated
-        }
-        Happening::TaskUpdated { fields, .. } => {
-            told.updated_fields = fields.names().map(ToOwned::to_owned).collect();
-            v1::EventType::TaskUpdated
-        }
-        Happening::TaskClaimed { by, attempt, .. } => {
-            told.member = by.to_string();
-            told.attempt = number(attempt.0);
-            told.from_status = v1::TaskStatus::Pending.into();
-            told.to_status = v1::TaskStatus::InProgress.into();
-            v1::EventType::TaskClaimed
-        }
-        Happening::TaskDispatched {
-            attempt, worker, ..
-        } => {
-            told.attempt = number(attempt.0);
-            told.worker = worker.to_string();
-            told.from_status = v1::TaskStatus::Pending.into();
-            told.to_status = v1::TaskStatus::InProgress.into();
-            v1::EventType::TaskDispatched
-        }
-        Happening::TaskStarted { attempt, .. } => {
-            told.attempt = number(attempt.0);
-            v1::EventType::TaskStarted
-        }
-        Happening::TaskStopRequested {
-            attempt, reason, ..
-        } => {
-            told.attempt = number(attempt.0);
-            told.message = text(reason);
-            v1::EventType::TaskStopRequested
-        }
-        Happening::TaskRequeued {
-            attempt, reason, ..
-        } => {
-            told.attempt = number(attempt.0);
-            told.message = text(reason);
-            told.from_status = v1::TaskStatus::InProgress.into();
-            told.to_status = v1::TaskStatus::Pending.into();
-            v1::EventType::TaskRequeued
-        }
-        Happening::TaskUnblocked { .. } => v1::EventType::TaskUnblocked,
-        Happening::TaskEnded {
-            attempt,
-            from,
-            to,
-            message,
-            ..
-        } => {
-            told.attempt = attempt.map_or(0, |attempt| number(attempt.0));
-            told.from_status = status(*from).into();
-            told.to_status = status(*to).into();
-            told.message = text(message);
-            match to {
-                Status::Completed => v1::EventType::TaskCompleted,
-                Status::Cancelled => v1::EventType::TaskCancelled,
-                _ => v1::EventType::TaskFailed,
-            }
-        }
-    };
-    told.r#type = kind.into();
-    told
-}
-
-fn offered(offered: &Offered) -> v1::AgentType {
-    v1::AgentType {
-        name: offered.name.to_string(),
-        description: offered.description.to_string(),
-        runtime: offered.runtime.to_string(),
-        digest: offered.digest.to_string(),
-    }
-}
-
-pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
-    let offered = &view.offered;
-    v1::OfferedAgentType {
-        agent_type: Some(v1::AgentType {
-            name: offered.name.to_string(),
-            description: offered.description.to_string(),
-            runtime: offered.runtime.to_string(),
-            digest: offered.digest.to_string(),
-        }),
-        workers: view.workers.clone(),
-        free_slots: number(view.free),
-        last_seen: offered.last_seen.map(time),
-    }
-}
-
-pub fn worker(view: &WorkerView) -> v1::Worker {
-    let hello = &view.hello;
-    let state = match view.standing {
-        Standing::Connected => v1::WorkerState::Connected,
-        Standing::Draining => v1::WorkerState::Draining,
-        Standing::Unreachable => v1::WorkerState::Unreachable,
-    };
-    let controls = hello.sandbox_controls.iter().map(|control| {
-        let level = match control.level {
-            SandboxLevel::Enforced => v1::SandboxLevel::Enforced,
-            SandboxLevel::Degraded => v1::SandboxLevel::Degraded,
-            SandboxLevel::Missing => v1::SandboxLevel::Missing,
-        };
-        v1::SandboxControl {
-            name: control.name.to_string(),
-            level: level.into(),
-            reason: control.reason.to_string(),
-        }
-    });
-    let labels = hello.labels.iter();
-    v1::Worker {
-        name: hello.name.to_string(),
-        instance_id: instance(hello.instance),
-        version: hello.version.to_string(),
-        labels: labels
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect(),
-        slots: number(hello.slots),
-        free_slots: number(view.free),
-        agent_types: hello.types.iter().map(offered).collect(),
-        teams: hello
-            .teams
-            .iter()
-            .flatten()
-            .map(ToString::to_string)
-            .collect(),
-        state: state.into(),
-        connected_at: Some(time(view.connected_at)),
-        last_heard_at: Some(time(view.heard_at)),
-        lease_until: view.lease_until.map(time),
-        attempts: view.attempts.iter().map(fence).collect(),
-        sandbox: hello.sandbox.to_string(),
-        sandbox_controls: controls.collect(),
     }
 }

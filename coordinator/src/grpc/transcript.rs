@@ -5,9 +5,7 @@ use ganger_proto::v1;
 use prost::Message;
 
 use super::{Services, to_wire};
-use crate::transcripts::{
-    AttemptKey, Extent, Item, PageBounds, Record, Subscription, TranscriptError,
-};
+use crate::transcripts::{AttemptKey, Item, PageBounds, Record, Subscription, TranscriptError};
 
 /// What one page brings at the most.
 const PAGE: PageBounds = PageBounds {
@@ -111,9 +109,14 @@ impl Tail {
             synced_through: page.extent.synced_through,
         })
     }
+}
 
-    /// Waits until there may be more.
-    pub async fn news(&mut self) -> Option<Extent> {
-        self.news.changed().await
+/// Waits for news of a transcript; for ever where there will be none.
+pub async fn news(tail: &mut Option<Tail>) {
+    if let Some(open) = tail
+        && open.news.changed().await.is_some()
+    {
+        return;
     }
+    std::future::pending().await
 }

@@ -254,6 +254,7 @@ impl Plan {
             dispatched_at: now(),
             started_at: Some(now()),
             run_limit: Some(Duration::from_secs(600)),
+            member: None,
             stop: None,
         });
         Happening::TaskDispatched {

@@ -1,0 +1,79 @@
+//! Workers, and what they offer.
+
+use ganger_proto::v1;
+
+use super::{fence, instance, number, time};
+use crate::{
+    engine::{OfferedView, WorkerView},
+    fleet::{Offered, SandboxLevel, Standing},
+};
+
+fn offered(offered: &Offered) -> v1::AgentType {
+    v1::AgentType {
+        name: offered.name.to_string(),
+        description: offered.description.to_string(),
+        runtime: offered.runtime.to_string(),
+        digest: offered.digest.to_string(),
+    }
+}
+
+pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
+    let offered = &view.offered;
+    v1::OfferedAgentType {
+        agent_type: Some(v1::AgentType {
+            name: offered.name.to_string(),
+            description: offered.description.to_string(),
+            runtime: offered.runtime.to_string(),
+            digest: offered.digest.to_string(),
+        }),
+        workers: view.workers.clone(),
+        free_slots: number(view.free),
+        last_seen: offered.last_seen.map(time),
+    }
+}
+
+pub fn worker(view: &WorkerView) -> v1::Worker {
+    let hello = &view.hello;
+    let state = match view.standing {
+        Standing::Connected => v1::WorkerState::Connected,
+        Standing::Draining => v1::WorkerState::Draining,
+        Standing::Unreachable => v1::WorkerState::Unreachable,
+    };
+    let controls = hello.sandbox_controls.iter().map(|control| {
+        let level = match control.level {
+            SandboxLevel::Enforced => v1::SandboxLevel::Enforced,
+            SandboxLevel::Degraded => v1::SandboxLevel::Degraded,
+            SandboxLevel::Missing => v1::SandboxLevel::Missing,
+        };
+        v1::SandboxControl {
+            name: control.name.to_string(),
+            level: level.into(),
+            reason: control.reason.to_string(),
+        }
+    });
+    let labels = hello.labels.iter();
+    v1::Worker {
+        name: hello.name.to_string(),
+        instance_id: instance(hello.instance),
+        version: hello.version.to_string(),
+        labels: labels
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
+        slots: number(hello.slots),
+        free_slots: number(view.free),
+        agent_types: hello.types.iter().map(offered).collect(),
+        teams: hello
+            .teams
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+        state: state.into(),
+        connected_at: Some(time(view.connected_at)),
+        last_heard_at: Some(time(view.heard_at)),
+        lease_until: view.lease_until.map(time),
+        attempts: view.attempts.iter().map(fence).collect(),
+        sandbox: hello.sandbox.to_string(),
+        sandbox_controls: controls.collect(),
+    }
+}
