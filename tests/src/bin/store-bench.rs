@@ -251,7 +251,6 @@ impl Plan {
             attempt,
             worker: worker.clone(),
             instance: InstanceId(u128::MAX / 3),
-            member: None,
             dispatched_at: now(),
             started_at: Some(now()),
             run_limit: Some(Duration::from_secs(600)),
