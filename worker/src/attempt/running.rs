@@ -1,6 +1,6 @@
 //! A sub-agent while it runs: its output is passed on, orders are carried out, its end is awaited.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ganger_proto::v1::TranscriptKind;
 use tokio::{
@@ -26,6 +26,8 @@ pub(super) struct Ran {
     pub(super) exit: Result<Exit, String>,
     /// When.
     pub(super) ended_at: Instant,
+    /// The processor time that it used, as far as that is known.
+    pub(super) cpu_time: Option<Duration>,
     /// Bytes that it wrote.
     pub(super) output_bytes: u64,
     /// Whether it was killed for writing too much.
@@ -141,6 +143,7 @@ pub(super) async fn watch_process(
     Ran {
         exit: exit.map_err(|error| causes(&error)),
         ended_at,
+        cpu_time: process.cpu_time(),
         output_bytes,
         has_flooded,
         stdout: stdout.tail,

@@ -21,6 +21,7 @@ use super::{
     SandboxDriver, SandboxError, SandboxId, SandboxSpec, Stdin, WORKSPACE,
     native::{control::input_file, mark_of},
     pidfd::{is_alive, wait_for_death},
+    process::End,
     workspaces::kill_marked,
 };
 
@@ -170,7 +171,10 @@ impl NoneSandbox {
                     .wait()
                     .await
                     .map_err(SandboxError::worker("wait for a program"))?;
-                Ok(exit_of(status))
+                Ok(End {
+                    exit: exit_of(status),
+                    cpu_time: None,
+                })
             },
         ))
     }

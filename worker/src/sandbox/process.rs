@@ -1,6 +1,6 @@
 //! A program that runs in a sandbox, seen from the worker.
 
-use std::{fmt, pin::Pin};
+use std::{fmt, pin::Pin, time::Duration};
 
 use tokio::io::AsyncRead;
 
@@ -35,18 +35,27 @@ impl fmt::Display for Exit {
     }
 }
 
+/// What is known of a program when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// How it ended.
+    pub exit: Exit,
+    /// The processor time that the sandbox's programs had used by then; none where it isn't known.
+    pub cpu_time: Option<Duration>,
+}
+
 /// A running program. Dropping it neither stops the program nor waits for it.
 pub struct Process {
     /// What it writes to standard output; taken by the reader.
     pub stdout: Option<Output>,
     /// What it writes to standard error; taken by the reader.
     pub stderr: Option<Output>,
-    end: End,
+    state: State,
 }
 
-enum End {
-    Awaited(BoxFuture<'static, Result<Exit, SandboxError>>),
-    Known(Exit),
+enum State {
+    Awaited(BoxFuture<'static, Result<End, SandboxError>>),
+    Known(End),
     Failed,
 }
 
@@ -54,12 +63,12 @@ impl Process {
     pub(super) fn new(
         stdout: Output,
         stderr: Output,
-        end: impl Future<Output = Result<Exit, SandboxError>> + Send + 'static,
+        end: impl Future<Output = Result<End, SandboxError>> + Send + 'static,
     ) -> Self {
         Self {
             stdout: Some(stdout),
             stderr: Some(stderr),
-            end: End::Awaited(Box::pin(end)),
+            state: State::Awaited(Box::pin(end)),
         }
     }
 
@@ -68,15 +77,25 @@ impl Process {
     /// A failure to execute the program at all is [`SandboxError::Program`], told once; after it the
     /// answer is [`SandboxError::Dead`].
     pub async fn wait(&mut self) -> Result<Exit, SandboxError> {
-        let result = match &mut self.end {
-            End::Awaited(end) => end.await,
-            End::Known(exit) => return Ok(*exit),
-            End::Failed => return Err(SandboxError::Dead),
+        let result = match &mut self.state {
+            State::Awaited(end) => end.await,
+            State::Known(end) => return Ok(end.exit),
+            State::Failed => return Err(SandboxError::Dead),
         };
-        self.end = match &result {
-            Ok(exit) => End::Known(*exit),
-            Err(_) => End::Failed,
+        self.state = match &result {
+            Ok(end) => State::Known(*end),
+            Err(_) => State::Failed,
         };
-        result
+        result.map(|end| end.exit)
+    }
+
+    /// The processor time that the sandbox's programs had used when this one ended, as far as they
+    /// were reaped by then. None before the end, when the sandbox was killed, and where the driver
+    /// can't tell.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        match &self.state {
+            State::Known(end) => end.cpu_time,
+            State::Awaited(_) | State::Failed => None,
+        }
     }
 }

@@ -123,7 +123,8 @@ fn reap(running: &mut Vec<Running>) {
             running.iter().position(|program| program.pid == pid),
             exit_of(status),
         ) {
-            tell(&running.swap_remove(at).status, StatusRecord::Ended(exit));
+            let ended = StatusRecord::Ended(exit, sys::children_cpu_ms());
+            tell(&running.swap_remove(at).status, ended);
         }
     }
 }
@@ -136,7 +137,7 @@ fn exit_of(status: WaitStatus) -> Option<Exit> {
 }
 
 fn tell(status: impl AsFd, record: StatusRecord) {
-    // Eight bytes fit any pipe at once; a worker that dropped its side does not want to know.
+    // A record fits any pipe at once; a worker that dropped its side does not want to know.
     let _ = rustix::io::write(status, &record.to_bytes());
 }
 

@@ -200,6 +200,21 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Processor time, user and system, of all that this process has reaped, and of all that those had
+/// reaped: milliseconds.
+pub fn children_cpu_ms() -> u64 {
+    // SAFETY: all zeroes are a sound rusage, and the pointer is to one for the length of the call.
+    let (result, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage), usage)
+    };
+    let millis = |time: libc::timeval| time.tv_sec * 1_000 + time.tv_usec / 1_000;
+    if result != 0 {
+        return 0;
+    }
+    u64::try_from(millis(usage.ru_utime) + millis(usage.ru_stime)).unwrap_or(0)
+}
+
 /// What a probe tries in order to see it refused: tracing pid 1.
 pub fn try_trace_first_process() -> rustix::io::Result<()> {
     // SAFETY: plain integers; attaching changes no memory of this process.

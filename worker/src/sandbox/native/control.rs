@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
+    time::Duration,
 };
 
 use rustix::{
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::wire::{self, StatusRecord};
-use crate::sandbox::{Exit, SandboxError};
+use crate::sandbox::{Exit, SandboxError, process::End};
 
 /// The worker's end. Dropping it ends the sandbox.
 pub(super) struct Control {
@@ -115,12 +116,15 @@ pub(in crate::sandbox) fn input_file(bytes: &[u8]) -> io::Result<OwnedFd> {
 pub(super) async fn end_of(
     mut status: pipe::Receiver,
     program: String,
-) -> Result<Exit, SandboxError> {
+) -> Result<End, SandboxError> {
     let mut bytes = [0; StatusRecord::SIZE];
     match status.read_exact(&mut bytes).await {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Ok(Exit::Signal(libc::SIGKILL));
+            return Ok(End {
+                exit: Exit::Signal(libc::SIGKILL),
+                cpu_time: None,
+            });
         }
         Err(source) => {
             return Err(SandboxError::Worker {
@@ -130,7 +134,10 @@ pub(super) async fn end_of(
         }
     }
     match StatusRecord::from_bytes(bytes) {
-        Some(StatusRecord::Ended(exit)) => Ok(exit),
+        Some(StatusRecord::Ended(exit, cpu_ms)) => Ok(End {
+            exit,
+            cpu_time: Some(Duration::from_millis(cpu_ms)),
+        }),
         Some(StatusRecord::NotExecuted(errno)) => Err(SandboxError::Program {
             program,
             source: io::Error::from_raw_os_error(errno),

@@ -85,32 +85,35 @@ pub(in crate::sandbox) struct Failure {
 /// How a program ended: eight bytes on its status pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) enum StatusRecord {
-    Ended(Exit),
+    /// It ended so, when the sandbox's programs had used so many milliseconds of processor time.
+    Ended(Exit, u64),
     /// It was never executed, with this errno.
     NotExecuted(i32),
 }
 
 impl StatusRecord {
-    pub const SIZE: usize = 8;
+    pub const SIZE: usize = 16;
 
     pub fn to_bytes(self) -> [u8; Self::SIZE] {
-        let (kind, value) = match self {
-            Self::Ended(Exit::Code(code)) => (1u32, code),
-            Self::Ended(Exit::Signal(signal)) => (2, signal),
-            Self::NotExecuted(errno) => (3, errno),
+        let (kind, value, cpu_ms) = match self {
+            Self::Ended(Exit::Code(code), cpu_ms) => (1u32, code, cpu_ms),
+            Self::Ended(Exit::Signal(signal), cpu_ms) => (2, signal, cpu_ms),
+            Self::NotExecuted(errno) => (3, errno, 0),
         };
         let mut bytes = [0; Self::SIZE];
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
-        bytes[4..].copy_from_slice(&value.to_le_bytes());
+        bytes[4..8].copy_from_slice(&value.to_le_bytes());
+        bytes[8..].copy_from_slice(&cpu_ms.to_le_bytes());
         bytes
     }
 
     pub fn from_bytes(bytes: [u8; Self::SIZE]) -> Option<Self> {
-        let [k0, k1, k2, k3, v0, v1, v2, v3] = bytes;
+        let [k0, k1, k2, k3, v0, v1, v2, v3, cpu @ ..] = bytes;
+        let cpu_ms = u64::from_le_bytes(cpu);
         let value = i32::from_le_bytes([v0, v1, v2, v3]);
         match u32::from_le_bytes([k0, k1, k2, k3]) {
-            1 => Some(Self::Ended(Exit::Code(value))),
-            2 => Some(Self::Ended(Exit::Signal(value))),
+            1 => Some(Self::Ended(Exit::Code(value), cpu_ms)),
+            2 => Some(Self::Ended(Exit::Signal(value), cpu_ms)),
             3 => Some(Self::NotExecuted(value)),
             _ => None,
         }
@@ -260,12 +263,12 @@ mod tests {
     #[test]
     fn status_records_survive_the_pipe() {
         for record in [
-            StatusRecord::Ended(Exit::Code(-1)),
-            StatusRecord::Ended(Exit::Signal(9)),
+            StatusRecord::Ended(Exit::Code(-1), 0),
+            StatusRecord::Ended(Exit::Signal(9), u64::MAX),
             StatusRecord::NotExecuted(2),
         ] {
             assert_eq!(StatusRecord::from_bytes(record.to_bytes()), Some(record));
         }
-        assert_eq!(StatusRecord::from_bytes([0; 8]), None);
+        assert_eq!(StatusRecord::from_bytes([0; 16]), None);
     }
 }
