@@ -10,7 +10,7 @@ use crate::{
     command::{Answer, Update},
     draft::Draft,
     event::{Actor, Fields, Happening},
-    graph,
+    graph::{self, End},
     id::{MemberName, Revision, TaskId, TaskKey, TeamUid},
     nudge,
     refusal::{Obstacle, Refusal},
@@ -280,15 +280,17 @@ fn edges(
             note_edges_changed(draft, waits, actor, task);
         }
     }
+    let mut end = End::waiting(task);
     for blocker in &changes.add_blocked_by {
-        graph::add_edge(draft, team, task, *blocker, "add_blocked_by")?;
+        graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")?;
         guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
         rewired.fields.add(Fields::BLOCKED_BY);
         rewired.bound.insert(task);
     }
+    let mut end = End::waited_for(task);
     for dependant in &changes.add_blocks {
         let waits = (team, *dependant);
-        graph::add_edge(draft, team, *dependant, task, "add_blocks")?;
+        graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")?;
         if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
             may_change(draft, who, waits)?;
         }
