@@ -11,6 +11,7 @@ mod clocks;
 mod create;
 mod edges;
 mod endings;
+mod placing;
 mod properties;
 mod support;
 mod teams;
