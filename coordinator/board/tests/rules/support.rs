@@ -94,10 +94,15 @@ impl Shelf {
 
 /// The board with everything that is over in outline only.
 pub fn outlined(board: &Board) -> Board {
-    let mut board = board.clone();
-    let over: Vec<TaskKey> = board.finished_whole().collect();
-    over.into_iter().for_each(|key| board.outline(key));
-    board
+    let mut outlined = board.clone();
+    for team in board.teams() {
+        for (id, card) in board.cards_after(team.uid, TaskId(0)) {
+            if card.status().is_terminal() {
+                outlined.outline((team.uid, id));
+            }
+        }
+    }
+    outlined
 }
 
 /// A board on which things are done, and what was kept of them.
