@@ -15,8 +15,9 @@ use board::{
 use proptest::{prelude::*, test_runner::Config};
 
 use crate::{
+    acts::{Act, act},
     support::*,
-    world::{Act, Came, World, act},
+    world::{Came, World},
 };
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
