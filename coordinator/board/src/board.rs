@@ -181,18 +181,6 @@ impl Board {
         }
     }
 
-    /// The keys of all finished tasks that are in memory whole.
-    pub fn finished_whole(&self) -> impl Iterator<Item = TaskKey> + '_ {
-        self.teams.iter().flat_map(|(uid, team)| {
-            team.tasks
-                .iter()
-                .filter_map(move |(id, entry)| match &entry.card {
-                    Card::Whole(task) if task.end().is_some() => Some((*uid, *id)),
-                    _ => None,
-                })
-        })
-    }
-
     fn install_team(&mut self, team: &Team) {
         if let Some(board) = self.teams.get_mut(&team.uid) {
             board.head = team.clone();

@@ -6,6 +6,7 @@ mod check;
 mod create;
 mod ending;
 mod roster;
+mod stopping;
 mod tick;
 mod update;
 

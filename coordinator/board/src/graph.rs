@@ -22,26 +22,109 @@ pub(crate) fn check_room(draft: &Draft<'_>, blocker: TaskKey) -> Result<(), Refu
     Ok(())
 }
 
-/// Lets `task` wait for `blocker`. `field` is what named the other of the two.
+/// The end that several new edges have in common.
+///
+/// What can be reached from it is worked out once, when it is first needed, and stays right while
+/// edges are added at this end: they lead away from what was reached, or are refused. A search for
+/// each edge would visit a large board a thousand times in one command.
+pub(crate) struct End {
+    task: TaskId,
+    is_blocker: bool,
+    /// The tasks that the end waits for, or that wait for it, over any detour: each with the one
+    /// over which it is reached.
+    reached: Option<BTreeMap<TaskId, TaskId>>,
+}
+
+impl End {
+    /// The end that waits.
+    pub(crate) fn waiting(task: TaskId) -> Self {
+        Self {
+            task,
+            is_blocker: false,
+            reached: None,
+        }
+    }
+
+    /// The end that is waited for.
+    pub(crate) fn waited_for(task: TaskId) -> Self {
+        Self {
+            task,
+            is_blocker: true,
+            reached: None,
+        }
+    }
+
+    /// The circle that an edge between this end and another task would close.
+    fn circle(&mut self, draft: &Draft<'_>, team: TeamUid, other: TaskId) -> Option<Vec<TaskId>> {
+        let leads_on = |task| match self.is_blocker {
+            true => draft.blocked_by((team, task)),
+            false => draft.dependants((team, task)),
+        };
+        let leads_back = match self.is_blocker {
+            true => draft.dependants((team, other)),
+            false => draft.blocked_by((team, other)),
+        };
+        if leads_back.is_empty() {
+            // Most new edges are to the rim of the graph, where no way ends.
+            return None;
+        }
+        let reached = self
+            .reached
+            .get_or_insert_with(|| reach(self.task, leads_on));
+        let mut step = other;
+        let mut path = vec![other];
+        while step != self.task {
+            step = *reached.get(&step)?;
+            path.push(step);
+        }
+        // The path leads from the other task to this end: what waits comes first.
+        if self.is_blocker {
+            path.reverse();
+            path.insert(0, other);
+        } else {
+            path.insert(0, self.task);
+        }
+        Some(path)
+    }
+}
+
+/// All that can be reached from a task, each with the one before it on the shortest way.
+fn reach<'d>(from: TaskId, leads_on: impl Fn(TaskId) -> &'d [TaskId]) -> BTreeMap<TaskId, TaskId> {
+    let mut reached = BTreeMap::from([(from, from)]);
+    let mut open = VecDeque::from([from]);
+    while let Some(at) = open.pop_front() {
+        for next in leads_on(at) {
+            reached.entry(*next).or_insert_with(|| {
+                open.push_back(*next);
+                at
+            });
+        }
+    }
+    reached
+}
+
+/// Adds an edge between an end and another task. `field` is what named the other.
 pub(crate) fn add_edge(
     draft: &mut Draft<'_>,
     team: TeamUid,
-    task: TaskId,
-    blocker: TaskId,
+    end: &mut End,
+    other: TaskId,
     field: &'static str,
 ) -> Result<(), Obstacle> {
+    let (task, blocker) = match end.is_blocker {
+        true => (other, end.task),
+        false => (end.task, other),
+    };
     if task == blocker {
         return Err(Refusal::SelfEdge { task }.into());
     }
-    for id in [task, blocker] {
-        if draft.status((team, id)).is_none() {
-            return Err(Refusal::ReferenceUnknown {
-                field,
-                task: id,
-                team: draft.team(team).name.clone(),
-            }
-            .into());
+    if draft.status((team, other)).is_none() {
+        return Err(Refusal::ReferenceUnknown {
+            field,
+            task: other,
+            team: draft.team(team).name.clone(),
         }
+        .into());
     }
     let present = draft.blocked_by((team, task));
     if present.contains(&blocker) {
@@ -56,9 +139,7 @@ pub(crate) fn add_edge(
         .into());
     }
     check_room(draft, (team, blocker))?;
-    if let Some(path) = path(draft, team, blocker, task) {
-        // `path` leads from the blocker to the task; the new edge closes it.
-        let path = std::iter::once(task).chain(path).collect();
+    if let Some(path) = end.circle(draft, team, other) {
         return Err(Refusal::Cycle { path }.into());
     }
     draft.task_mut((team, task))?.blocked_by.push(blocker);
@@ -82,33 +163,4 @@ pub(crate) fn remove_edge(
         .retain(|id| *id != blocker);
     draft.note_edge(team, blocker, task, false);
     Ok(true)
-}
-
-/// The shortest way from a task, over what it waits for, to another.
-fn path(draft: &Draft<'_>, team: TeamUid, from: TaskId, to: TaskId) -> Option<Vec<TaskId>> {
-    // Nothing waits for a task that nobody depends on: no way can lead to it.
-    if draft.dependants((team, to)).is_empty() {
-        return None;
-    }
-    let mut came_from: BTreeMap<TaskId, TaskId> = BTreeMap::from([(from, from)]);
-    let mut open = VecDeque::from([from]);
-    while let Some(at) = open.pop_front() {
-        if at == to {
-            let mut path = vec![at];
-            let mut step = at;
-            while step != from {
-                step = came_from[&step];
-                path.push(step);
-            }
-            path.reverse();
-            return Some(path);
-        }
-        for blocker in draft.blocked_by((team, at)) {
-            came_from.entry(*blocker).or_insert_with(|| {
-                open.push_back(*blocker);
-                at
-            });
-        }
-    }
-    None
 }

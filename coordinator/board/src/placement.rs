@@ -7,13 +7,14 @@
 //! task becomes the least of its queue, and every team the one with the fewest running.
 
 use std::{
-    collections::{BTreeSet, btree_set},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, btree_set},
     iter::Peekable,
 };
 
 use crate::{
-    board::Board,
-    id::{AgentTypeName, InstanceId, MemberName, TaskKey, TeamUid, WorkerName},
+    board::{Board, TeamBoard},
+    id::{AgentTypeName, InstanceId, MemberName, TaskId, TaskKey, TeamUid, WorkerName},
     index::{Place, Queue},
 };
 
@@ -32,21 +33,6 @@ pub struct Offer {
     pub teams: Option<BTreeSet<TeamUid>>,
 }
 
-impl Offer {
-    fn fits(&self, team: TeamUid, queue: &Queue) -> bool {
-        self.free > 0
-            && self.types.contains(&queue.agent_type)
-            && queue
-                .worker
-                .as_ref()
-                .is_none_or(|only| *only == self.worker)
-            && self
-                .teams
-                .as_ref()
-                .is_none_or(|teams| teams.contains(&team))
-    }
-}
-
 /// A task that goes to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
@@ -58,66 +44,161 @@ pub struct Assignment {
     pub instance: InstanceId,
 }
 
-/// A queue, as far as this round has come in it.
-struct Line<'b> {
-    queue: &'b Queue,
-    waiting: Peekable<btree_set::Iter<'b, Place>>,
-}
-
 /// Gives up to `most` waiting tasks to the workers that offer to take them.
-pub fn place(board: &Board, mut offers: Vec<Offer>, most: usize) -> Vec<Assignment> {
+pub fn place(board: &Board, offers: Vec<Offer>, most: usize) -> Vec<Assignment> {
+    let mut slots = Slots::new(&offers);
     let mut assignments = Vec::new();
-    let mut busy: BTreeSet<(TeamUid, &MemberName)> = BTreeSet::new();
-    let mut lines = Vec::new();
-    let mut turn = BTreeSet::new();
-    for uid in &board.queueing {
-        let index = &board.teams[uid].index;
-        let waiting = index.queues().map(|(queue, places)| Line {
-            queue,
-            waiting: places.iter().peekable(),
-        });
-        turn.insert((index.running(), *uid, lines.len()));
-        lines.push(waiting.collect::<Vec<_>>());
-    }
-
-    while assignments.len() < most {
-        let Some((running, uid, at)) = turn.pop_first() else {
+    let mut turn: BTreeSet<(u32, TeamUid)> = board
+        .queueing
+        .iter()
+        .map(|uid| (board.teams[uid].index.running(), *uid))
+        .collect();
+    let mut lines: BTreeMap<TeamUid, Lines<'_>> = BTreeMap::new();
+    while assignments.len() < most && !slots.are_taken() {
+        let Some((running, uid)) = turn.pop_first() else {
             break;
         };
-        let index = &board.teams[&uid].index;
-        lines[at].retain_mut(|line| {
-            let is_busy = line
-                .queue
-                .member
-                .as_ref()
-                .is_some_and(|m| index.is_member_busy(m) || busy.contains(&(uid, m)));
-            !is_busy
-                && line.waiting.peek().is_some()
-                && offers.iter().any(|offer| offer.fits(uid, line.queue))
-        });
-        let least = lines[at]
-            .iter_mut()
-            .filter_map(|line| Some((**line.waiting.peek()?, line)))
-            .min_by_key(|(place, _)| *place);
-        let Some(((_, task), line)) = least else {
+        let lines = lines
+            .entry(uid)
+            .or_insert_with(|| Lines::new(&board.teams[&uid]));
+        let Some((task, at)) = lines.next(uid, &slots) else {
             continue;
         };
-        line.waiting.next();
-        if let Some(member) = &line.queue.member {
-            busy.insert((uid, member));
-        }
-        let offer = offers
-            .iter_mut()
-            .filter(|offer| offer.fits(uid, line.queue))
-            .max_by(|a, b| a.free.cmp(&b.free).then_with(|| b.worker.cmp(&a.worker)))
-            .expect("lines that no offer fits were dropped above");
-        offer.free -= 1;
+        slots.take(at);
         assignments.push(Assignment {
             task: (uid, task),
-            worker: offer.worker.clone(),
-            instance: offer.instance,
+            worker: offers[at].worker.clone(),
+            instance: offers[at].instance,
         });
-        turn.insert((running + 1, uid, at));
+        turn.insert((running + 1, uid));
     }
     assignments
+}
+
+/// The queues of a team, as far as this round has come in them.
+struct Lines<'b> {
+    team: &'b TeamBoard,
+    queues: Vec<(&'b Queue, Peekable<btree_set::Iter<'b, Place>>)>,
+    /// The first of each queue that somebody may still serve.
+    heads: BTreeSet<(Place, usize)>,
+    /// The hosted members who got a task in this round.
+    busy: BTreeSet<&'b MemberName>,
+}
+
+impl<'b> Lines<'b> {
+    fn new(team: &'b TeamBoard) -> Self {
+        let mut queues: Vec<_> = team
+            .index
+            .queues()
+            .map(|(queue, places)| (queue, places.iter().peekable()))
+            .collect();
+        let heads = queues.iter_mut().enumerate();
+        let heads = heads.filter_map(|(line, (_, places))| Some((**places.peek()?, line)));
+        Self {
+            team,
+            heads: heads.collect(),
+            queues,
+            busy: BTreeSet::new(),
+        }
+    }
+
+    /// The task whose turn it is, and the offer that takes it. A queue that nobody can serve is
+    /// dropped for the round.
+    fn next(&mut self, uid: TeamUid, slots: &Slots<'_>) -> Option<(TaskId, usize)> {
+        while let Some(((_, task), line)) = self.heads.pop_first() {
+            let (queue, places) = &mut self.queues[line];
+            let is_busy =
+                |member| self.team.index.is_member_busy(member) || self.busy.contains(member);
+            if queue.member.as_ref().is_some_and(is_busy) {
+                continue;
+            }
+            let Some(at) = slots.best(uid, queue) else {
+                continue;
+            };
+            places.next();
+            if let Some(place) = places.peek() {
+                self.heads.insert((**place, line));
+            }
+            self.busy.extend(&queue.member);
+            return Some((task, at));
+        }
+        None
+    }
+}
+
+/// Where an offer stands among those of one type: by its free slots, then by its worker's name.
+type Standing<'o> = (Reverse<u32>, &'o WorkerName, usize);
+
+/// The free slots, the worker with the most of them first.
+struct Slots<'o> {
+    offers: &'o [Offer],
+    free: Vec<u32>,
+    by_worker: BTreeMap<&'o WorkerName, usize>,
+    by_type: BTreeMap<&'o AgentTypeName, BTreeSet<Standing<'o>>>,
+}
+
+impl<'o> Slots<'o> {
+    fn new(offers: &'o [Offer]) -> Self {
+        let mut slots = Self {
+            offers,
+            free: offers.iter().map(|offer| offer.free).collect(),
+            by_worker: BTreeMap::new(),
+            by_type: BTreeMap::new(),
+        };
+        for (at, offer) in offers.iter().enumerate() {
+            slots.by_worker.insert(&offer.worker, at);
+            slots.enter(at);
+        }
+        slots
+    }
+
+    fn are_taken(&self) -> bool {
+        self.by_type.is_empty()
+    }
+
+    /// The offer that a task of this queue goes to.
+    fn best(&self, team: TeamUid, queue: &Queue) -> Option<usize> {
+        let of_type = self.by_type.get(&queue.agent_type)?;
+        let fits = |at: &usize| {
+            let teams = &self.offers[*at].teams;
+            teams.as_ref().is_none_or(|teams| teams.contains(&team))
+        };
+        match &queue.worker {
+            Some(only) => {
+                let at = *self.by_worker.get(only)?;
+                let has_slot = of_type.contains(&(Reverse(self.free[at]), only, at));
+                Some(at).filter(|_| has_slot).filter(fits)
+            }
+            None => of_type.iter().map(|(_, _, at)| *at).find(fits),
+        }
+    }
+
+    fn take(&mut self, at: usize) {
+        self.leave(at);
+        self.free[at] -= 1;
+        self.enter(at);
+    }
+
+    fn enter(&mut self, at: usize) {
+        if self.free[at] == 0 {
+            return;
+        }
+        let Offer { worker, types, .. } = &self.offers[at];
+        let place = (Reverse(self.free[at]), worker, at);
+        for agent_type in types {
+            self.by_type.entry(agent_type).or_default().insert(place);
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        let Offer { worker, types, .. } = &self.offers[at];
+        for agent_type in types {
+            if let Some(of_type) = self.by_type.get_mut(agent_type) {
+                of_type.remove(&(Reverse(self.free[at]), worker, at));
+                if of_type.is_empty() {
+                    self.by_type.remove(agent_type);
+                }
+            }
+        }
+    }
 }

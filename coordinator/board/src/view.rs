@@ -130,13 +130,14 @@ impl Board {
         }
     }
 
-    /// The tasks of a team that somebody is at, by id.
+    /// The tasks of a team that somebody is at: those that workers have, then those that members
+    /// hold.
     pub fn in_progress(&self, uid: TeamUid) -> impl Iterator<Item = &Arc<Task>> {
+        let of_team = (uid, TaskId(0))..=(uid, TaskId(u64::MAX));
         let placed = self
             .placed
             .values()
-            .flatten()
-            .filter(move |key| key.0 == uid)
+            .flat_map(move |held| held.range(of_team.clone()))
             .filter_map(|key| self.whole(*key));
         let claimed = self
             .teams

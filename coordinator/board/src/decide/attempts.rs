@@ -1,8 +1,8 @@
-//! Attempts: given out, begun, ended, refused, lost, stopped.
+//! Attempts: given out, begun, ended, refused, lost.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{calls::Who, ending, ending::Ending, roster};
+use super::{ending, ending::Ending, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -12,8 +12,8 @@ use crate::{
     limits,
     refusal::{Obstacle, Refusal, Staleness},
     task::{
-        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Placement, Runner, Status, Stop,
-        StopReason, Task, TaskState, Usage, Waiting,
+        AttemptEnding, EndStatus, EndedAttempt, Placement, Runner, StopReason, Task, TaskState,
+        Usage, Waiting,
     },
 };
 
@@ -191,7 +191,10 @@ pub(super) fn started(
     Ok(draft.finish(Answer::Done, None))
 }
 
-fn placed<'d>(draft: &'d mut Draft<'_>, key: TaskKey) -> Result<&'d mut Placement, Obstacle> {
+pub(super) fn placed<'d>(
+    draft: &'d mut Draft<'_>,
+    key: TaskKey,
+) -> Result<&'d mut Placement, Obstacle> {
     match &mut draft.task_mut(key)?.state {
         TaskState::Placed(placement) => Ok(placement),
         _ => Err(Refusal::Stale {
@@ -225,7 +228,7 @@ pub(super) fn ended(
     task.error = report.error.clone();
     task.outputs = report.outputs.clone();
     match placement.stop {
-        Some(stop) => after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
         None => {
             let (status, stop_reason) = verdict(report);
             let ending = Ending {
@@ -279,7 +282,7 @@ pub(super) fn refused(
     )?;
     let actor = Actor::Worker(placement.worker.clone());
     match placement.stop {
-        Some(stop) => after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
         None => {
             let wait = limits::REFUSAL_BACKOFF
                 .saturating_mul(1 << refusals.min(16))
@@ -324,7 +327,7 @@ pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Re
     let placement = end_attempt(draft, key, lost, reason.clone(), Usage::default())?;
     let actor = Actor::Coordinator;
     if let Some(stop) = placement.stop {
-        return after_stop(draft, key, &actor, placement.attempt, &stop);
+        return stopping::after_stop(draft, key, &actor, placement.attempt, &stop);
     }
     let task = draft.task_mut(key)?;
     task.crashes += 1;
@@ -365,7 +368,7 @@ pub(super) fn never_arrived(
     )?;
     let actor = Actor::Coordinator;
     match placement.stop {
-        Some(stop) => after_stop(&mut draft, key, &actor, attempt, &stop)?,
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, attempt, &stop)?,
         None => {
             let waiting = waiting_again(&draft, reason);
             requeue(&mut draft, key, &actor, attempt, waiting)?;
@@ -385,7 +388,7 @@ fn check_present(draft: &Draft<'_>, key: TaskKey, attempt: AttemptNumber) -> Res
     .into())
 }
 
-fn waiting_again(draft: &Draft<'_>, reason: Arc<str>) -> Waiting {
+pub(super) fn waiting_again(draft: &Draft<'_>, reason: Arc<str>) -> Waiting {
     Waiting {
         since: draft.now,
         not_before: None,
@@ -448,147 +451,4 @@ pub(super) fn requeue(
     };
     draft.happened(key.0, actor, None, requeued);
     Ok(())
-}
-
-/// What the one who asked for the stop wanted to come of it.
-fn after_stop(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    actor: &Actor,
-    attempt: AttemptNumber,
-    stop: &Stop,
-) -> Result<(), Obstacle> {
-    let (status, stop_reason) = match stop.then {
-        AfterStop::Cancel => (EndStatus::Cancelled, StopReason::Cancelled),
-        AfterStop::Fail(reason) => (EndStatus::Failed, reason),
-        AfterStop::Requeue => {
-            let waiting = waiting_again(draft, stop.reason.clone());
-            requeue(draft, key, actor, attempt, waiting)?;
-            // It may have been stopped to wait for a task that failed meanwhile.
-            ending::heed_blockers(draft, key)?;
-            return Ok(());
-        }
-    };
-    draft.task_mut(key)?.error = stop.reason.clone();
-    let ending = Ending {
-        status,
-        attempt: Some(attempt),
-        stop_reason: Some(stop_reason),
-        message: stop.reason.clone(),
-    };
-    // The end is the doing of the one who asked, not of the worker that confirms it.
-    ending::end_task(draft, key, &stop.by, ending)?;
-    Ok(())
-}
-
-/// Cancels a task: at once, or by the stop ladder where a worker runs it.
-pub(super) fn cancel(
-    draft: &mut Draft<'_>,
-    who: &Who,
-    key: TaskKey,
-    reason: &Arc<str>,
-) -> Result<(), Obstacle> {
-    let actor = Actor::Member(who.name.clone());
-    let reason: Arc<str> = if reason.trim().is_empty() {
-        format!("cancelled by {}", who.name).into()
-    } else {
-        reason.clone()
-    };
-    let status = draft.status(key).ok_or_else(|| draft.task_unknown(key))?;
-    if status.is_terminal() {
-        return Err(Refusal::TaskOver {
-            task: key.1,
-            status,
-        }
-        .into());
-    }
-    if draft.task(key)?.placement().is_some() {
-        return request_stop(draft, key, &actor, &reason, AfterStop::Cancel);
-    }
-    draft.task_mut(key)?.error = reason.clone();
-    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, &reason)?;
-    let ending = Ending {
-        status: EndStatus::Cancelled,
-        attempt,
-        stop_reason: Some(StopReason::Cancelled),
-        message: reason,
-    };
-    ending::end_task(draft, key, &actor, ending)?;
-    Ok(())
-}
-
-/// Ends a member's claim, where there is one. The task's state is the caller's to set.
-pub(super) fn drop_claim(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    how: AttemptEnding,
-    message: &Arc<str>,
-) -> Result<Option<AttemptNumber>, Obstacle> {
-    let ended_at = draft.now;
-    let task = draft.task_mut(key)?;
-    let TaskState::Claimed(claim) = task.state.clone() else {
-        return Ok(None);
-    };
-    remember(
-        task,
-        EndedAttempt {
-            number: claim.attempt,
-            runner: Runner::Member(claim.by),
-            dispatched_at: claim.since,
-            started_at: Some(claim.since),
-            ended_at,
-            ending: how,
-            message: ending::line(message),
-            usage: Usage::default(),
-        },
-    );
-    Ok(Some(claim.attempt))
-}
-
-/// Asks for a placed task's attempt to be stopped. A cancel outranks what was asked for before;
-/// anything else changes nothing.
-pub(super) fn request_stop(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    actor: &Actor,
-    reason: &Arc<str>,
-    then: AfterStop,
-) -> Result<(), Obstacle> {
-    let at = draft.now;
-    let placement = placed(draft, key)?;
-    match &mut placement.stop {
-        Some(stop) if then == AfterStop::Cancel && stop.then != AfterStop::Cancel => {
-            stop.by = actor.clone();
-            stop.reason = reason.clone();
-            stop.then = then;
-        }
-        Some(_) => return Ok(()),
-        None => {
-            placement.stop = Some(Stop {
-                at,
-                by: actor.clone(),
-                reason: reason.clone(),
-                then,
-            });
-        }
-    }
-    let (attempt, instance) = (placement.attempt, placement.instance);
-    let requested = Happening::TaskStopRequested {
-        task: key.1,
-        attempt,
-        reason: ending::line(reason),
-    };
-    draft.happened(key.0, actor, None, requested);
-    let fence = draft.fence(key, attempt);
-    draft.effect(Effect::Stop {
-        instance,
-        fence,
-        reason: reason.clone(),
-    });
-    Ok(())
-}
-
-/// Whether a task stands in a status in which a worker or member has it.
-pub(super) fn is_held(status: Option<Status>) -> bool {
-    status == Some(Status::InProgress)
 }

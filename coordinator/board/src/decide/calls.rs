@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{attempts, create, roster, update};
+use super::{create, roster, stopping, update};
 use crate::{
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
@@ -63,7 +63,7 @@ fn cancel(
     super::check::len("reason", reason, limits::NOTE_LEN_MAX)?;
     let key = (who.team, task);
     update::may_change(draft, who, key)?;
-    attempts::cancel(draft, who, key, reason)?;
+    stopping::cancel(draft, who, key, reason)?;
     Ok(Answer::Task(key))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     command::{Answer, NewTask},
     draft::Draft,
     event::{Actor, Happening},
-    graph,
+    graph::{self, End},
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
     refusal::{Obstacle, Refusal},
@@ -119,8 +119,9 @@ fn create_task(
         subject: new.subject.clone(),
     };
     draft.happened(who.team, &actor, None, created);
+    let mut end = End::waited_for(id);
     for dependant in &new.blocks {
-        graph::add_edge(draft, who.team, *dependant, id, "blocks")?;
+        graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")?;
         update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
         update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }

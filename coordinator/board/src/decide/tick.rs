@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{attempts, ending, ending::Ending};
+use super::{attempts, ending, ending::Ending, stopping};
 use crate::{
     board::Board,
     command::{Answer, Effect},
@@ -79,7 +79,7 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
             if is_late {
                 let reason: Arc<str> = "its deadline passed".into();
                 let then = AfterStop::Fail(StopReason::Deadline);
-                return attempts::request_stop(draft, key, &coordinator, &reason, then);
+                return stopping::request_stop(draft, key, &coordinator, &reason, then);
             }
             match placement.started_at {
                 None => {
@@ -95,7 +95,7 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
                 Some(_) => {
                     let reason: Arc<str> = "it ran longer than it may".into();
                     let then = AfterStop::Fail(StopReason::Timeout);
-                    attempts::request_stop(draft, key, &coordinator, &reason, then)
+                    stopping::request_stop(draft, key, &coordinator, &reason, then)
                 }
             }
         }
@@ -105,7 +105,7 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
 fn miss_deadline(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
     let message: Arc<str> = "its deadline passed".into();
     draft.task_mut(key)?.error = message.clone();
-    let attempt = attempts::drop_claim(draft, key, AttemptEnding::TimedOut, &message)?;
+    let attempt = stopping::drop_claim(draft, key, AttemptEnding::TimedOut, &message)?;
     let ending = Ending {
         status: EndStatus::Failed,
         attempt,

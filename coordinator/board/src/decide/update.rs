@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{attempts, calls::Who, check, create, ending, ending::Ending};
+use super::{attempts, calls::Who, check, create, ending, ending::Ending, stopping};
 use crate::{
     command::{Answer, Update},
     draft::Draft,
     event::{Actor, Fields, Happening},
-    graph,
+    graph::{self, End},
     id::{MemberName, Revision, TaskId, TaskKey, TeamUid},
     nudge,
     refusal::{Obstacle, Refusal},
@@ -243,10 +243,10 @@ fn take_from_runner(
         }
         .into()),
         TaskState::Placed(_) => {
-            attempts::request_stop(draft, key, actor, reason, AfterStop::Requeue)
+            stopping::request_stop(draft, key, actor, reason, AfterStop::Requeue)
         }
         TaskState::Claimed(claim) => {
-            attempts::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
+            stopping::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
             let waiting = Waiting {
                 since: draft.now,
                 not_before: None,
@@ -280,15 +280,17 @@ fn edges(
             note_edges_changed(draft, waits, actor, task);
         }
     }
+    let mut end = End::waiting(task);
     for blocker in &changes.add_blocked_by {
-        graph::add_edge(draft, team, task, *blocker, "add_blocked_by")?;
+        graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")?;
         guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
         rewired.fields.add(Fields::BLOCKED_BY);
         rewired.bound.insert(task);
     }
+    let mut end = End::waited_for(task);
     for dependant in &changes.add_blocks {
         let waits = (team, *dependant);
-        graph::add_edge(draft, team, *dependant, task, "add_blocks")?;
+        graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")?;
         if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
             may_change(draft, who, waits)?;
         }
@@ -380,7 +382,7 @@ pub(super) fn guard_new_blocker(
         .into());
     }
     let is_open = draft.open_blockers(key.0, task).contains(&blocker);
-    if is_open && attempts::is_held(draft.status(key)) {
+    if is_open && draft.status(key) == Some(Status::InProgress) {
         let reason: Arc<str> = format!("has to wait for #{blocker}").into();
         take_from_runner(draft, key, actor, &reason, stop_running)?;
     }
@@ -441,7 +443,7 @@ fn status(
         EndStatus::Cancelled => AttemptEnding::Cancelled,
     };
     let message = message.cloned().unwrap_or_default();
-    let attempt = attempts::drop_claim(draft, key, how, &message)?;
+    let attempt = stopping::drop_claim(draft, key, how, &message)?;
     let ending = Ending {
         status: end,
         attempt,

@@ -239,3 +239,26 @@ fn work_stopped_for_a_blocker_that_fails_meanwhile_is_cancelled() {
         "> #2 is over",
     ]);
 }
+
+/// A tick goes on with as many cascades as fit into a step, not with all of them.
+#[test]
+fn wide_cascades_do_not_make_wide_steps() {
+    let mut script = Script::given(&[card("root")]);
+    script.is_checked = false;
+    script.create(LEAD, &vec![cancels([1]); 999]).unwrap();
+    for first_of_layer in 2..=6 {
+        let batch = vec![cancels([first_of_layer]); 900];
+        script.create(LEAD, &batch).unwrap();
+    }
+    script.set(LEAD, 1, Status::Failed).unwrap();
+
+    let mut ended = 0;
+    while let Some(told) = script.tick() {
+        let tasks = told.decision.records.len();
+        assert!(tasks <= limits::STEP_MAX + limits::EDGES_MAX, "{tasks}");
+        ended += told.decision.events.len();
+    }
+
+    assert_eq!(ended, 5 * 900);
+    script.check();
+}

@@ -5,13 +5,18 @@
     reason = "what a script is given must go well; where it doesn't, the test has failed"
 )]
 
+mod acts;
 mod attempts;
 mod claims;
 mod clocks;
 mod create;
 mod edges;
 mod endings;
+mod in_the_way;
+mod owners;
+mod placing;
 mod properties;
+mod stops;
 mod support;
 mod teams;
 mod tiny;

@@ -15,8 +15,9 @@ use board::{
 use proptest::{prelude::*, test_runner::Config};
 
 use crate::{
+    acts::{Act, act},
     support::*,
-    world::{Act, Came, World, act},
+    world::{Came, World},
 };
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -76,8 +77,7 @@ proptest! {
     fn the_same_commands_make_the_same_board(acts in acts()) {
         let (mut one, mut other) = (World::new(), World::new());
         for act in &acts {
-            let over: Vec<TaskKey> = other.script.board.finished_whole().collect();
-            over.into_iter().for_each(|key| other.script.board.outline(key));
+            other.script.board = outlined(&other.script.board);
 
             let came = one.act(act);
             let also = other.act(act);

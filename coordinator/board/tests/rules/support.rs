@@ -5,6 +5,10 @@
 //! a record for each task that an event names, and that a board loaded from what a store would
 //! hold equals the live one.
 
+mod lines;
+mod shelf;
+mod words;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -13,92 +17,21 @@ use std::{
 
 use board::{
     Board,
-    command::{
-        Answer, Call, Caller, CreateTeam, Effect, EndReport, FleetCommand, NewMember, NewTask,
-        Update, Wish,
-    },
+    command::{Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, NewTask, Update, Wish},
     decide::{decide, decide_fleet, tick},
     decision::Decision,
-    event::{Actor, Event, Happening},
-    id::{
-        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey,
-        TeamName, TeamUid, WorkerName,
-    },
+    id::{Epoch, Fence, InstanceId, TaskId, TaskKey},
     invariants,
-    record::{OfferedType, Record},
+    record::Record,
     refusal::{Obstacle, Refusal},
-    task::{AttemptEnding, Status, Task, Usage},
+    task::{Status, Task},
     team::MemberKind,
     time::Time,
 };
 
-pub const TEAM: TeamUid = TeamUid(1);
-pub const LEAD: &str = "lead";
-
-/// What a store holds: the latest record of each key.
-#[derive(Debug, Clone, Default)]
-pub struct Shelf {
-    meta: Option<Record>,
-    teams: BTreeMap<TeamUid, Record>,
-    members: BTreeMap<(TeamUid, MemberName), Record>,
-    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
-    offered: BTreeMap<AgentTypeName, Record>,
-}
-
-impl Shelf {
-    pub fn keep(&mut self, record: &Record) {
-        let copy = record.clone();
-        match record {
-            Record::Meta(_) => self.meta = Some(copy),
-            Record::Team(team) => {
-                self.teams.insert(team.uid, copy);
-            }
-            Record::Member(team, member) => {
-                self.members.insert((*team, member.name.clone()), copy);
-            }
-            Record::Task(team, task) => {
-                self.tasks.insert((*team, task.id), task.clone());
-            }
-            Record::Offered(offered) => {
-                self.offered.insert(offered.name.clone(), copy);
-            }
-            Record::Stub(..) => panic!("no decision writes a stub"),
-        }
-    }
-
-    /// What there is but tasks, in the order in which it is installed.
-    pub fn heads(&self) -> impl Iterator<Item = &Record> {
-        self.meta
-            .iter()
-            .chain(self.teams.values())
-            .chain(self.members.values())
-            .chain(self.offered.values())
-    }
-
-    /// The tasks' records; those that are over as stubs, where it is so wished.
-    pub fn task_records(&self, as_stubs: bool) -> Vec<Record> {
-        let record = |((team, _), task): (&TaskKey, &Arc<Task>)| match task.stub() {
-            Some(stub) if as_stubs => Record::Stub(*team, stub),
-            _ => Record::Task(*team, task.clone()),
-        };
-        self.tasks.iter().map(record).collect()
-    }
-
-    /// A board loaded from it, with its tasks in this order.
-    pub fn load(&self, epoch: Epoch, tasks: &[Record]) -> Board {
-        let mut board = Board::new(epoch);
-        self.heads().chain(tasks).for_each(|r| board.install(r));
-        board
-    }
-}
-
-/// The board with everything that is over in outline only.
-pub fn outlined(board: &Board) -> Board {
-    let mut board = board.clone();
-    let over: Vec<TaskKey> = board.finished_whole().collect();
-    over.into_iter().for_each(|key| board.outline(key));
-    board
-}
+use lines::lines;
+pub use shelf::{Shelf, outlined};
+pub use words::*;
 
 /// A board on which things are done, and what was kept of them.
 #[derive(Debug, Clone)]
@@ -415,90 +348,6 @@ fn check_decision(board: &Board, decision: &Decision) {
     }
 }
 
-/// A decision as lines: its events, its effects, and what it wrote that no event speaks of.
-fn lines(decision: &Decision) -> Vec<String> {
-    let mut lines: Vec<String> = decision.events.iter().map(event_line).collect();
-    lines.extend(decision.effects.iter().map(effect_line));
-    let spoken_of = |id: TaskId| decision.events.iter().any(|e| e.what.task() == Some(id));
-    for record in &decision.records {
-        match record {
-            Record::Task(_, task) if !spoken_of(task.id) => {
-                lines.push(format!("writes #{}", task.id));
-            }
-            Record::Offered(offered) => lines.push(format!("writes type {}", offered.name)),
-            _ => {}
-        }
-    }
-    lines
-}
-
-fn event_line(event: &Event) -> String {
-    let actor = match &event.actor {
-        Actor::Member(name) => name.to_string(),
-        Actor::Worker(name) => format!("worker {name}"),
-        Actor::Coordinator => "coordinator".into(),
-    };
-    let what = match &event.what {
-        Happening::TeamCreated => "team created".into(),
-        Happening::MemberJoined { member } => format!("{member} joined"),
-        Happening::MemberLeft { member } => format!("{member} left"),
-        Happening::TaskCreated { task, subject } => format!("#{task} created: {subject}"),
-        Happening::TaskUpdated { task, fields } => {
-            let names: Vec<&str> = fields.names().collect();
-            format!("#{task} updated: {}", names.join(", "))
-        }
-        Happening::TaskClaimed { task, by, attempt } => {
-            format!("#{task} claimed by {by} as attempt {attempt}")
-        }
-        Happening::TaskDispatched {
-            task,
-            attempt,
-            worker,
-        } => format!("#{task} dispatched to {worker} as attempt {attempt}"),
-        Happening::TaskStarted { task, attempt } => format!("#{task} started attempt {attempt}"),
-        Happening::TaskStopRequested {
-            task,
-            attempt,
-            reason,
-        } => format!("#{task} stop of attempt {attempt}: {reason}"),
-        Happening::TaskRequeued {
-            task,
-            attempt,
-            reason,
-        } => format!("#{task} requeued after attempt {attempt}: {reason}"),
-        Happening::TaskUnblocked { task } => format!("#{task} unblocked"),
-        Happening::TaskEnded {
-            task,
-            attempt,
-            from,
-            to,
-            message,
-        } => {
-            let attempt = attempt.map_or(String::new(), |a| format!(" in attempt {a}"));
-            let message = if message.is_empty() {
-                String::new()
-            } else {
-                format!(": {message}")
-            };
-            format!("#{task} {} → {}{attempt}{message}", from.word(), to.word())
-        }
-    };
-    let cause = event
-        .cause
-        .map_or(String::new(), |id| format!(" (because of #{id})"));
-    format!("{actor}: {what}{cause}")
-}
-
-fn effect_line(effect: &Effect) -> String {
-    let at = |fence: &Fence| format!("#{}/{}", fence.task, fence.attempt);
-    match effect {
-        Effect::Assign(fence, worker, _) => format!("> assign {} to {worker}", at(fence)),
-        Effect::Stop { fence, reason, .. } => format!("> stop {}: {reason}", at(fence)),
-        Effect::CutOff(instance) => format!("> cut off {}", instance.0),
-        Effect::TaskOver(key) => format!("> #{} is over", key.1),
-    }
-}
-
 impl Told {
     /// Compares the whole outcome.
     #[track_caller]
@@ -512,142 +361,4 @@ impl Told {
         assert_eq!(self.answer, *expected, "the answer");
         self
     }
-}
-
-// What scripts are made of.
-
-pub fn t() -> TeamName {
-    TeamName::parse("t").unwrap()
-}
-
-pub fn name(name: &str) -> MemberName {
-    MemberName::parse(name).unwrap()
-}
-
-pub fn worker_name(name: &str) -> WorkerName {
-    WorkerName::parse(name).unwrap()
-}
-
-/// Each worker has one process: `w1` has the instance 1, and so on.
-pub fn instance(worker: &str) -> InstanceId {
-    let digits = worker.trim_start_matches(|c: char| !c.is_ascii_digit());
-    InstanceId(digits.parse().unwrap())
-}
-
-pub fn agent_type(name: &str) -> AgentTypeName {
-    AgentTypeName::parse(name).unwrap()
-}
-
-pub fn key(task: u64) -> TaskKey {
-    (TEAM, TaskId(task))
-}
-
-pub fn ids(ids: impl IntoIterator<Item = u64>) -> Vec<TaskId> {
-    ids.into_iter().map(TaskId).collect()
-}
-
-pub fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-pub fn fence(task: u64, attempt: u32) -> Fence {
-    Fence {
-        epoch: Epoch(7),
-        team: TEAM,
-        task: TaskId(task),
-        attempt: AttemptNumber(attempt),
-    }
-}
-
-pub fn offered(name: &str, runtime: &str) -> OfferedType {
-    OfferedType {
-        name: agent_type(name),
-        description: "".into(),
-        runtime: runtime.into(),
-        digest: "d1".into(),
-        last_seen: Some(Time(0)),
-    }
-}
-
-pub fn team(name: &str) -> CreateTeam {
-    CreateTeam {
-        name: TeamName::parse(name).unwrap(),
-        description: "".into(),
-        lead: self::name(LEAD),
-        lead_role: "".into(),
-        members: vec![],
-    }
-}
-
-/// A member; a hosted one is of type `coder`.
-pub fn member(name: &str, kind: MemberKind) -> NewMember {
-    NewMember {
-        name: self::name(name),
-        kind,
-        role: "".into(),
-        description: "".into(),
-        instructions: "".into(),
-        agent_type: (kind == MemberKind::Hosted).then(|| agent_type("coder")),
-        model: "".into(),
-    }
-}
-
-pub fn create(tasks: &[NewTask]) -> Wish {
-    Wish::CreateTasks(t(), tasks.to_vec())
-}
-
-/// A card that waits for a claim.
-pub fn card(subject: &str) -> NewTask {
-    NewTask {
-        subject: subject.into(),
-        ..NewTask::default()
-    }
-}
-
-/// Work for the type `coder`.
-pub fn job(subject: &str) -> NewTask {
-    NewTask {
-        agent_type: Some(agent_type("coder")),
-        ..card(subject)
-    }
-}
-
-pub fn waits_for(blockers: impl IntoIterator<Item = u64>, task: NewTask) -> NewTask {
-    NewTask {
-        blocked_by: ids(blockers),
-        ..task
-    }
-}
-
-pub fn owned_by(owner: &str, task: NewTask) -> NewTask {
-    NewTask {
-        owner: Some(name(owner)),
-        ..task
-    }
-}
-
-pub fn to(status: Status) -> Update {
-    Update {
-        status: Some(status),
-        ..Update::default()
-    }
-}
-
-pub fn report(ending: AttemptEnding, result: &str, error: &str) -> EndReport {
-    EndReport {
-        ending,
-        result: result.into(),
-        error: error.into(),
-        stop_reason: None,
-        outputs: vec![],
-        usage: Usage {
-            wall_ms: 5,
-            cpu_ms: 3,
-            output_bytes: 2,
-        },
-    }
-}
-
-pub fn done(result: &str) -> EndReport {
-    report(AttemptEnding::Completed, result, "")
 }

@@ -1,0 +1,155 @@
+//! The coordinator's part of the stop ladder: a stop is asked for, and what it is for comes of it
+//! when the worker confirms it, or is lost (W7). What no worker runs is stopped at once.
+
+use std::sync::Arc;
+
+use super::{attempts, calls::Who, ending, ending::Ending};
+use crate::{
+    command::Effect,
+    draft::Draft,
+    event::{Actor, Happening},
+    id::{AttemptNumber, TaskKey},
+    refusal::{Obstacle, Refusal},
+    task::{
+        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Runner, Stop, StopReason, TaskState,
+        Usage,
+    },
+};
+
+/// What the one who asked for the stop wanted to come of it.
+pub(super) fn after_stop(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    attempt: AttemptNumber,
+    stop: &Stop,
+) -> Result<(), Obstacle> {
+    let (status, stop_reason) = match stop.then {
+        AfterStop::Cancel => (EndStatus::Cancelled, StopReason::Cancelled),
+        AfterStop::Fail(reason) => (EndStatus::Failed, reason),
+        AfterStop::Requeue => {
+            let waiting = attempts::waiting_again(draft, stop.reason.clone());
+            attempts::requeue(draft, key, actor, attempt, waiting)?;
+            // It may have been stopped to wait for a task that failed meanwhile.
+            ending::heed_blockers(draft, key)?;
+            return Ok(());
+        }
+    };
+    draft.task_mut(key)?.error = stop.reason.clone();
+    let ending = Ending {
+        status,
+        attempt: Some(attempt),
+        stop_reason: Some(stop_reason),
+        message: stop.reason.clone(),
+    };
+    // The end is the doing of the one who asked, not of the worker that confirms it.
+    ending::end_task(draft, key, &stop.by, ending)?;
+    Ok(())
+}
+
+/// Cancels a task: at once, or by the stop ladder where a worker runs it.
+pub(super) fn cancel(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    key: TaskKey,
+    reason: &Arc<str>,
+) -> Result<(), Obstacle> {
+    let actor = Actor::Member(who.name.clone());
+    let reason: Arc<str> = if reason.trim().is_empty() {
+        format!("cancelled by {}", who.name).into()
+    } else {
+        reason.clone()
+    };
+    let status = draft.status(key).ok_or_else(|| draft.task_unknown(key))?;
+    if status.is_terminal() {
+        return Err(Refusal::TaskOver {
+            task: key.1,
+            status,
+        }
+        .into());
+    }
+    if draft.task(key)?.placement().is_some() {
+        return request_stop(draft, key, &actor, &reason, AfterStop::Cancel);
+    }
+    draft.task_mut(key)?.error = reason.clone();
+    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, &reason)?;
+    let ending = Ending {
+        status: EndStatus::Cancelled,
+        attempt,
+        stop_reason: Some(StopReason::Cancelled),
+        message: reason,
+    };
+    ending::end_task(draft, key, &actor, ending)?;
+    Ok(())
+}
+
+/// Ends a member's claim, where there is one. The task's state is the caller's to set.
+pub(super) fn drop_claim(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    how: AttemptEnding,
+    message: &Arc<str>,
+) -> Result<Option<AttemptNumber>, Obstacle> {
+    let ended_at = draft.now;
+    let task = draft.task_mut(key)?;
+    let TaskState::Claimed(claim) = task.state.clone() else {
+        return Ok(None);
+    };
+    attempts::remember(
+        task,
+        EndedAttempt {
+            number: claim.attempt,
+            runner: Runner::Member(claim.by),
+            dispatched_at: claim.since,
+            started_at: Some(claim.since),
+            ended_at,
+            ending: how,
+            message: ending::line(message),
+            usage: Usage::default(),
+        },
+    );
+    Ok(Some(claim.attempt))
+}
+
+/// Asks for a placed task's attempt to be stopped. A cancel outranks what was asked for before;
+/// anything else changes nothing.
+pub(super) fn request_stop(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    reason: &Arc<str>,
+    then: AfterStop,
+) -> Result<(), Obstacle> {
+    let at = draft.now;
+    let placement = attempts::placed(draft, key)?;
+    match &mut placement.stop {
+        Some(stop) if then == AfterStop::Cancel && stop.then != AfterStop::Cancel => {
+            stop.by = actor.clone();
+            stop.reason = reason.clone();
+            stop.then = then;
+        }
+        Some(_) => return Ok(()),
+        None => {
+            placement.stop = Some(Stop {
+                at,
+                by: actor.clone(),
+                reason: reason.clone(),
+                then,
+            });
+        }
+    }
+    let (attempt, instance) = (placement.attempt, placement.instance);
+    let requested = Happening::TaskStopRequested {
+        task: key.1,
+        attempt,
+        reason: ending::line(reason),
+    };
+    draft.happened(key.0, actor, None, requested);
+    let fence = draft.fence(key, attempt);
+    draft.effect(Effect::Stop {
+        instance,
+        fence,
+        reason: reason.clone(),
+    });
+    Ok(())
+}

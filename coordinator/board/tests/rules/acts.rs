@@ -1,0 +1,206 @@
+//! Random doings: mostly sensible, sometimes nonsense. Everything is picked by small numbers, which
+//! are taken modulo what there is, so that a failing run shrinks well.
+
+use board::task::{AttemptEnding, BlockerFailedPolicy, Priority, Status};
+use proptest::prelude::*;
+
+/// One doing.
+#[derive(Debug, Clone)]
+pub enum Act {
+    Create(u8, bool, Vec<NewSpec>),
+    Update(u8, u8, Change),
+    Claim(u8, u8),
+    Cancel(u8, u8),
+    Place(Vec<(u8, u8, u8)>, u8),
+    Dispatch(u8, u8),
+    Report(u8, Skew, Report),
+    Lost(u8, Skew),
+    NeverArrived(u8, Skew),
+    Join(u8),
+    Outline(u8),
+    Wait(u32),
+    Spare(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+pub struct NewSpec {
+    pub owner: Option<u8>,
+    pub agent_type: Option<u8>,
+    pub blocked_by: Vec<u8>,
+    pub items: Vec<u8>,
+    pub blocks: Vec<u8>,
+    pub policy: BlockerFailedPolicy,
+    pub priority: Priority,
+    pub deadline: Option<u32>,
+    pub timeout: Option<u8>,
+    pub crash_limit: Option<u8>,
+    pub is_verification: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub status: Option<Status>,
+    pub owner: Option<Option<u8>>,
+    pub subject: Option<u8>,
+    pub priority: Option<Priority>,
+    pub edges: [Vec<u8>; 4],
+    pub stop_running: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Report {
+    Started(Option<u8>),
+    Ended(AttemptEnding),
+    Refused,
+}
+
+/// What is wrong with a report's fence, where anything is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Skew {
+    None,
+    Epoch,
+    Task,
+    Attempt,
+    Instance,
+}
+
+fn few(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..=most)
+}
+
+fn policy() -> impl Strategy<Value = BlockerFailedPolicy> {
+    prop::sample::select(vec![
+        BlockerFailedPolicy::Wait,
+        BlockerFailedPolicy::Cancel,
+        BlockerFailedPolicy::Proceed,
+    ])
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop::sample::select(vec![
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ])
+}
+
+fn rarely<T: std::fmt::Debug + Clone>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<T>> {
+    prop::option::weighted(0.2, value)
+}
+
+fn new_spec() -> impl Strategy<Value = NewSpec> {
+    let runs = (
+        prop::option::weighted(0.1, any::<u8>()),
+        prop::option::weighted(0.8, prop_oneof![15 => 0..2_u8, 1 => 0..4_u8]),
+        prop_oneof![4 => Just(vec![]), 4 => few(3)],
+        few(1),
+        prop_oneof![6 => Just(vec![]), 1 => few(2)],
+    );
+    let bounds = (
+        policy(),
+        priority(),
+        rarely(0..200_000_u32),
+        rarely(0..100_u8),
+        rarely(0..3_u8),
+        prop::bool::weighted(0.1),
+    );
+    (runs, bounds).prop_map(|(runs, bounds)| {
+        let (owner, agent_type, blocked_by, items, blocks) = runs;
+        let (policy, priority, deadline, timeout, crash_limit, is_verification) = bounds;
+        NewSpec {
+            owner,
+            agent_type,
+            blocked_by,
+            items,
+            blocks,
+            policy,
+            priority,
+            deadline,
+            timeout,
+            crash_limit,
+            is_verification,
+        }
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let status = prop::sample::select(vec![
+        Status::Pending,
+        Status::InProgress,
+        Status::Completed,
+        Status::Completed,
+        Status::Failed,
+        Status::Cancelled,
+    ]);
+    let edge = || prop_oneof![5 => Just(vec![]), 1 => few(2)];
+    (
+        prop::option::of(status),
+        rarely(prop::option::weighted(0.8, any::<u8>())),
+        rarely(0..3_u8),
+        rarely(priority()),
+        [edge(), edge(), edge(), edge()],
+        any::<bool>(),
+    )
+        .prop_map(
+            |(status, owner, subject, priority, edges, stop_running)| Change {
+                status,
+                owner,
+                subject,
+                priority,
+                edges,
+                stop_running,
+            },
+        )
+}
+
+fn skew() -> impl Strategy<Value = Skew> {
+    prop_oneof![
+        12 => Just(Skew::None),
+        1 => Just(Skew::Epoch),
+        1 => Just(Skew::Task),
+        1 => Just(Skew::Attempt),
+        1 => Just(Skew::Instance),
+    ]
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let ending = prop::sample::select(vec![
+        AttemptEnding::Completed,
+        AttemptEnding::Completed,
+        AttemptEnding::Failed,
+        AttemptEnding::Cancelled,
+        AttemptEnding::TimedOut,
+    ]);
+    prop_oneof![
+        3 => prop::option::of(0..100_u8).prop_map(Report::Started),
+        5 => ending.prop_map(Report::Ended),
+        1 => Just(Report::Refused),
+    ]
+}
+
+pub fn act() -> impl Strategy<Value = Act> {
+    let offer = (
+        0..3_u8,
+        prop_oneof![1 => Just(0), 5 => 1..4_u8],
+        prop_oneof![3 => Just(0xff), 2 => any::<u8>()],
+    );
+    prop_oneof![
+        6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(), 1..4))
+            .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
+        5 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Claim(w, t)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Cancel(w, t)),
+        9 => (prop::collection::vec(offer, 1..4), 0..6_u8).prop_map(|(o, m)| Act::Place(o, m)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(t, w)| Act::Dispatch(t, w)),
+        7 => (any::<u8>(), skew(), report()).prop_map(|(t, s, r)| Act::Report(t, s, r)),
+        2 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::Lost(t, s)),
+        1 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::NeverArrived(t, s)),
+        1 => any::<u8>().prop_map(Act::Join),
+        2 => any::<u8>().prop_map(Act::Outline),
+        3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
+        1 => few(2).prop_map(Act::Spare),
+    ]
+}

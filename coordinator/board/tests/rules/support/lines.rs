@@ -1,0 +1,93 @@
+//! Decisions as lines that a person can read.
+
+use board::{
+    command::Effect,
+    decision::Decision,
+    event::{Actor, Event, Happening},
+    id::{Fence, TaskId},
+    record::Record,
+};
+
+/// A decision as lines: its events, its effects, and what it wrote that no event speaks of.
+pub fn lines(decision: &Decision) -> Vec<String> {
+    let mut lines: Vec<String> = decision.events.iter().map(event_line).collect();
+    lines.extend(decision.effects.iter().map(effect_line));
+    let spoken_of = |id: TaskId| decision.events.iter().any(|e| e.what.task() == Some(id));
+    for record in &decision.records {
+        match record {
+            Record::Task(_, task) if !spoken_of(task.id) => {
+                lines.push(format!("writes #{}", task.id));
+            }
+            Record::Offered(offered) => lines.push(format!("writes type {}", offered.name)),
+            _ => {}
+        }
+    }
+    lines
+}
+
+fn event_line(event: &Event) -> String {
+    let actor = match &event.actor {
+        Actor::Member(name) => name.to_string(),
+        Actor::Worker(name) => format!("worker {name}"),
+        Actor::Coordinator => "coordinator".into(),
+    };
+    let what = match &event.what {
+        Happening::TeamCreated => "team created".into(),
+        Happening::MemberJoined { member } => format!("{member} joined"),
+        Happening::MemberLeft { member } => format!("{member} left"),
+        Happening::TaskCreated { task, subject } => format!("#{task} created: {subject}"),
+        Happening::TaskUpdated { task, fields } => {
+            let names: Vec<&str> = fields.names().collect();
+            format!("#{task} updated: {}", names.join(", "))
+        }
+        Happening::TaskClaimed { task, by, attempt } => {
+            format!("#{task} claimed by {by} as attempt {attempt}")
+        }
+        Happening::TaskDispatched {
+            task,
+            attempt,
+            worker,
+        } => format!("#{task} dispatched to {worker} as attempt {attempt}"),
+        Happening::TaskStarted { task, attempt } => format!("#{task} started attempt {attempt}"),
+        Happening::TaskStopRequested {
+            task,
+            attempt,
+            reason,
+        } => format!("#{task} stop of attempt {attempt}: {reason}"),
+        Happening::TaskRequeued {
+            task,
+            attempt,
+            reason,
+        } => format!("#{task} requeued after attempt {attempt}: {reason}"),
+        Happening::TaskUnblocked { task } => format!("#{task} unblocked"),
+        Happening::TaskEnded {
+            task,
+            attempt,
+            from,
+            to,
+            message,
+        } => {
+            let attempt = attempt.map_or(String::new(), |a| format!(" in attempt {a}"));
+            let message = if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {message}")
+            };
+            format!("#{task} {} → {}{attempt}{message}", from.word(), to.word())
+        }
+    };
+    let cause = event
+        .cause
+        .map_or(String::new(), |id| format!(" (because of #{id})"));
+    format!("{actor}: {what}{cause}")
+}
+
+fn effect_line(effect: &Effect) -> String {
+    let at = |fence: &Fence| format!("#{}/{}", fence.task, fence.attempt);
+    match effect {
+        Effect::Assign(fence, worker, _) => format!("> assign {} to {worker}", at(fence)),
+        Effect::Stop { fence, reason, .. } => format!("> stop {}: {reason}", at(fence)),
+        Effect::CutOff(instance) => format!("> cut off {}", instance.0),
+        Effect::TaskOver(key) => format!("> #{} is over", key.1),
+    }
+}

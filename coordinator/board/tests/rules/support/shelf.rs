@@ -1,0 +1,80 @@
+//! What a store would hold of a board, and boards as they come back from it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use board::{
+    Board,
+    id::{AgentTypeName, Epoch, MemberName, TaskId, TaskKey, TeamUid},
+    record::Record,
+    task::Task,
+};
+
+/// What a store holds: the latest record of each key.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf {
+    meta: Option<Record>,
+    teams: BTreeMap<TeamUid, Record>,
+    members: BTreeMap<(TeamUid, MemberName), Record>,
+    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
+    offered: BTreeMap<AgentTypeName, Record>,
+}
+
+impl Shelf {
+    pub fn keep(&mut self, record: &Record) {
+        let copy = record.clone();
+        match record {
+            Record::Meta(_) => self.meta = Some(copy),
+            Record::Team(team) => {
+                self.teams.insert(team.uid, copy);
+            }
+            Record::Member(team, member) => {
+                self.members.insert((*team, member.name.clone()), copy);
+            }
+            Record::Task(team, task) => {
+                self.tasks.insert((*team, task.id), task.clone());
+            }
+            Record::Offered(offered) => {
+                self.offered.insert(offered.name.clone(), copy);
+            }
+            Record::Stub(..) => panic!("no decision writes a stub"),
+        }
+    }
+
+    /// What there is but tasks, in the order in which it is installed.
+    pub fn heads(&self) -> impl Iterator<Item = &Record> {
+        self.meta
+            .iter()
+            .chain(self.teams.values())
+            .chain(self.members.values())
+            .chain(self.offered.values())
+    }
+
+    /// The tasks' records; those that are over as stubs, where it is so wished.
+    pub fn task_records(&self, as_stubs: bool) -> Vec<Record> {
+        let record = |((team, _), task): (&TaskKey, &Arc<Task>)| match task.stub() {
+            Some(stub) if as_stubs => Record::Stub(*team, stub),
+            _ => Record::Task(*team, task.clone()),
+        };
+        self.tasks.iter().map(record).collect()
+    }
+
+    /// A board loaded from it, with its tasks in this order.
+    pub fn load(&self, epoch: Epoch, tasks: &[Record]) -> Board {
+        let mut board = Board::new(epoch);
+        self.heads().chain(tasks).for_each(|r| board.install(r));
+        board
+    }
+}
+
+/// The board with everything that is over in outline only.
+pub fn outlined(board: &Board) -> Board {
+    let mut outlined = board.clone();
+    for team in board.teams() {
+        for (id, card) in board.cards_after(team.uid, TaskId(0)) {
+            if card.status().is_terminal() {
+                outlined.outline((team.uid, id));
+            }
+        }
+    }
+    outlined
+}

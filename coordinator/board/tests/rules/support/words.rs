@@ -1,0 +1,154 @@
+//! What scripts are made of: short forms of names, tasks and reports.
+
+use std::time::Duration;
+
+use board::{
+    command::{CreateTeam, EndReport, NewMember, NewTask, Update, Wish},
+    id::{
+        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey,
+        TeamName, TeamUid, WorkerName,
+    },
+    record::OfferedType,
+    task::{AttemptEnding, Status, Usage},
+    team::MemberKind,
+    time::Time,
+};
+
+pub const TEAM: TeamUid = TeamUid(1);
+pub const LEAD: &str = "lead";
+
+pub fn t() -> TeamName {
+    TeamName::parse("t").unwrap()
+}
+
+pub fn name(name: &str) -> MemberName {
+    MemberName::parse(name).unwrap()
+}
+
+pub fn worker_name(name: &str) -> WorkerName {
+    WorkerName::parse(name).unwrap()
+}
+
+/// Each worker has one process: `w1` has the instance 1, and so on.
+pub fn instance(worker: &str) -> InstanceId {
+    let digits = worker.trim_start_matches(|c: char| !c.is_ascii_digit());
+    InstanceId(digits.parse().unwrap())
+}
+
+pub fn agent_type(name: &str) -> AgentTypeName {
+    AgentTypeName::parse(name).unwrap()
+}
+
+pub fn key(task: u64) -> TaskKey {
+    (TEAM, TaskId(task))
+}
+
+pub fn ids(ids: impl IntoIterator<Item = u64>) -> Vec<TaskId> {
+    ids.into_iter().map(TaskId).collect()
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub fn fence(task: u64, attempt: u32) -> Fence {
+    Fence {
+        epoch: Epoch(7),
+        team: TEAM,
+        task: TaskId(task),
+        attempt: AttemptNumber(attempt),
+    }
+}
+
+pub fn offered(name: &str, runtime: &str) -> OfferedType {
+    OfferedType {
+        name: agent_type(name),
+        description: "".into(),
+        runtime: runtime.into(),
+        digest: "d1".into(),
+        last_seen: Some(Time(0)),
+    }
+}
+
+pub fn team(name: &str) -> CreateTeam {
+    CreateTeam {
+        name: TeamName::parse(name).unwrap(),
+        description: "".into(),
+        lead: self::name(LEAD),
+        lead_role: "".into(),
+        members: vec![],
+    }
+}
+
+/// A member; a hosted one is of type `coder`.
+pub fn member(name: &str, kind: MemberKind) -> NewMember {
+    NewMember {
+        name: self::name(name),
+        kind,
+        role: "".into(),
+        description: "".into(),
+        instructions: "".into(),
+        agent_type: (kind == MemberKind::Hosted).then(|| agent_type("coder")),
+        model: "".into(),
+    }
+}
+
+pub fn create(tasks: &[NewTask]) -> Wish {
+    Wish::CreateTasks(t(), tasks.to_vec())
+}
+
+/// A card that waits for a claim.
+pub fn card(subject: &str) -> NewTask {
+    NewTask {
+        subject: subject.into(),
+        ..NewTask::default()
+    }
+}
+
+/// Work for the type `coder`.
+pub fn job(subject: &str) -> NewTask {
+    NewTask {
+        agent_type: Some(agent_type("coder")),
+        ..card(subject)
+    }
+}
+
+pub fn waits_for(blockers: impl IntoIterator<Item = u64>, task: NewTask) -> NewTask {
+    NewTask {
+        blocked_by: ids(blockers),
+        ..task
+    }
+}
+
+pub fn owned_by(owner: &str, task: NewTask) -> NewTask {
+    NewTask {
+        owner: Some(name(owner)),
+        ..task
+    }
+}
+
+pub fn to(status: Status) -> Update {
+    Update {
+        status: Some(status),
+        ..Update::default()
+    }
+}
+
+pub fn report(ending: AttemptEnding, result: &str, error: &str) -> EndReport {
+    EndReport {
+        ending,
+        result: result.into(),
+        error: error.into(),
+        stop_reason: None,
+        outputs: vec![],
+        usage: Usage {
+            wall_ms: 5,
+            cpu_ms: 3,
+            output_bytes: 2,
+        },
+    }
+}
+
+pub fn done(result: &str) -> EndReport {
+    report(AttemptEnding::Completed, result, "")
+}
