@@ -11,6 +11,9 @@ mod fleet;
 mod reader;
 mod release;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
