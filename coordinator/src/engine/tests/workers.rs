@@ -132,6 +132,21 @@ fn task_of_a_lost_worker_is_given_to_another() {
 }
 
 #[test]
+fn worker_that_was_silent_and_is_heard_again_is_given_what_waits() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.pass(secs(12));
+    world.called(create([delegated()])).unwrap();
+    assert!(worker.is_left_alone());
+
+    worker.welcome.heard.note(world.now);
+    world.now = world.engine.next_deadline(world.now).unwrap();
+    world.flush();
+
+    assert_eq!(worker.assigned().fence.task, TaskId(1));
+}
+
+#[test]
 fn attempts_are_left_alone_for_the_grace_after_a_restart_and_then_lost() {
     let mut world = World::new();
     let mut worker = world.dial(hello("w", 1));
