@@ -121,3 +121,16 @@ fn finished_tasks_are_outlines_after_a_restart() {
     let view = world.task(1);
     assert_is_whole(&view);
 }
+
+#[test]
+fn list_past_the_last_number_is_empty() {
+    let mut world = World::new();
+    world.called(create([plain()])).unwrap();
+
+    let (filter, last) = (ListFilter::default(), TaskId(u64::MAX));
+    let mut listed = world.read(move |reader| reader.tasks(&team(), &filter, last, 10));
+    world.flush();
+
+    let page = listed.try_recv().unwrap().unwrap().page;
+    assert_eq!((page.items, page.next), (vec![], None));
+}
