@@ -11,6 +11,9 @@ mod fleet;
 mod reader;
 mod release;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -214,6 +217,11 @@ impl Engine {
 
     /// Adds what time brings.
     pub fn elapse(&mut self, now: Time) {
+        if self.fleet.next_deadline().is_some_and(|at| at <= now) {
+            // A worker that was silent may have been heard again: its slots are on offer, and
+            // nothing else says so.
+            self.may_place = true;
+        }
         for (instance, reason) in self.fleet.expire(now) {
             self.lose_all(instance, reason, now);
         }

@@ -8,6 +8,9 @@ mod lease;
 mod roster;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 pub use lease::{Heard, Leases};
 pub use roster::{Fleet, Ghost, Refused as HelloRefused, Standing, WorkerEntry};
 pub use session::{

@@ -1,6 +1,6 @@
 //! What is told of a task: its record, and what is derived from the board around it.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, ops::Bound, sync::Arc};
 
 use crate::{
     board::{Board, Card, open_blockers},
@@ -106,7 +106,7 @@ impl Board {
         self.teams
             .get(&uid)
             .into_iter()
-            .flat_map(move |team| team.tasks.range(after.next()..))
+            .flat_map(move |team| team.tasks.range((Bound::Excluded(after), Bound::Unbounded)))
             .map(|(id, entry)| (*id, &entry.card))
     }
 

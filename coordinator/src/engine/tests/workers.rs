@@ -1,0 +1,342 @@
+//! What workers bring, and what becomes of their attempts.
+
+use board::task::AttemptEnding;
+
+use super::*;
+
+#[test]
+fn hello_keeps_what_is_its_own_and_stops_the_rest() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let own = worker.assigned().fence;
+    let later = Fence {
+        attempt: own.attempt.next(),
+        ..own
+    };
+    let elsewhere = Fence {
+        epoch: Epoch(8),
+        ..own
+    };
+    let unknown = Fence {
+        task: TaskId(9),
+        ..own
+    };
+
+    let again = Hello {
+        held: vec![own, later, elsewhere, unknown],
+        ..hello("w", 1)
+    };
+    let worker = world.dial(again);
+
+    let verdicts = worker.welcome.verdicts.iter();
+    let verdicts: Vec<_> = verdicts.map(|v| (v.fence, v.keep)).collect();
+    let expected = [
+        (own, true),
+        (later, false),
+        (elsewhere, false),
+        (unknown, false),
+    ];
+    assert_eq!(verdicts, expected);
+    assert_eq!(world.task(1).phase, Some(board::view::Phase::Dispatched));
+}
+
+#[test]
+fn another_process_may_not_keep_what_a_first_one_holds() {
+    let mut world = World::new();
+    let mut first = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = first.assigned().fence;
+    world.take(Input::Fleet(FleetInput::Closed(first.from.clone())));
+
+    let second = Hello {
+        held: vec![fence],
+        ..hello("w", 2)
+    };
+    let second = world.dial(second);
+
+    assert!(!second.welcome.verdicts[0].keep);
+    assert_eq!(world.status(1), Status::InProgress);
+}
+
+#[test]
+fn assignment_that_never_arrived_goes_out_again_at_no_cost() {
+    let mut world = World::new();
+    world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+
+    let mut worker = world.dial(hello("w", 1));
+
+    assert_eq!(worker.assigned().fence.attempt.0, 2);
+    assert_eq!(world.last_attempt(1).ending, AttemptEnding::HandedBack);
+    assert_eq!(world.task(1).task.crashes, 0);
+}
+
+#[test]
+fn sub_agent_that_its_worker_came_back_without_is_lost() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started(&worker, fence).unwrap();
+
+    let mut worker = world.dial(hello("w", 1));
+
+    assert_eq!(worker.assigned().fence.attempt.0, 2);
+    assert_eq!(world.last_attempt(1).ending, AttemptEnding::Lost);
+    assert_eq!(world.task(1).task.crashes, 1);
+}
+
+#[test]
+fn stop_that_was_asked_for_is_repeated_to_who_dials_in() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started(&worker, fence).unwrap();
+    world.called(cancel(1)).unwrap();
+    assert_eq!(worker.stopped(), fence);
+    assert!(worker.is_left_alone());
+
+    let mut world = world.restart();
+    let again = Hello {
+        held: vec![fence],
+        ..hello("w", 1)
+    };
+    let mut worker = world.dial(again);
+
+    assert!(worker.welcome.verdicts[0].keep);
+    assert_eq!(worker.stopped(), fence);
+    assert!(worker.is_left_alone());
+}
+
+#[test]
+fn task_of_a_lost_worker_is_given_to_another() {
+    let mut world = World::new();
+    let mut silent = world.dial(hello("a", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = silent.assigned().fence;
+    world.pass(secs(5));
+    let mut other = world.dial(hello("b", 2));
+    assert!(other.is_left_alone());
+
+    world.pass(secs(10));
+    other.welcome.heard.note(world.now);
+    world.flush();
+
+    assert_eq!(other.assigned().fence.attempt, fence.attempt.next());
+    assert_eq!(world.last_attempt(1).ending, AttemptEnding::Lost);
+    let late = world.completed(&silent, fence, "late").unwrap_err();
+    assert!(matches!(late, Refusal::Stale { .. }));
+    assert_eq!(world.status(1), Status::InProgress);
+}
+
+#[test]
+fn worker_that_was_silent_and_is_heard_again_is_given_what_waits() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.pass(secs(12));
+    world.called(create([delegated()])).unwrap();
+    assert!(worker.is_left_alone());
+
+    worker.welcome.heard.note(world.now);
+    world.now = world.engine.next_deadline(world.now).unwrap();
+    world.flush();
+
+    assert_eq!(worker.assigned().fence.task, TaskId(1));
+}
+
+#[test]
+fn attempts_are_left_alone_for_the_grace_after_a_restart_and_then_lost() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    // Its own time to start is over before the grace is.
+    world.pass(secs(14));
+    worker.welcome.heard.note(world.now);
+    world.flush();
+    let mut world = world.restart();
+
+    world.pass(secs(59));
+    world.flush();
+    assert_eq!(world.task(1).phase, Some(board::view::Phase::Dispatched));
+    world.pass(secs(1));
+    world.flush();
+
+    assert_eq!(world.status(1), Status::Pending);
+    assert_eq!(world.last_attempt(1).ending, AttemptEnding::Lost);
+    assert_eq!(world.engine.board.fence(key(1)), None);
+    assert_eq!(fence.attempt, world.last_attempt(1).number);
+}
+
+#[test]
+fn report_of_a_worker_that_came_back_after_a_restart_counts() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started(&worker, fence).unwrap();
+    let mut world = world.restart();
+
+    world.pass(secs(59));
+    let again = Hello {
+        held: vec![fence],
+        ..hello("w", 1)
+    };
+    let worker = world.dial(again);
+    world.completed(&worker, fence, "done").unwrap();
+
+    assert_eq!(&*world.task(1).task.result, "done");
+    assert_eq!(world.status(1), Status::Completed);
+}
+
+#[test]
+fn worker_that_confirms_no_stop_is_cut_off_with_all_that_it_holds() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated(), delegated()])).unwrap();
+    let (first, second) = (worker.assigned().fence, worker.assigned().fence);
+    world.started(&worker, first).unwrap();
+    world.started(&worker, second).unwrap();
+    world.called(cancel(1)).unwrap();
+    assert_eq!(worker.stopped(), first);
+
+    for _ in 0..6 {
+        world.pass(secs(10));
+        worker.welcome.heard.note(world.now);
+        assert_eq!(world.status(2), Status::InProgress);
+    }
+    world.flush();
+
+    assert_eq!(world.status(1), Status::Cancelled);
+    assert_eq!(world.status(2), Status::Pending);
+    assert_eq!(world.last_attempt(2).ending, AttemptEnding::Lost);
+    assert!(world.engine.fleet.worker(&worker.from.worker).is_none());
+    assert!(matches!(
+        worker.orders.try_recv(),
+        Ok(Order::Goodbye {
+            reason: "EVICTED",
+            ..
+        })
+    ));
+    let late = world.completed(&worker, second, "late").unwrap_err();
+    assert!(matches!(late, Refusal::Stale { .. }));
+}
+
+#[test]
+fn report_by_a_replaced_stream_does_not_count() {
+    let mut world = World::new();
+    let mut old = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = old.assigned().fence;
+    let again = Hello {
+        held: vec![fence],
+        ..hello("w", 1)
+    };
+    let new = world.dial(again);
+
+    let stale = world.completed(&old, fence, "old").unwrap_err();
+    assert!(matches!(stale, Refusal::Stale { .. }));
+    assert_eq!(world.status(1), Status::InProgress);
+    world.completed(&new, fence, "new").unwrap();
+
+    assert_eq!(&*world.task(1).task.result, "new");
+}
+
+#[test]
+fn draining_worker_is_given_nothing_more() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+
+    world.take(Input::Fleet(FleetInput::Draining(worker.from.clone())));
+    world.called(create([delegated()])).unwrap();
+
+    assert!(worker.is_left_alone());
+    assert_eq!(world.task(1).phase, Some(board::view::Phase::Queued));
+}
+
+#[test]
+fn worker_is_never_given_more_than_its_slots() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+
+    world.called(create(vec![delegated(); 3])).unwrap();
+    let first = worker.assigned().fence;
+    worker.assigned();
+    assert!(worker.is_left_alone());
+
+    world.completed(&worker, first, "done").unwrap();
+    assert_eq!(worker.assigned().fence.task, TaskId(3));
+}
+
+#[test]
+fn assignment_carries_the_results_of_blockers_cut_where_they_are_long() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated(), delegated()])).unwrap();
+    let (short, long) = (worker.assigned().fence, worker.assigned().fence);
+    let dependant = NewTask {
+        blocked_by: vec![TaskId(1), TaskId(2)],
+        ..delegated()
+    };
+    world.called(create([dependant])).unwrap();
+    let fits = "x".repeat(BLOCKER_RESULT_LEN_MAX);
+    // Its last character would be cut in two.
+    let too_long = format!("{}ü", "y".repeat(BLOCKER_RESULT_LEN_MAX - 1));
+    world.completed(&worker, short, &fits).unwrap();
+    assert!(worker.is_left_alone());
+    world.completed(&worker, long, &too_long).unwrap();
+
+    let assignment = worker.assigned();
+
+    assert_eq!(assignment.fence.task, TaskId(3));
+    let blockers = assignment.blockers.iter();
+    let blockers: Vec<_> = blockers.map(|b| (b.task.0, &*b.result, b.is_cut)).collect();
+    let cut = &too_long[..BLOCKER_RESULT_LEN_MAX - 1];
+    assert_eq!(blockers, [(1, fits.as_str(), false), (2, cut, true)]);
+}
+
+#[test]
+fn refused_hello_changes_nothing() {
+    let mut world = World::new();
+    world.dial(hello("w", 1));
+    let commits = world.engine.commits;
+
+    let other = Hello {
+        teams: Some(vec![team()]),
+        ..hello("w", 2)
+    };
+    let (outbox, mut orders) = mpsc::channel(1);
+    let (reply, mut answer) = oneshot::channel();
+    world.take(Input::Fleet(FleetInput::Hello {
+        hello: Box::new(other),
+        outbox,
+        reply,
+    }));
+    world.flush();
+
+    let refused = answer.try_recv().unwrap().unwrap_err();
+    assert!(matches!(
+        refused,
+        crate::fleet::HelloRefused::NameTaken { .. }
+    ));
+    assert!(orders.try_recv().is_err());
+    assert_eq!(world.engine.commits, commits);
+}
+
+#[test]
+fn worker_that_names_its_teams_is_a_member_of_each() {
+    let mut world = World::new();
+    let missing = TeamName::parse("missing").unwrap();
+    let serving = Hello {
+        teams: Some(vec![team(), missing]),
+        ..hello("w", 1)
+    };
+
+    world.dial(serving);
+
+    let members = world.engine.board.members(TEAM);
+    let members: Vec<_> = members.map(|m| m.name.to_string()).collect();
+    assert_eq!(members, [DEFAULT_LEAD, "w"]);
+}
