@@ -351,6 +351,37 @@ mod tests {
     }
 
     #[test]
+    fn example_file_has_every_key_at_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/coordinator.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let example = Args {
+            config: Some(path),
+            ..args()
+        };
+
+        let config = Config::load(&example).unwrap();
+
+        let defaults = Config::load(&args()).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+        let Raw {
+            addr,
+            data_dir,
+            token_file,
+            insecure,
+            expect_types,
+            heartbeat,
+            lease,
+            grace,
+            threads,
+        } = toml::from_str(&text).unwrap();
+        assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
+        assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
+        assert_eq!((insecure, threads), (Some(false), Some(1)));
+        assert_eq!(token_file, None);
+        assert!(text.contains("\n# token_file = "));
+    }
+
+    #[test]
     fn flags_go_before_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("coordinator.toml");
