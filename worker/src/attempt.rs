@@ -197,6 +197,13 @@ enum Unready {
 }
 
 async fn prepare(ground: &Ground, job: &Job, dirs: &Dirs) -> Result<Box<dyn Sandbox>, Unready> {
+    if job.assignment.prompt.trim().is_empty() {
+        // What people say of a task is never executed.
+        let agent_type = &job.assignment.agent_type;
+        return Err(Unready::Task(format!(
+            "agent type {agent_type} runs the prompt as a command, and the task has none"
+        )));
+    }
     let made = [&dirs.sandbox, &dirs.task_id]
         .into_iter()
         .try_for_each(|id| ground.workspaces.create(id).map(drop));

@@ -6,7 +6,7 @@ use board::{
     command::{EndReport, FleetCommand},
     id::{Fence, InstanceId, TeamName, WorkerName},
     refusal::{Refusal, Staleness},
-    task::{Status, Task, TaskState},
+    task::{Status, Task},
     time::Time,
 };
 use tokio::sync::oneshot;
@@ -271,6 +271,8 @@ impl Engine {
             .cloned();
         let own_type = owner.as_ref().and_then(|member| member.agent_type.clone());
         let agent_type = task.agent_type.clone().or(own_type)?;
+        let offered = self.board.offered_type(&agent_type);
+        let is_command = offered.is_some_and(|offered| offered.is_command());
         let acts_as = match &owner {
             Some(member) => member.name.to_string(),
             None => format!("task:{}", task.id),
@@ -281,7 +283,7 @@ impl Engine {
             fence,
             team: view.team.clone(),
             subject: task.subject.clone(),
-            prompt: prompt(task),
+            prompt: prompt(task, is_command),
             agent_type,
             acts_as,
             blockers: blockers.collect(),
@@ -313,10 +315,11 @@ impl Engine {
     }
 }
 
-/// What the sub-agent is told (K13): commands never get here without a prompt.
-fn prompt(task: &Task) -> Arc<str> {
-    debug_assert!(matches!(task.state, TaskState::Placed(_)));
-    if !task.prompt.trim().is_empty() {
+/// What the sub-agent is told (K13). A command never falls back to what people say of a task: a
+/// task for it without a prompt is refused when it is made, but a type that was only expected
+/// then may turn out to be a command. Its worker fails such an attempt.
+fn prompt(task: &Task, is_command: bool) -> Arc<str> {
+    if is_command || !task.prompt.trim().is_empty() {
         return task.prompt.clone();
     }
     if task.description.is_empty() {

@@ -200,19 +200,21 @@ impl<'e> Reader<'e> {
         let uid = self.uid(team)?;
         let members = self.engine.board.members(uid);
         let rest = members.filter(|member| after.is_none_or(|after| member.name.as_str() > after));
-        let views = rest.map(|member| self.member_view(uid, member));
+        let running: Vec<&Arc<Task>> = self.engine.board.in_progress(uid).collect();
+        let views = rest.map(|member| self.member_view(&running, member));
         Ok(page(views, size, |view| view.member.name.to_string()))
     }
 
-    fn member_view(&self, team: TeamUid, member: &Member) -> MemberView {
+    /// A member, among the tasks of its team that are in progress.
+    fn member_view(&self, running: &[&Arc<Task>], member: &Member) -> MemberView {
         let is_worker = member.kind == MemberKind::Worker;
-        let is_its = |task: &&Arc<Task>| {
+        let is_its = |task: &&&Arc<Task>| {
             let runs = task
                 .placement()
                 .is_some_and(|placement| placement.worker.as_str() == member.name.as_str());
             task.owner.as_ref() == Some(&member.name) || (is_worker && runs)
         };
-        let tasks = self.engine.board.in_progress(team).filter(is_its);
+        let tasks = running.iter().filter(is_its);
         let worker = board::id::WorkerName::parse(member.name.as_str()).ok();
         let entry = worker.and_then(|name| self.engine.fleet.worker(&name));
         MemberView {
