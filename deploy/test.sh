@@ -90,7 +90,7 @@ lay_out() {
     cp -a /etc/{alternatives,ld.so.cache,nsswitch.conf} "$tools/etc/"
     ln -s /ganger "$tools/usr/local/bin/ganger"
     install -d -m 0700 "$work/secrets"
-    head -c 32 /dev/urandom | base64 >"$work/secrets/ganger-token"
+    head -c 32 /dev/urandom | base64 | install -m 644 /dev/stdin "$work/secrets/ganger-token"
 }
 
 by_hand() {
