@@ -60,6 +60,16 @@ for image in coordinator worker; do
 done
 docker images --format '{{.Repository}} {{.Size}}' | grep ganger-
 
+# What the first stage compiles is all there, past .dockerignore.
+printf 'FROM scratch\nCOPY . /\n' >"$work/context/Dockerfile.sources"
+docker build --file "$work/context/Dockerfile.sources" --tag sources "$deploy/.." >"$work/build.log" 2>&1 ||
+    fail "sources: $(cat "$work/build.log")"
+docker export "$(docker create sources none)" | tar --list | sed 's|^|./|' >"$work/sources"
+(cd "$deploy/.." && find ./Cargo.* ./proto ./coordinator ./worker ./cli ./tests ./deploy/*.toml -type f) |
+    grep --invert-match --fixed-strings --line-regexp --file "$work/sources" >"$work/missing" &&
+    fail "not in the build's context: $(head "$work/missing")"
+grep --quiet '^./target' "$work/sources" && fail "target is in the build's context"
+
 # The services, on a compose.yaml that lies beside this run's token.
 cp -r "$deploy" "$work/deploy"
 rm -rf "$work/deploy/secrets"
