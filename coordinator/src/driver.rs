@@ -17,6 +17,9 @@ use crate::{
     store::StoreError,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Commands of one group, and the bytes that they bring.
 const GROUP_LEN_MAX: usize = 128;
 const GROUP_BYTES_MAX: usize = 256 * 1024;

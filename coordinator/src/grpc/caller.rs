@@ -15,6 +15,9 @@ use uuid::Uuid;
 use super::status;
 use crate::engine::DEFAULT_TEAM;
 
+#[cfg(test)]
+mod tests;
+
 /// What the metadata of a call says of who calls.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {

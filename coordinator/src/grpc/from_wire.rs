@@ -3,6 +3,9 @@
 
 mod fleet;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{

@@ -20,6 +20,9 @@ use crate::{
     transcripts::TranscriptError,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long a caller should wait before it tries again what was too much.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -385,9 +388,11 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
         }
         HelloRefused::Full => {
             let next = "come again when other workers have left";
-            Error::new(Code::ResourceExhausted, "FLEET_FULL", next).status(message, |details| {
-                details.set_retry_info(Some(Duration::from_secs(10)));
-            })
+            Error::new(Code::ResourceExhausted, "FLEET_FULL", next)
+                .fact("max", board::limits::WORKERS_MAX)
+                .status(message, |details| {
+                    details.set_retry_info(Some(Duration::from_secs(10)));
+                })
         }
     }
 }
@@ -414,34 +419,38 @@ pub fn artifact(error: &ArtifactError) -> Status {
     let ArtifactError::Refused(refused) = error else {
         return internal(error);
     };
-    let (code, reason, next) = match refused {
-        ArtifactRefusal::Unknown { .. } => (
-            Code::NotFound,
-            "ARTIFACT_NOT_FOUND",
-            "upload it with ArtifactService/UploadArtifact",
-        ),
-        ArtifactRefusal::TooLarge { .. } => (
-            Code::InvalidArgument,
-            "ARTIFACT_TOO_LARGE",
-            "cut it into several artifacts",
-        ),
-        ArtifactRefusal::DigestMismatch { .. } => (
-            Code::InvalidArgument,
-            "ARTIFACT_DIGEST_MISMATCH",
-            "upload it again: the content is not what was announced",
-        ),
-        ArtifactRefusal::OffsetBeyondEnd { .. } => (
-            Code::InvalidArgument,
-            "ARTIFACT_OFFSET_INVALID",
-            "begin at an offset within the artifact",
-        ),
-        ArtifactRefusal::UploadBroken => (
-            Code::FailedPrecondition,
-            "ARTIFACT_UPLOAD_BROKEN",
-            "upload it again",
-        ),
+    let invalid = |reason, next| Error::new(Code::InvalidArgument, reason, next);
+    let told = match refused {
+        ArtifactRefusal::Unknown { digest } => {
+            let next = "upload it with ArtifactService/UploadArtifact";
+            Error::new(Code::NotFound, "ARTIFACT_NOT_FOUND", next).fact("digest", digest)
+        }
+        ArtifactRefusal::TooLarge { bytes_max } => {
+            invalid("ARTIFACT_TOO_LARGE", "cut it into several artifacts").fact("max", bytes_max)
+        }
+        ArtifactRefusal::DigestMismatch { expected, actual } => {
+            let next = "upload it again: the content is not what was announced";
+            invalid("ARTIFACT_DIGEST_MISMATCH", next)
+                .fact("expected", expected)
+                .fact("actual", actual)
+        }
+        ArtifactRefusal::OffsetBeyondEnd {
+            digest,
+            offset,
+            bytes,
+        } => {
+            let next = "begin at an offset within the artifact";
+            invalid("ARTIFACT_OFFSET_INVALID", next)
+                .fact("digest", digest)
+                .fact("offset", offset)
+                .fact("length", bytes)
+        }
+        ArtifactRefusal::UploadBroken => {
+            let code = Code::FailedPrecondition;
+            Error::new(code, "ARTIFACT_UPLOAD_BROKEN", "upload it again")
+        }
     };
-    Error::new(code, reason, next).status(error.to_string(), |_| {})
+    told.status(error.to_string(), |_| {})
 }
 
 /// A transcript that can't be read or written.

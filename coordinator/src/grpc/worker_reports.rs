@@ -3,11 +3,15 @@
 //! Records of a transcript are appended in the order in which they came. An attempt's end waits
 //! until its transcript is on disk, and many may wait at once: each is a future of its own.
 
-use std::pin::Pin;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, pin::Pin};
 
 use board::{
     command::EndReport,
     id::Fence,
+    limits,
     refusal::Refusal,
     task::{Artifact, AttemptEnding},
 };
@@ -199,6 +203,7 @@ impl Services {
     ) -> Result<Result<ReportReply, Unavailable>, Status> {
         let key = transcript::key((fence.team, fence.task), fence.attempt);
         let mut report = from_wire::end_report(ended)?;
+        check_paths(&mut report);
         self.keep_result(&mut report).await?;
         self.check_outputs(&mut report).await?;
         self.transcripts
@@ -254,15 +259,43 @@ impl Services {
                 Ok(size) => report.outputs[at].size = size,
                 Err(error) => {
                     let path = &report.outputs[at].path;
-                    report.error = format!("output {path:?} was not uploaded: {error}").into();
-                    report.ending = AttemptEnding::Failed;
-                    report.outputs.clear();
+                    let why = format!("output {path:?} was not uploaded: {error}");
+                    fail(report, why);
                     return Ok(());
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The paths of outputs go on to the workers of dependants, which lay them into sandboxes: one
+/// that leads elsewhere, or comes twice, would fail those. So it is this attempt that failed. The
+/// report is not refused: its worker would repeat it for ever.
+fn check_paths(report: &mut EndReport) {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    let mut paths = BTreeSet::new();
+    let bad = report
+        .outputs
+        .iter()
+        .map(|output| &output.path)
+        .find(|path| {
+            let is_sound =
+                path.len() <= limits::ARTIFACT_PATH_LEN_MAX && path.split('/').all(is_plain);
+            !is_sound || !paths.insert((*path).clone())
+        });
+    if let Some(path) = bad {
+        let shown: String = path.chars().take(100).collect();
+        let why = format!("output {shown:?} has a path that is not plain, too long or there twice");
+        fail(report, why);
+    }
+}
+
+/// Makes of an end with outputs that can't be kept one that failed.
+fn fail(report: &mut EndReport, why: String) {
+    report.error = why.into();
+    report.ending = AttemptEnding::Failed;
+    report.outputs.clear();
 }
 
 fn ack(fence: &Fence, kind: v1::ReportKind, taken: Result<(), &Refusal>) -> Told {

@@ -1,0 +1,420 @@
+//! The table of errors: each has the code of its situation, a stable reason and all its facts.
+
+use std::collections::BTreeSet;
+
+use board::{
+    id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TeamName},
+    refusal::Staleness,
+    task::Status as TaskStatus,
+};
+
+use super::*;
+use crate::artifacts::Digest;
+
+/// The numbers and the names with a `zz` in them are facts; a message must have no others.
+const TASK: TaskId = TaskId(4711);
+const OTHER: TaskId = TaskId(4712);
+
+fn member(name: &str) -> MemberName {
+    MemberName::parse(name).unwrap()
+}
+
+fn team() -> TeamName {
+    TeamName::parse("zz-team").unwrap()
+}
+
+fn agent_type(name: &str) -> AgentTypeName {
+    AgentTypeName::parse(name).unwrap()
+}
+
+/// One of each kind.
+fn refusals() -> Vec<Refusal> {
+    let from_fields = [
+        Refusal::Blank { field: "zz" },
+        Refusal::TooLong {
+            field: "zz",
+            len: 4713,
+            max: 4714,
+            unit: "zz-bytes",
+        },
+        Refusal::TooMany {
+            field: "zz",
+            count: 4713,
+            max: 4714,
+        },
+        Refusal::BadName {
+            field: "zz",
+            text: "zz-text".into(),
+            why: NameError::TooLong { len: 4713 },
+        },
+        Refusal::BadValue {
+            field: "zz",
+            why: "zz-why".into(),
+        },
+        Refusal::CommandTooLarge {
+            size: 4713,
+            max: 4714,
+            unit: "zz-bytes",
+        },
+    ];
+    let from_edges = [
+        Refusal::SelfEdge { task: TASK },
+        Refusal::DuplicateEdge {
+            task: TASK,
+            blocker: OTHER,
+        },
+        Refusal::Cycle {
+            path: vec![TASK, OTHER, TASK],
+        },
+        Refusal::ReferenceUnknown {
+            field: "zz",
+            task: TASK,
+            team: team(),
+        },
+    ];
+    let all = from_fields.into_iter().chain(from_edges);
+    all.chain(roster_refusals())
+        .chain(task_refusals())
+        .collect()
+}
+
+fn roster_refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::TeamUnknown {
+            team: "zz-team".into(),
+        },
+        Refusal::MemberUnknown {
+            member: member("zz-a"),
+            team: team(),
+        },
+        Refusal::IncarnationStale {
+            member: member("zz-a"),
+            wanted: 4713,
+            present: 4714,
+        },
+        Refusal::TaskUnknown {
+            task: TASK,
+            team: team(),
+        },
+        Refusal::AgentTypeUnknown {
+            agent_type: agent_type("zz-a"),
+            on_offer: vec![agent_type("zz-b"), agent_type("zz-c")],
+        },
+        Refusal::PromptMissing {
+            agent_type: agent_type("zz-a"),
+        },
+        Refusal::AgentTypeMissing {
+            owner: member("zz-a"),
+        },
+        Refusal::TeamExists { team: team() },
+        Refusal::MemberExists {
+            member: member("zz-a"),
+        },
+        Refusal::RequestIdReused,
+        Refusal::LeadOnly {
+            action: "zz-act",
+            member: member("zz-a"),
+        },
+        Refusal::NotOwner {
+            task: TASK,
+            owner: Some(member("zz-a")),
+            member: member("zz-b"),
+        },
+    ]
+}
+
+fn task_refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::TaskBlocked {
+            task: TASK,
+            blockers: vec![OTHER],
+        },
+        Refusal::TaskHeld {
+            task: TASK,
+            holder: "zz-a".into(),
+        },
+        Refusal::TaskRunning {
+            task: TASK,
+            worker: "zz-w".into(),
+            attempt: AttemptNumber(4713),
+        },
+        Refusal::TaskOver {
+            task: TASK,
+            status: TaskStatus::Failed,
+        },
+        Refusal::LateEnding {
+            task: TASK,
+            status: TaskStatus::Failed,
+        },
+        Refusal::StatusBackward {
+            task: TASK,
+            from: TaskStatus::Completed,
+            to: TaskStatus::Pending,
+        },
+        Refusal::RevisionMismatch {
+            task: TASK,
+            expected: Revision(4713),
+            actual: Revision(4714),
+        },
+        Refusal::Stale {
+            why: Staleness::Attempt,
+        },
+        Refusal::Full {
+            what: "zz-things",
+            max: 4713,
+        },
+    ]
+}
+
+/// The code of a refusal's situation. A new kind of refusal has to be put in here, and one of it
+/// into the lists above.
+fn code_of(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Blank { .. }
+        | Refusal::TooLong { .. }
+        | Refusal::TooMany { .. }
+        | Refusal::BadName { .. }
+        | Refusal::BadValue { .. }
+        | Refusal::CommandTooLarge { .. }
+        | Refusal::SelfEdge { .. }
+        | Refusal::DuplicateEdge { .. }
+        | Refusal::Cycle { .. }
+        | Refusal::PromptMissing { .. }
+        | Refusal::AgentTypeMissing { .. } => Code::InvalidArgument,
+        Refusal::TeamUnknown { .. }
+        | Refusal::MemberUnknown { .. }
+        | Refusal::TaskUnknown { .. }
+        | Refusal::ReferenceUnknown { .. } => Code::NotFound,
+        Refusal::TeamExists { .. } | Refusal::MemberExists { .. } | Refusal::RequestIdReused => {
+            Code::AlreadyExists
+        }
+        Refusal::LeadOnly { .. } | Refusal::NotOwner { .. } => Code::PermissionDenied,
+        Refusal::AgentTypeUnknown { .. }
+        | Refusal::TaskBlocked { .. }
+        | Refusal::TaskHeld { .. }
+        | Refusal::TaskRunning { .. }
+        | Refusal::TaskOver { .. }
+        | Refusal::StatusBackward { .. } => Code::FailedPrecondition,
+        Refusal::IncarnationStale { .. }
+        | Refusal::LateEnding { .. }
+        | Refusal::RevisionMismatch { .. }
+        | Refusal::Stale { .. } => Code::Aborted,
+        Refusal::Full { .. } => Code::ResourceExhausted,
+    }
+}
+
+/// The kinds of refusals that the match above knows.
+const KINDS: usize = 31;
+
+/// Checks what every error promises, and answers its reason.
+fn assert_says_all(status: &Status) -> String {
+    let details = pb::Status::decode(status.details()).unwrap();
+    let is_info = |any: &&prost_types::Any| any.type_url.ends_with("/google.rpc.ErrorInfo");
+    assert_eq!(
+        details.details.iter().filter(is_info).count(),
+        1,
+        "{status:?}"
+    );
+    assert_eq!(details.code, status.code() as i32);
+    assert_eq!(details.message, status.message());
+
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.domain, "ganger.dev");
+    let mut signs = info.reason.chars();
+    assert!(signs.next().is_some_and(|c| c.is_ascii_uppercase()));
+    assert!(signs.next().is_some(), "{}", info.reason);
+    assert!(signs.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+    assert_ne!(info.reason, "REFUSED");
+    assert!(!info.metadata["next"].is_empty());
+
+    let facts: Vec<&String> = info
+        .metadata
+        .iter()
+        .filter(|(name, _)| *name != "next")
+        .map(|(_, value)| value)
+        .collect();
+    let words = status
+        .message()
+        .split(|c: char| !c.is_alphanumeric() && c != '-');
+    for word in words.filter(|word| word.contains("zz") || word.contains("47")) {
+        let is_told = facts.iter().any(|fact| fact.contains(word));
+        assert!(
+            is_told,
+            "{word} of {:?} is not in {facts:?}",
+            status.message()
+        );
+    }
+    info.reason
+}
+
+#[test]
+fn every_refusal_has_the_code_of_its_situation_a_reason_and_its_facts() {
+    let mut kinds = Vec::new();
+    for refused in refusals() {
+        let status = refusal(&refused);
+
+        assert_eq!(status.code(), code_of(&refused), "{refused:?}");
+        assert_eq!(status.message(), refused.to_string());
+        assert_says_all(&status);
+        let kind = std::mem::discriminant(&refused);
+        assert!(!kinds.contains(&kind), "{refused:?} is there twice");
+        kinds.push(kind);
+    }
+    assert_eq!(kinds.len(), KINDS);
+}
+
+#[test]
+fn statuses_are_told_as_facts_by_their_words() {
+    let status = refusal(&Refusal::StatusBackward {
+        task: TASK,
+        from: TaskStatus::Completed,
+        to: TaskStatus::InProgress,
+    });
+
+    let facts = status.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts["task"], "4711");
+    assert_eq!(facts["from"], "completed");
+    assert_eq!(facts["to"], "in_progress");
+}
+
+#[test]
+fn errors_carry_the_standard_details_of_their_code() {
+    for refused in refusals() {
+        let status = refusal(&refused);
+        let details = status.get_error_details();
+        let code = status.code();
+
+        let is = |wanted| code == wanted;
+        assert_eq!(details.bad_request().is_some(), is(Code::InvalidArgument));
+        assert_eq!(
+            details.precondition_failure().is_some(),
+            is(Code::FailedPrecondition)
+        );
+        assert_eq!(
+            details.quota_failure().is_some(),
+            is(Code::ResourceExhausted)
+        );
+        assert_eq!(details.retry_info().is_some(), is(Code::ResourceExhausted));
+    }
+}
+
+#[test]
+fn bad_request_names_the_field() {
+    let status = invalid("zz", "is odd");
+
+    let details = status.get_details_bad_request().unwrap();
+    assert_eq!(details.field_violations.len(), 1);
+    assert_eq!(details.field_violations[0].field, "zz");
+    assert_eq!(status.message(), "zz is odd");
+}
+
+#[test]
+fn who_can_not_be_served_now_is_told_when_to_come_again() {
+    let cases = [
+        (
+            Unavailable::NotTaken(NotTaken::Full),
+            Code::ResourceExhausted,
+            "QUEUE_FULL",
+        ),
+        (
+            Unavailable::NotTaken(NotTaken::Closed),
+            Code::Unavailable,
+            "SHUTTING_DOWN",
+        ),
+        (
+            Unavailable::Unanswered,
+            Code::Unavailable,
+            "OUTCOME_UNKNOWN",
+        ),
+    ];
+    for (why, code, reason) in cases {
+        let status = unavailable(why);
+        assert_eq!(status.code(), code);
+        assert_eq!(assert_says_all(&status), reason);
+        assert!(status.get_details_retry_info().is_some());
+    }
+}
+
+#[test]
+fn hello_is_refused_with_its_code() {
+    let name = board::id::WorkerName::parse("zz-w").unwrap();
+    let taken = hello_refused(&HelloRefused::NameTaken { name });
+    assert_eq!(taken.code(), Code::AlreadyExists);
+    assert_eq!(assert_says_all(&taken), "WORKER_NAME_TAKEN");
+
+    let full = hello_refused(&HelloRefused::Full);
+    assert_eq!(full.code(), Code::ResourceExhausted);
+    assert_eq!(assert_says_all(&full), "FLEET_FULL");
+    let facts = full.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts["max"], board::limits::WORKERS_MAX.to_string());
+    assert!(full.get_details_retry_info().is_some());
+}
+
+#[test]
+fn artifact_is_refused_with_its_code_and_facts() {
+    let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
+    let unknown = ArtifactRefusal::Unknown { digest: one };
+    let too_large = ArtifactRefusal::TooLarge { bytes_max: 4713 };
+    let mismatch = ArtifactRefusal::DigestMismatch {
+        expected: one,
+        actual: other,
+    };
+    let beyond = ArtifactRefusal::OffsetBeyondEnd {
+        digest: one,
+        offset: 4713,
+        bytes: 4714,
+    };
+    let facts_of = |refused: ArtifactRefusal| {
+        // A new kind has to be put in here, and into the test.
+        let code = match &refused {
+            ArtifactRefusal::Unknown { .. } => Code::NotFound,
+            ArtifactRefusal::TooLarge { .. }
+            | ArtifactRefusal::DigestMismatch { .. }
+            | ArtifactRefusal::OffsetBeyondEnd { .. } => Code::InvalidArgument,
+            ArtifactRefusal::UploadBroken => Code::FailedPrecondition,
+        };
+        let status = artifact(&ArtifactError::Refused(refused));
+        assert_eq!(status.code(), code);
+        assert_says_all(&status);
+        status.get_details_error_info().unwrap().metadata
+    };
+
+    assert_eq!(facts_of(unknown)["digest"], one.to_string());
+    assert_eq!(facts_of(too_large)["max"], "4713");
+    let facts = facts_of(mismatch);
+    assert_eq!(facts["expected"], one.to_string());
+    assert_eq!(facts["actual"], other.to_string());
+    let facts = facts_of(beyond);
+    assert_eq!((&*facts["offset"], &*facts["length"]), ("4713", "4714"));
+    facts_of(ArtifactRefusal::UploadBroken);
+}
+
+#[test]
+fn other_errors_have_their_codes() {
+    let cases = [
+        (unauthenticated("no token"), Code::Unauthenticated),
+        (deadline_exceeded(), Code::DeadlineExceeded),
+        (protocol("zz-why"), Code::InvalidArgument),
+        (team_replaced("zz-team", 4713), Code::FailedPrecondition),
+        (refusal(&Refusal::RequestIdReused), Code::AlreadyExists),
+    ];
+    let mut reasons = BTreeSet::new();
+    for (status, code) in cases {
+        assert_eq!(status.code(), code);
+        assert!(reasons.insert(assert_says_all(&status)));
+    }
+}
+
+#[test]
+fn internal_error_tells_a_reference_and_not_the_cause() {
+    let failure = std::io::Error::other("zz-secret");
+
+    let status = internal(&failure);
+
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(assert_says_all(&status), "INTERNAL");
+    let reference = &status.get_details_error_info().unwrap().metadata["reference"];
+    assert!(status.message().contains(reference.as_str()));
+    assert!(!format!("{status:?}").contains("secret"));
+    assert!(!String::from_utf8_lossy(status.details()).contains("secret"));
+}
