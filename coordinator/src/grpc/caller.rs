@@ -68,8 +68,13 @@ impl Identity {
         let id =
             Uuid::parse_str(request_id).map_err(|_| status::invalid("request_id", "is no UUID"))?;
         // The JSON of a message is canonical here: serde_json keeps the keys of maps in order.
-        let body = serde_json::to_value(body)
+        let mut body = serde_json::to_value(body)
             .map_err(|error| status::invalid("request", error.to_string()))?;
+        if let Some(fields) = body.as_object_mut() {
+            // Both are in the key, whichever way they were written.
+            fields.remove("requestId");
+            fields.remove("team");
+        }
         let member = self.caller.member.as_ref().map_or("", |name| name.as_str());
         let key = [call, team.as_str(), member].join("\0");
         Ok(Some(Request {

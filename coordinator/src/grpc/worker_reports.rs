@@ -202,7 +202,9 @@ impl Services {
         ended: v1::Ended,
     ) -> Result<Result<ReportReply, Unavailable>, Status> {
         let key = transcript::key((fence.team, fence.task), fence.attempt);
-        let mut report = from_wire::end_report(ended)?;
+        // A report that is none still ends its attempt: a worker would repeat it for ever.
+        let mut report = from_wire::end_report(ended)
+            .unwrap_or_else(|status| failed(format!("the worker's report {}", status.message())));
         check_paths(&mut report);
         self.keep_result(&mut report).await?;
         self.check_outputs(&mut report).await?;
@@ -296,6 +298,17 @@ fn fail(report: &mut EndReport, why: String) {
     report.error = why.into();
     report.ending = AttemptEnding::Failed;
     report.outputs.clear();
+}
+
+fn failed(error: String) -> EndReport {
+    EndReport {
+        ending: AttemptEnding::Failed,
+        result: "".into(),
+        error: error.into(),
+        stop_reason: None,
+        outputs: Vec::new(),
+        usage: board::task::Usage::default(),
+    }
 }
 
 fn ack(fence: &Fence, kind: v1::ReportKind, taken: Result<(), &Refusal>) -> Told {

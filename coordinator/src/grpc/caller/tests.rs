@@ -147,3 +147,22 @@ fn request_id_counts_in_any_spelling_of_the_uuid() {
     let shouted = shouted.unwrap().unwrap();
     assert_eq!(shouted, request(&who, "call", "red", &body));
 }
+
+#[test]
+fn team_in_the_request_or_in_the_metadata_is_the_same_body() {
+    let who = identity(&[]).unwrap();
+    let without = v1::CreateTaskRequest {
+        request_id: ID.into(),
+        ..task(&[])
+    };
+    let with = v1::CreateTaskRequest {
+        team: "default".into(),
+        request_id: ID.to_uppercase(),
+        ..task(&[])
+    };
+
+    assert_eq!(
+        request(&who, "CreateTask", "default", &without),
+        request(&who, "CreateTask", "default", &with)
+    );
+}
