@@ -400,6 +400,56 @@ pub fn protocol(message: &str) -> Status {
         .status(message.to_owned(), |_| {})
 }
 
+/// What tonic says of a message that it can't read, or of a call that it doesn't know.
+pub fn of_tonic(said: &Status) -> Status {
+    let message = said.message();
+    let is_too_large = match said.code() {
+        Code::OutOfRange => true,
+        Code::ResourceExhausted => message.contains("size limit"),
+        _ => false,
+    };
+    let (code, reason, next) = match said.code() {
+        _ if is_too_large => (
+            Code::InvalidArgument,
+            "MESSAGE_TOO_LARGE",
+            "do it in several calls, or upload long texts as artifacts",
+        ),
+        Code::Internal | Code::InvalidArgument => (
+            Code::InvalidArgument,
+            "MESSAGE_MALFORMED",
+            "send what the call's descriptor says: see reflection",
+        ),
+        Code::Unimplemented if message.is_empty() => (
+            Code::Unimplemented,
+            "CALL_UNKNOWN",
+            "list the services and their calls by reflection",
+        ),
+        Code::Unimplemented => (
+            Code::Unimplemented,
+            "ENCODING_UNKNOWN",
+            "send the message plain, or compressed by gzip",
+        ),
+        Code::NotFound => (
+            Code::NotFound,
+            "NOT_FOUND",
+            "list what there is by reflection",
+        ),
+        code => (code, "TRANSPORT", "repeat the call"),
+    };
+    let error = Error::new(code, reason, next).fact("why", message);
+    let error = if is_too_large {
+        error.fact("max", super::MESSAGE_LEN_MAX)
+    } else {
+        error
+    };
+    let message = if message.is_empty() {
+        "there is no such call".to_owned()
+    } else {
+        message.to_owned()
+    };
+    error.status(message, |_| {})
+}
+
 /// A watcher that means another team of the same name than there is.
 pub fn team_replaced(team: &str, uid: u64) -> Status {
     let next = "watch the present team from its beginning";
