@@ -19,6 +19,8 @@ pub struct Programs {
     pub coordinator: PathBuf,
     /// `ganger-worker`.
     pub worker: PathBuf,
+    /// `ganger`.
+    pub ganger: PathBuf,
 }
 
 /// A coordinator, where it keeps its data, and what its workers need.

@@ -52,6 +52,7 @@ macro_rules! programs {
     () => {
         $crate::Programs {
             coordinator: env!("CARGO_BIN_EXE_e2e-coordinator").into(),
+            ganger: env!("CARGO_BIN_EXE_e2e-ganger").into(),
             worker: env!("CARGO_BIN_EXE_e2e-worker").into(),
         }
     };

@@ -363,3 +363,26 @@ async fn same_process_that_dials_again_replaces_its_stream_and_keeps_its_attempt
     assert!(second.completed(&fence, "done").await.accepted);
     assert_eq!(client.ended(fence.task_id).await.attempt_count, 1);
 }
+
+#[tokio::test]
+async fn name_of_an_unreachable_worker_goes_to_another_process_and_its_attempt_keeps_its_lease() {
+    let (cluster, client, worker, fence) = assigned().await;
+    drop(worker);
+    cluster.coordinator.logged("worker's stream ended").await;
+
+    let mut second = HandWorker::connect(&client, hello("me")).await.unwrap();
+
+    let next = client.start_task(by_hand()).await;
+    let own = second.assignment().await.fence.unwrap();
+    assert_eq!(
+        own.task_id, next.id,
+        "the other's attempt is not given away"
+    );
+    let held = client.get(fence.task_id).await;
+    assert_eq!(
+        (held.status(), held.attempt_count),
+        (v1::TaskStatus::InProgress, 1)
+    );
+    let ack = second.completed(&fence, "not mine").await;
+    assert!(!ack.accepted, "{ack:?}");
+}

@@ -15,6 +15,7 @@ mod drain;
 mod fences;
 mod frames;
 mod grpcurl;
+mod person;
 mod token;
 mod transcripts;
 mod watching;
