@@ -18,6 +18,7 @@ mod task;
 mod team;
 mod to_wire;
 mod transcript;
+mod wording;
 mod worker;
 mod worker_reports;
 

@@ -21,6 +21,7 @@
 pub mod artifacts;
 pub mod clock;
 pub mod config;
+pub mod disk;
 pub mod driver;
 pub mod engine;
 pub mod fleet;

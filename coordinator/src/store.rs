@@ -23,7 +23,6 @@ use board::{
 
 mod codec;
 mod database;
-mod disk;
 mod durable;
 mod generation;
 mod key;
@@ -41,7 +40,6 @@ mod conformance;
 #[cfg(test)]
 mod sled_tests;
 
-pub use disk::{DiskFree, disk_free};
 pub use durable::syncs as durable_syncs;
 pub use memory::MemoryStore;
 pub use sled_store::{Options, SledStore};

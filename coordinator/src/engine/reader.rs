@@ -1,6 +1,6 @@
 //! Looking: what the board, the fleet and the store have to say at one moment.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use board::{
     board::Card,
@@ -21,7 +21,7 @@ use super::Engine;
 use crate::{
     fleet::{Hello, Standing},
     hub::Watcher,
-    store::OutcomesKept,
+    store::Horizon,
 };
 
 /// Finished tasks that one list brings back from the store before it answers a page token.
@@ -149,10 +149,10 @@ pub struct StatusView {
     pub slots: u32,
     /// Those that are free.
     pub free: u32,
-    /// How many outcomes are remembered, and since when.
-    pub outcomes: OutcomesKept,
-    /// The moment of the look.
-    pub now: Time,
+    /// How many outcomes are remembered.
+    pub remembered: u64,
+    /// How long outcomes are remembered at the least, as things stand.
+    pub request_horizon: Duration,
 }
 
 impl<'e> Reader<'e> {
@@ -402,6 +402,8 @@ impl<'e> Reader<'e> {
             worker.standing(self.now, leases) != Standing::Unreachable
         };
         let workers = || self.engine.fleet.workers().filter(is_there);
+        let outcomes = self.engine.store.outcomes_kept();
+        let horizon = Horizon::default();
         StatusView {
             epoch: board.meta().epoch,
             commits: self.engine.commits,
@@ -410,8 +412,12 @@ impl<'e> Reader<'e> {
             workers: workers().count(),
             slots: workers().map(|worker| worker.hello.slots).sum(),
             free: workers().map(|worker| worker.free(board)).sum(),
-            outcomes: self.engine.store.outcomes_kept(),
-            now: self.now,
+            remembered: outcomes.count,
+            // While there is room, time alone makes an outcome forgotten.
+            request_horizon: match outcomes.oldest {
+                Some(oldest) if outcomes.count >= horizon.count => self.now.since(oldest),
+                _ => horizon.span,
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use ganger_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{Services, from_wire, to_wire};
-use crate::store::{Horizon, disk_free};
+use crate::disk::disk_free;
 
 #[tonic::async_trait]
 impl FleetService for Services {
@@ -31,12 +31,6 @@ impl FleetService for Services {
         let view = self.look(|reader| reader.status()).await?;
         let about = self.about.clone();
         let free = self.block(move || disk_free(&about.data_dir)).await?;
-        let horizon = Horizon::default();
-        // While there is room, time alone makes an outcome forgotten.
-        let span = match view.outcomes.oldest {
-            Some(oldest) if view.outcomes.count >= horizon.count => view.now.since(oldest),
-            _ => horizon.span,
-        };
         let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Ok(Response::new(v1::GetStatusResponse {
             version: self.about.version.to_owned(),
@@ -50,8 +44,8 @@ impl FleetService for Services {
             slots: whole(view.slots),
             free_slots: whole(view.free),
             queued: to_wire::count(view.counts.queued),
-            remembered_requests: i32::try_from(view.outcomes.count).unwrap_or(i32::MAX),
-            request_horizon: Some(to_wire::span(span)),
+            remembered_requests: i32::try_from(view.remembered).unwrap_or(i32::MAX),
+            request_horizon: Some(to_wire::span(view.request_horizon)),
             token_required: self.about.token_required,
             disk_free_bytes: free
                 .ok()

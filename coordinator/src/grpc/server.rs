@@ -17,7 +17,10 @@ use tonic::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, run_task::Delegation};
+use super::{
+    MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, run_task::Delegation,
+    wording::WordingLayer,
+};
 
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -42,8 +45,11 @@ pub struct Serving {
 }
 
 type Layers = tower::layer::util::Stack<
-    Door,
-    tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+    WordingLayer,
+    tower::layer::util::Stack<
+        Door,
+        tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+    >,
 >;
 
 /// Why the server can't serve.
@@ -98,6 +104,7 @@ pub async fn serve(
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
         .layer(DeadlineLayer)
         .layer(Door::new(token))
+        .layer(WordingLayer)
         .add_service(health_server)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)

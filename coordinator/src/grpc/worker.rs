@@ -64,7 +64,8 @@ impl Services {
     ) -> Result<(), Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, said.message())
             .await
-            .map_err(|_| status::protocol("no hello came in time"))??;
+            .map_err(|_| status::protocol("no hello came in time"))?
+            .map_err(|said| status::of_tonic(&said))?;
         let Some(Said::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(status::protocol("a worker's stream begins with its hello"));
         };
@@ -123,7 +124,11 @@ impl Services {
         reports: Reports,
         acks: mpsc::Sender<Told>,
     ) -> Result<(), Status> {
-        while let Some(frame) = said.message().await? {
+        loop {
+            let frame = said.message().await;
+            let Some(frame) = frame.map_err(|said| status::of_tonic(&said))? else {
+                return Ok(());
+            };
             welcome.heard.note(self.clock.now());
             if frame.session != 0 && frame.session != from.session.0 {
                 return Err(status::protocol("a frame is of another session"));
@@ -150,7 +155,6 @@ impl Services {
                 report => reports.hand_on(report)?,
             }
         }
-        Ok(())
     }
 
     async fn welcome(&self, welcome: &Welcome) -> Result<v1::Welcome, TranscriptError> {

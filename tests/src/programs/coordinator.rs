@@ -1,0 +1,5 @@
+//! The coordinator daemon, as the tests run it.
+
+fn main() -> std::process::ExitCode {
+    ganger_coordinator::main()
+}

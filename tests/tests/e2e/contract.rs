@@ -1,0 +1,171 @@
+//! The contract as somebody finds it who has nothing but a coordinator and grpcurl.
+
+use std::collections::BTreeSet;
+
+use ganger_proto::v1 as wire;
+use ganger_tests::{Cluster, programs};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use tonic::Code;
+
+use crate::grpcurl::{self, CommandLine, Grpcurl};
+
+/// The calls, so that each finds what it speaks of.
+const ORDER: &[&str] = &[
+    "TeamService/CreateTeam",
+    "TeamService/GetTeam",
+    "TeamService/ListTeams",
+    "TeamService/ListMembers",
+    "TaskService/CreateTask",
+    "TaskService/BatchCreateTasks",
+    "TaskService/GetTask",
+    "TaskService/ListTasks",
+    "TaskService/UpdateTask",
+    "TaskService/ClaimTask",
+    "DelegationService/RunTask",
+    "DelegationService/StreamTask",
+    "DelegationService/StartTask",
+    "DelegationService/CancelTask",
+    "DelegationService/WatchTranscript",
+    "DelegationService/ListAgentTypes",
+    "ArtifactService/UploadArtifact",
+    "ArtifactService/DownloadArtifact",
+    "ArtifactService/GetArtifact",
+    "FleetService/ListWorkers",
+    "FleetService/GetStatus",
+    "TeamService/WatchTeam",
+    "WorkerService/Connect",
+];
+
+async fn every_line_runs(grpcurl: &Grpcurl) {
+    let calls = grpcurl.calls();
+    let place = |name: &str| ORDER.iter().position(|call| name.ends_with(call));
+    let mut lines = Vec::new();
+    for (method, comment) in &calls {
+        let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+        let line = CommandLine::of(comment);
+        let line = line.unwrap_or_else(|| panic!("the comment of {name} has no grpcurl line"));
+        assert_eq!(line.method, name, "the line is of another call");
+        let place = place(&name).unwrap_or_else(|| panic!("{name} has no place in ORDER"));
+        lines.push((place, line, method.is_server_streaming()));
+    }
+    assert_eq!(lines.len(), ORDER.len());
+    lines.sort_by_key(|(place, ..)| *place);
+
+    for (_, line, streams) in lines {
+        let (came, ended) = grpcurl.run(&line).await;
+        match ended {
+            Ok(()) => {}
+            // A stream without an end lasts as long as the line says.
+            Err(status) if status.code() == Code::DeadlineExceeded && line.max_time.is_some() => {
+                assert!(!came.is_empty(), "{line:?} brought nothing");
+            }
+            Err(status) => panic!("{line:?}: {status:?}"),
+        }
+        assert!(streams || came.len() == 1, "{line:?} brought {came:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_grpcurl_line_of_the_comments_runs_through_reflection_v1() {
+    let cluster = Cluster::start(programs!()).await;
+    let _worker = cluster.worker("w1").await;
+
+    every_line_runs(&Grpcurl::by_v1(&cluster.client()).await).await;
+}
+
+#[tokio::test]
+async fn every_grpcurl_line_of_the_comments_runs_through_reflection_v1alpha() {
+    let cluster = Cluster::start(programs!()).await;
+    let _worker = cluster.worker("w1").await;
+
+    every_line_runs(&Grpcurl::by_v1alpha(&cluster.client()).await).await;
+}
+
+#[tokio::test]
+async fn error_details_resolve_through_reflection() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client();
+    let caller = client.caller();
+
+    let mut tasks = client.task();
+    let refused = tasks.create_task(wire::CreateTaskRequest::default()).await;
+    let refused = refused.unwrap_err();
+    let details = tonic_types::pb::Status::decode(refused.details())
+        .unwrap()
+        .details;
+    assert!(details.len() >= 2, "{details:?}");
+
+    let names = details
+        .iter()
+        .map(|any| any.type_url.rsplit('/').next().unwrap().to_owned());
+    let more =
+        ["PreconditionFailure", "RetryInfo", "QuotaFailure"].map(|n| format!("google.rpc.{n}"));
+    let names: Vec<String> = names
+        .chain(more)
+        .chain(["ganger.v1.Task".to_owned()])
+        .collect();
+    for files in [
+        grpcurl::v1::files(&caller, &names).await,
+        grpcurl::v1alpha::files(&caller, &names).await,
+    ] {
+        let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
+        for name in &names {
+            assert!(pool.get_message_by_name(name).is_some(), "{name}");
+        }
+        for (any, name) in details.iter().zip(&names) {
+            let descriptor = pool.get_message_by_name(name).unwrap();
+            let detail = DynamicMessage::decode(descriptor, &any.value[..]).unwrap();
+            assert!(!detail.unknown_fields().any(|_| true), "{detail:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_names_every_service_and_liveness_and_readiness() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    let cluster = Cluster::start(programs!()).await;
+    let caller = cluster.client().caller();
+    let reflected: BTreeSet<String> = grpcurl::v1::services(&caller)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|name| name.starts_with("ganger."))
+        .collect();
+    assert_eq!(reflected.len(), 6, "{reflected:?}");
+
+    let names = ["", "liveness", "readiness"].map(ToOwned::to_owned);
+    for service in names.into_iter().chain(reflected) {
+        let request = HealthCheckRequest {
+            service: service.clone(),
+        };
+        let answer = HealthClient::new(caller.clone())
+            .check(request)
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.into_inner().status(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn first_log_line_is_a_command_that_works() {
+    let cluster = Cluster::start(programs!()).await;
+    let log = cluster.coordinator.log();
+    let first = log.lines().next().unwrap();
+
+    let (_, command) = first.split_once("serving: ").unwrap();
+    let command = command.replace(&cluster.addr().to_string(), "localhost:50051");
+    // The log's fields stand after the command.
+    let words: Vec<&str> = command.split(' ').take(4).collect();
+    let line = CommandLine::of(&words.join(" ")).unwrap();
+
+    let grpcurl = Grpcurl::by_v1(&cluster.client()).await;
+    let (came, ended) = grpcurl.run(&line).await;
+    assert!(ended.is_ok() && came.len() == 1, "{first}: {ended:?}");
+}

@@ -1,0 +1,22 @@
+//! The outermost ring: real daemons on real sockets, real sub-agents in real sandboxes.
+//!
+//! Each test has a cluster of its own and says in its name what it claims. `GANGER_TEST_SANDBOX=none`
+//! runs them where the machine has no sandboxes; `GANGER_TEST_SEED` plays a run with chance again.
+
+#![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
+
+mod bad_input;
+mod cancel;
+mod contract;
+mod coordinator_crash;
+mod deadlines;
+mod dispatch;
+mod drain;
+mod fences;
+mod frames;
+mod grpcurl;
+mod person;
+mod token;
+mod transcripts;
+mod watching;
+mod worker_loss;
