@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use board::{
-    id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TeamName},
+    id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TeamName},
     refusal::Staleness,
     task::Status as TaskStatus,
 };
