@@ -16,6 +16,7 @@ mod fences;
 mod frames;
 mod grpcurl;
 mod person;
+mod reports;
 mod token;
 mod transcripts;
 mod watching;
