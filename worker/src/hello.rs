@@ -16,11 +16,16 @@ use crate::{
 pub(crate) struct Introduction {
     instance_id: String,
     controls: Vec<v1::SandboxControl>,
+    ended_instances: Vec<String>,
 }
 
 impl Introduction {
-    /// A new instance, with what its sandbox was seen to hold.
-    pub(crate) fn new(assurance: &Assurance) -> Self {
+    /// This instance, with what its sandbox was seen to hold, after others that are proven dead.
+    pub(crate) fn new(
+        instance_id: String,
+        ended_instances: Vec<String>,
+        assurance: &Assurance,
+    ) -> Self {
         let controls = assurance.iter().map(|(control, level)| {
             let (level, reason) = match level {
                 Level::Enforced => (SandboxLevel::Enforced, String::new()),
@@ -34,7 +39,8 @@ impl Introduction {
             }
         });
         Self {
-            instance_id: uuid::Uuid::new_v4().to_string(),
+            instance_id,
+            ended_instances,
             controls: controls.collect(),
         }
     }
@@ -66,6 +72,7 @@ impl Introduction {
             manual: false,
             sandbox: config.sandbox.to_string(),
             sandbox_controls: self.controls.clone(),
+            ended_instances: self.ended_instances.clone(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `session`, `hello` | one stream to the coordinator, and how it begins |
 //! | `attempt`, `agent` | one attempt's life; how an agent type becomes a process |
 //! | `artifacts` | inputs down, outputs up |
+//! | `predecessors` | which processes this worker was before |
 //! | [`sandbox`] | where sub-agents run |
 //! | `daemon` | flags, logs, signals and exit codes around [`run`] |
 //! | [`config`], `shutdown`, `clock`, `limits` | environment, signals, time and bounds, each read in one place |
@@ -34,6 +35,7 @@ mod fence;
 mod hello;
 mod lease;
 mod limits;
+mod predecessors;
 mod session;
 mod shutdown;
 mod text;
@@ -122,7 +124,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         sandbox = %config.sandbox, mode = report.mode, data_dir = %config.data_dir.display(),
         "worker starts"
     );
-    let introduction = Introduction::new(&report.assurance);
+    let instance_id = uuid::Uuid::new_v4().to_string();
+    let ended = predecessors::succeed(&config.data_dir, &instance_id);
+    // Only the native driver's sandboxes are sure to have died with the process that made them.
+    let ended = match config.sandbox {
+        DriverKind::Native => ended,
+        DriverKind::None => Vec::new(),
+    };
+    let introduction = Introduction::new(instance_id, ended, &report.assurance);
     let ground = Ground {
         driver,
         workspaces,

@@ -203,6 +203,7 @@ fn close_drains_what_is_in_line_and_says_farewell_to_workers() {
         manual: true,
         sandbox: "".into(),
         sandbox_controls: Vec::new(),
+        ended: Vec::new(),
     };
     let hello = FleetInput::Hello {
         hello: Box::new(hello),

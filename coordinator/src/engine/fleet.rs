@@ -179,8 +179,10 @@ impl Engine {
         let held: BTreeSet<Fence> = hello.held.iter().copied().collect();
         let verdicts = hello.held.iter().map(|fence| self.verdict(fence, instance));
         let verdicts: Vec<Verdict> = verdicts.collect();
+        let (name, ended) = (hello.name.clone(), hello.ended.clone());
         let heard = Heard::at(now);
         let session = self.fleet.admit(hello, outbox, heard.clone(), now);
+        self.bury(&name, &ended, now);
         self.settle_absent(instance, &held, now);
         self.repeat_stops(instance);
         Ok(Welcome {
@@ -216,6 +218,18 @@ impl Engine {
             fence: *fence,
             keep,
             reason,
+        }
+    }
+
+    /// What a worker's earlier processes held is lost at once: they are proven dead. What other
+    /// workers' processes hold is not this one's to give up.
+    fn bury(&mut self, worker: &WorkerName, ended: &[InstanceId], now: Time) {
+        let holders = self.board.holders();
+        for instance in ended {
+            if holders.get(instance) == Some(worker) {
+                self.lose_all(*instance, "its worker was started again", now);
+                self.fleet.forget(*instance);
+            }
         }
     }
 

@@ -254,6 +254,7 @@ fn hello(name: &str, instance: u128) -> Hello {
         manual: false,
         sandbox: "".into(),
         sandbox_controls: Vec::new(),
+        ended: Vec::new(),
     }
 }
 

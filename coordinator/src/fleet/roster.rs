@@ -293,6 +293,11 @@ impl Fleet {
         }
     }
 
+    /// Expects a process back no more.
+    pub fn forget(&mut self, instance: InstanceId) {
+        self.ghosts.remove(&instance);
+    }
+
     /// The processes whose attempts' own clocks don't count at this moment: they have not been
     /// heard since a start or a reconnect, and may well have reports to repeat.
     pub fn spared(&self, now: Time) -> BTreeSet<InstanceId> {

@@ -45,6 +45,8 @@ pub struct Hello {
     pub sandbox: Arc<str>,
     /// How far each control of the sandbox holds.
     pub sandbox_controls: Vec<SandboxControl>,
+    /// Earlier processes of it that are proven dead with all that they ran.
+    pub ended: Vec<InstanceId>,
 }
 
 /// An agent type that a worker offers.

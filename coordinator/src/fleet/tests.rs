@@ -54,6 +54,7 @@ fn hello(name: &str, instance: u128) -> Hello {
         manual: false,
         sandbox: "".into(),
         sandbox_controls: Vec::new(),
+        ended: Vec::new(),
     }
 }
 

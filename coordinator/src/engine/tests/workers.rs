@@ -340,3 +340,44 @@ fn worker_that_names_its_teams_is_a_member_of_each() {
     let members: Vec<_> = members.map(|m| m.name.to_string()).collect();
     assert_eq!(members, [DEFAULT_LEAD, "w"]);
 }
+
+#[test]
+fn worker_that_was_started_again_gets_its_lost_attempt_at_once() {
+    let mut world = World::new();
+    let mut first = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = first.assigned().fence;
+    world.started(&first, fence).unwrap();
+    let mut world = world.restart();
+
+    let again = Hello {
+        ended: vec![InstanceId(1)],
+        ..hello("w", 2)
+    };
+    let mut second = world.dial(again);
+
+    let assigned = second.assigned().fence;
+    assert_eq!(
+        (assigned.task, assigned.attempt),
+        (fence.task, fence.attempt.next())
+    );
+    assert_eq!(world.last_attempt(1).ending, AttemptEnding::Lost);
+    assert!(world.completed(&first, fence, "late").is_err());
+}
+
+#[test]
+fn worker_can_not_give_up_what_another_worker_holds() {
+    let mut world = World::new();
+    let mut holder = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = holder.assigned().fence;
+
+    let liar = Hello {
+        ended: vec![InstanceId(1)],
+        ..hello("other", 2)
+    };
+    let mut liar = world.dial(liar);
+
+    assert!(liar.is_left_alone());
+    assert_eq!(world.engine.board.fence(key(1)), Some(fence));
+}

@@ -54,6 +54,14 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         .iter()
         .map(|team| name("teams", team, TeamName::parse));
     let teams = teams.collect::<Parsed<Vec<_>>>()?;
+    if hello.ended_instances.len() > 16 {
+        return Err(status::invalid("ended_instances", "are more than 16"));
+    }
+    let ended = hello
+        .ended_instances
+        .iter()
+        .map(|id| Ok(InstanceId(uuid("ended_instances", id)?)));
+    let ended = ended.collect::<Parsed<Vec<_>>>()?;
     let held = hello.held.iter().map(|held| fence(held.fence.as_ref()));
     Ok(Hello {
         name: name("name", &hello.name, WorkerName::parse)?,
@@ -72,6 +80,7 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         held: held.collect::<Parsed<_>>()?,
         manual: hello.manual,
         sandbox: hello.sandbox.into(),
+        ended,
         sandbox_controls: hello.sandbox_controls.into_iter().map(control).collect(),
     })
 }
