@@ -160,11 +160,6 @@ impl<'e> Reader<'e> {
         Self { engine, now }
     }
 
-    /// The moment of the look.
-    pub fn now(&self) -> Time {
-        self.now
-    }
-
     fn uid(&self, team: &TeamName) -> Result<TeamUid, Refusal> {
         match self.engine.board.team_named(team.as_str()) {
             Some(team) => Ok(team.uid),
