@@ -8,8 +8,10 @@ const FILES: &[&str] = &[
     "ganger/v1/artifact_service.proto",
     "ganger/v1/delegation_service.proto",
     "ganger/v1/fleet_service.proto",
+    "ganger/v1/mailbox_service.proto",
     "ganger/v1/task_service.proto",
     "ganger/v1/team_service.proto",
+    "ganger/v1/tool_service.proto",
     "ganger/v1/types.proto",
     "ganger/v1/worker_service.proto",
 ];

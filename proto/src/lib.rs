@@ -21,5 +21,12 @@ pub const ERROR_DOMAIN: &str = "ganger.dev";
 pub const TEAM_KEY: &str = "ganger-team";
 /// Request metadata: the member that the caller is, `name` or `name/incarnation`.
 pub const MEMBER_KEY: &str = "ganger-member";
+/// Request metadata: the attempt for which the caller acts, `epoch/team uid/task/attempt`. Then the
+/// caller is that attempt's sub-agent, whatever else is said.
+pub const ATTEMPT_KEY: &str = "ganger-attempt";
+/// Request metadata: the message because of which the call is made; events name it.
+pub const CAUSE_KEY: &str = "ganger-cause-message";
+/// Request metadata: on whose behalf the caller acts; events name it.
+pub const BEHALF_KEY: &str = "ganger-on-behalf-of";
 /// Initial response metadata of the delegating calls: the task's id.
 pub const TASK_ID_KEY: &str = "ganger-task-id";
