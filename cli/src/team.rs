@@ -111,6 +111,7 @@ impl Create {
             agent_type: self.role,
             lead: self.lead,
             request_id: self.request_id.unwrap_or_else(request_id),
+            ..v1::CreateTeamRequest::default()
         })
     }
 }
@@ -122,6 +123,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
         let request = v1::ListTeamsRequest {
             page_size: 1_000,
             page_token: all.next_page_token,
+            ..v1::ListTeamsRequest::default()
         };
         let page = client
             .ask(request, |client, request| async move {
@@ -198,6 +200,7 @@ async fn members(client: &Client, team: &str) -> Result<Vec<v1::Member>, Failure
             team: team.into(),
             page_size: 1_000,
             page_token,
+            ..v1::ListMembersRequest::default()
         };
         let page = client
             .ask(request, |client, request| async move {

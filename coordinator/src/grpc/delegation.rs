@@ -48,6 +48,7 @@ macro_rules! as_run_task {
             inputs: request.inputs,
             output_globs: request.output_globs,
             metadata: request.metadata,
+            share_todos: request.share_todos,
             // Who waits how makes no other request of it.
             cancel_on_disconnect: false,
         }
@@ -56,6 +57,28 @@ macro_rules! as_run_task {
 
 #[tonic::async_trait]
 impl DelegationService for Services {
+    async fn pause_task(
+        &self,
+        _request: Request<v1::PauseTaskRequest>,
+    ) -> Result<Response<v1::PauseTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn resume_task(
+        &self,
+        _request: Request<v1::ResumeTaskRequest>,
+    ) -> Result<Response<v1::ResumeTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn wait_tasks(
+        &self,
+        _request: Request<v1::WaitTasksRequest>,
+    ) -> Result<Response<v1::WaitTasksResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+
     /// Never called over the wire, where [`super::run_task`] stands before it to send the task's
     /// id at once; the answer is the same.
     async fn run_task(

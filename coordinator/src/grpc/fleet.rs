@@ -8,6 +8,15 @@ use crate::disk::disk_free;
 
 #[tonic::async_trait]
 impl FleetService for Services {
+    type BackUpBoardStream = super::body::Answers<v1::BackUpBoardResponse>;
+
+    async fn back_up_board(
+        &self,
+        _request: Request<v1::BackUpBoardRequest>,
+    ) -> Result<Response<Self::BackUpBoardStream>, Status> {
+        Err(super::status::pending())
+    }
+
     async fn list_workers(
         &self,
         request: Request<v1::ListWorkersRequest>,
@@ -44,6 +53,7 @@ impl FleetService for Services {
             slots: whole(view.slots),
             free_slots: whole(view.free),
             queued: to_wire::count(view.counts.queued),
+            disk_low: false,
             remembered_requests: i32::try_from(view.remembered).unwrap_or(i32::MAX),
             request_horizon: Some(to_wire::span(view.request_horizon)),
             token_required: self.about.token_required,

@@ -288,6 +288,9 @@ pub fn item(request: v1::CreateTaskRequest) -> v1::NewTask {
         inputs: request.inputs,
         output_globs: request.output_globs,
         client_task_id: request.client_task_id,
+        share_todos: request.share_todos,
+        retry: request.retry,
+        failure_policy: request.failure_policy,
     }
 }
 

@@ -12,6 +12,56 @@ use crate::{artifacts::Digest, engine::Told};
 
 #[tonic::async_trait]
 impl TaskService for Services {
+    async fn batch_update_tasks(
+        &self,
+        _request: Request<v1::BatchUpdateTasksRequest>,
+    ) -> Result<Response<v1::BatchUpdateTasksResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn claim_next_task(
+        &self,
+        _request: Request<v1::ClaimNextTaskRequest>,
+    ) -> Result<Response<v1::ClaimNextTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn renew_claim(
+        &self,
+        _request: Request<v1::RenewClaimRequest>,
+    ) -> Result<Response<v1::RenewClaimResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn release_task(
+        &self,
+        _request: Request<v1::ReleaseTaskRequest>,
+    ) -> Result<Response<v1::ReleaseTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn reopen_task(
+        &self,
+        _request: Request<v1::ReopenTaskRequest>,
+    ) -> Result<Response<v1::ReopenTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn delete_task(
+        &self,
+        _request: Request<v1::DeleteTaskRequest>,
+    ) -> Result<Response<v1::DeleteTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn explain_task(
+        &self,
+        _request: Request<v1::ExplainTaskRequest>,
+    ) -> Result<Response<v1::ExplainTaskResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+
     async fn create_task(
         &self,
         request: Request<v1::CreateTaskRequest>,
@@ -146,6 +196,7 @@ impl TaskService for Services {
         Ok(Response::new(v1::ClaimTaskResponse {
             attempt: task.attempt_count,
             task: Some(task),
+            lease_until: None,
         }))
     }
 }

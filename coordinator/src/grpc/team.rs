@@ -21,6 +21,35 @@ const EVENTS_PER_MESSAGE: usize = 256;
 
 #[tonic::async_trait]
 impl TeamService for Services {
+    async fn dissolve_team(
+        &self,
+        _request: Request<v1::DissolveTeamRequest>,
+    ) -> Result<Response<v1::DissolveTeamResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn add_member(
+        &self,
+        _request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn remove_member(
+        &self,
+        _request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+    async fn hand_over_lead(
+        &self,
+        _request: Request<v1::HandOverLeadRequest>,
+    ) -> Result<Response<v1::HandOverLeadResponse>, Status> {
+        Err(super::status::pending())
+    }
+
+
     async fn create_team(
         &self,
         request: Request<v1::CreateTeamRequest>,

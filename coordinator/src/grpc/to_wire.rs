@@ -99,6 +99,7 @@ pub fn team(view: &TeamView) -> v1::Team {
         revision: team.revision.0,
         tasks: Some(counts(&view.counts)),
         member_count: count(view.members),
+        ..v1::Team::default()
     }
 }
 
@@ -139,6 +140,7 @@ pub fn member(view: &MemberView) -> v1::Member {
         joined_at: Some(time(member.joined_at)),
         liveness: liveness.into(),
         tasks: ids(&view.tasks),
+        ..v1::Member::default()
     }
 }
 
@@ -200,6 +202,7 @@ pub fn task(view: &TaskView) -> v1::Task {
         attempt_count: number(task.last_attempt.0),
         client_task_id: task.client_task_id.to_string(),
         line: view.line(),
+        ..v1::Task::default()
     };
     add_running(&mut told, &task.state);
     told
