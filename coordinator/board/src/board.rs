@@ -10,9 +10,14 @@ use std::{
 };
 
 use crate::{
-    id::{AgentTypeName, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    command::Soft,
+    id::{
+        AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
+        TeamName, TeamUid,
+    },
     index::{Marks, TeamIndex, marks},
     limits,
+    mail::{Filed, Letter, Mailbox, Recipients},
     record::{Meta, OfferedType, Record},
     task::{BlockerFailedPolicy, EndStatus, Status, Stub, Task, TaskState},
     team::{Member, Team},
@@ -34,6 +39,14 @@ pub struct Board {
     pub(crate) cascades: BTreeSet<TaskKey>,
     /// What each worker's process holds.
     pub(crate) placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
+    /// The next moment at which each member wants to be looked at.
+    pub(crate) member_deadlines: BTreeSet<(Time, MemberKey)>,
+    /// Members who left and still own open tasks.
+    pub(crate) stranded: BTreeSet<MemberKey>,
+    /// Dissolved teams with open tasks.
+    pub(crate) dissolving: BTreeSet<TeamUid>,
+    /// Dissolved teams without, and since when they are.
+    pub(crate) tombstones: BTreeSet<(Time, TeamUid)>,
 }
 
 /// A team with all that is its own.
@@ -43,6 +56,8 @@ pub(crate) struct TeamBoard {
     pub(crate) members: BTreeMap<MemberName, Member>,
     pub(crate) tasks: BTreeMap<TaskId, Entry>,
     pub(crate) index: TeamIndex,
+    pub(crate) mailboxes: BTreeMap<MemberName, Mailbox>,
+    pub(crate) letters: BTreeMap<MessageId, Filed>,
 }
 
 /// A task with what the indexes hold of it.
@@ -77,7 +92,21 @@ impl Card {
         }
     }
 
-    fn is_cascade_due(&self) -> bool {
+    pub(crate) fn parent(&self) -> Option<TaskId> {
+        match self {
+            Self::Whole(task) => task.parent,
+            Self::Outline(stub) => stub.parent,
+        }
+    }
+
+    pub(crate) fn owner(&self) -> Option<&MemberName> {
+        match self {
+            Self::Whole(task) => task.owner.as_ref(),
+            Self::Outline(stub) => stub.owner.as_ref(),
+        }
+    }
+
+    pub(crate) fn is_cascade_due(&self) -> bool {
         match self {
             Self::Whole(task) => task.is_cascade_due(),
             Self::Outline(stub) => stub.cascade_due,
@@ -120,34 +149,16 @@ impl Board {
             deadlines: BTreeSet::new(),
             cascades: BTreeSet::new(),
             placed: BTreeMap::new(),
+            member_deadlines: BTreeSet::new(),
+            stranded: BTreeSet::new(),
+            dissolving: BTreeSet::new(),
+            tombstones: BTreeSet::new(),
         }
     }
 
     /// The board's own counters.
     pub fn meta(&self) -> Meta {
         self.meta
-    }
-
-    /// Puts a record in its place. Cannot fail: what doesn't fit is a bug, and asserts.
-    pub fn install(&mut self, record: &Record) {
-        match record {
-            Record::Meta(meta) => self.meta = *meta,
-            Record::Team(team) => self.install_team(team),
-            Record::Member(team, member) => {
-                self.team_of(*team)
-                    .members
-                    .insert(member.name.clone(), member.clone());
-            }
-            Record::Task(team, task) => {
-                self.install_card(*team, task.id, Card::Whole(task.clone()))
-            }
-            Record::Stub(team, stub) => {
-                self.install_card(*team, stub.id, Card::Outline(stub.clone()))
-            }
-            Record::Offered(offered) => {
-                self.offered.insert(offered.name.clone(), offered.clone());
-            }
-        }
     }
 
     /// Takes a finished task back into memory, whole, because a command names it.
@@ -181,147 +192,24 @@ impl Board {
         }
     }
 
-    fn install_team(&mut self, team: &Team) {
-        if let Some(board) = self.teams.get_mut(&team.uid) {
-            board.head = team.clone();
-            return;
-        }
-        self.names.insert(team.name.clone(), team.uid);
-        self.teams.insert(
-            team.uid,
-            TeamBoard {
-                head: team.clone(),
-                members: BTreeMap::new(),
-                tasks: BTreeMap::new(),
-                index: TeamIndex::default(),
-            },
-        );
-    }
-
-    fn team_of(&mut self, uid: TeamUid) -> &mut TeamBoard {
-        self.teams
-            .get_mut(&uid)
-            .expect("a team's record is installed before those of its members and tasks")
-    }
-
-    fn install_card(&mut self, uid: TeamUid, id: TaskId, card: Card) {
-        let team = self.team_of(uid);
-        let entry = Entry {
-            card,
-            marks: Marks::default(),
-        };
-        let before = team.tasks.insert(id, entry);
-        let status = team.tasks[&id].card.status();
-        team.index
-            .count(before.as_ref().map(|b| b.card.status()), status);
-        let old_edges: &[TaskId] = before.as_ref().map_or(&[], |b| b.card.blocked_by());
-        let new_edges = team.tasks[&id].card.blocked_by();
-        if old_edges != new_edges {
-            team.index.rewire(id, old_edges, new_edges);
-        }
-        let card = &team.tasks[&id].card;
-        let is_cascade_due = card.is_cascade_due();
-        let is_claimed =
-            matches!(card, Card::Whole(task) if matches!(task.state, TaskState::Claimed(_)));
-        team.index.set_claimed(id, is_claimed);
-        // Whatever of a blocker decides on its dependants: they are looked at again.
-        let has_moved = before
-            .as_ref()
-            .is_none_or(|b| b.card.status() != status || b.card.is_cascade_due() != is_cascade_due);
-        if let Some(before) = before {
-            self.unmark((uid, id), before.marks);
-        }
-        if is_cascade_due {
-            self.cascades.insert((uid, id));
-        } else {
-            self.cascades.remove(&(uid, id));
-        }
-        self.remark((uid, id));
-        if has_moved {
-            let dependants = self.teams[&uid].index.dependants(id).to_vec();
-            for dependant in dependants {
-                let marks = std::mem::take(
-                    &mut self
-                        .team_of(uid)
-                        .tasks
-                        .get_mut(&dependant)
-                        .expect("edges are only between tasks that are there")
-                        .marks,
-                );
-                self.unmark((uid, dependant), marks);
-                self.remark((uid, dependant));
-            }
-        }
-    }
-
-    /// Works out what the indexes are to hold of a task, and enters it.
-    fn remark(&mut self, key: TaskKey) {
-        let (uid, id) = key;
-        let team = self
-            .teams
-            .get_mut(&uid)
-            .expect("remark is for installed tasks");
-        let Card::Whole(task) = &team.tasks[&id].card else {
-            return;
-        };
-        let marks = marks(
-            task,
-            &team.members,
-            is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id)),
-        );
-        if let Some((queue, place)) = &marks.queued {
-            team.index.enqueue(queue, *place);
-            self.queueing.insert(uid);
-        }
-        if let Some(at) = marks.wakes_at {
-            self.deadlines.insert((at, key));
-        }
-        if let Some((instance, member)) = &marks.placed {
-            team.index.add_running(member.as_ref());
-            self.placed.entry(*instance).or_default().insert(key);
-        }
-        team.tasks
-            .get_mut(&id)
-            .expect("it was there a moment ago")
-            .marks = marks;
-    }
-
-    fn unmark(&mut self, key: TaskKey, marks: Marks) {
-        let (uid, _) = key;
-        let team = self
-            .teams
-            .get_mut(&uid)
-            .expect("unmark is for installed tasks");
-        if let Some((queue, place)) = marks.queued {
-            team.index.dequeue(&queue, place);
-            if team.index.is_queue_empty() {
-                self.queueing.remove(&uid);
-            }
-        }
-        if let Some(at) = marks.wakes_at {
-            self.deadlines.remove(&(at, key));
-        }
-        if let Some((instance, member)) = marks.placed {
-            team.index.remove_running(member.as_ref());
-            if let Some(held) = self.placed.get_mut(&instance) {
-                held.remove(&key);
-                if held.is_empty() {
-                    self.placed.remove(&instance);
-                }
-            }
-        }
-    }
-
     /// The next moment at which something is to be done that nobody asks for: [`tick`](crate::decide::tick).
     /// Attempts of the spared processes don't count.
-    pub fn next_deadline(&self, spared: &BTreeSet<InstanceId>) -> Option<Time> {
-        if !self.cascades.is_empty() {
+    pub fn next_deadline(&self, soft: &Soft<'_>) -> Option<Time> {
+        let has_steps = !self.cascades.is_empty()
+            || !self.stranded.is_empty()
+            || self.dissolving.iter().any(|team| self.has_unstopped(*team));
+        if has_steps {
             return Some(Time(0));
         }
-        self.deadlines
+        let of_task = self
+            .deadlines
             .iter()
-            .find(|(_, key)| !self.is_spared(*key, spared))
-            .map(|(at, _)| *at)
+            .find(|(_, key)| !self.is_spared(*key, soft.spared))
+            .map(|(at, _)| *at);
+        let of_member = self.member_deadlines.first().map(|(at, _)| *at);
+        let of_team = self.tombstones.first();
+        let of_team = of_team.map(|(at, _)| *at + soft.tombstones_kept);
+        [of_task, of_member, of_team].into_iter().flatten().min()
     }
 
     pub(crate) fn is_spared(&self, key: TaskKey, spared: &BTreeSet<InstanceId>) -> bool {
@@ -330,6 +218,11 @@ impl Board {
                 .whole(key)
                 .and_then(|task| task.placement())
                 .is_some_and(|placement| spared.contains(&placement.instance))
+    }
+
+    /// A member's mailbox; none when it is empty.
+    pub fn mailbox(&self, team: TeamUid, member: &MemberName) -> Option<&Mailbox> {
+        self.teams.get(&team)?.mailboxes.get(member)
     }
 
     pub(crate) fn card(&self, (team, task): TaskKey) -> Option<&Card> {
@@ -343,7 +236,7 @@ impl Board {
         }
     }
 
-    /// The team of this name.
+    /// The last team of this name, be it open or not.
     pub fn team_named(&self, name: &str) -> Option<&Team> {
         let name = TeamName::parse(name).ok()?;
         self.team(*self.names.get(&name)?)
@@ -354,9 +247,33 @@ impl Board {
         Some(&self.teams.get(&uid)?.head)
     }
 
-    /// All teams, by name.
+    /// All teams that are open, by name.
     pub fn teams(&self) -> impl Iterator<Item = &Team> {
-        self.names.values().map(|uid| &self.teams[uid].head)
+        let last = self.names.values().map(|uid| &self.teams[uid].head);
+        last.filter(|team| team.is_open())
+    }
+
+    /// All teams, dissolved ones too, by uid.
+    pub fn teams_ever(&self) -> impl Iterator<Item = &Team> {
+        self.teams.values().map(|team| &team.head)
+    }
+
+    /// Those who were ever on a team's roster, by name.
+    pub fn members_ever(&self, uid: TeamUid) -> impl Iterator<Item = &Member> {
+        let team = self.teams.get(&uid).into_iter();
+        team.flat_map(|team| team.members.values())
+    }
+
+    /// Whether a dissolved team has a task that is not being stopped, or none at all that is not
+    /// over.
+    pub(crate) fn has_unstopped(&self, uid: TeamUid) -> bool {
+        let open = &self.teams[&uid].index.open;
+        open.is_empty() || open.by_id(TaskId(0)).any(|id| !self.is_stopping((uid, id)))
+    }
+
+    pub(crate) fn is_stopping(&self, key: TaskKey) -> bool {
+        let placement = self.whole(key).and_then(|task| task.placement());
+        placement.is_some_and(|placement| placement.stop.is_some())
     }
 
     /// Those on a team's roster, by name.
@@ -441,7 +358,7 @@ pub(crate) fn open_blockers<'t>(
     blockers.filter(move |id| is_open(tasks, task, *id))
 }
 
-fn is_open(tasks: &BTreeMap<TaskId, Entry>, task: &Task, blocker: TaskId) -> bool {
+pub(crate) fn is_open(tasks: &BTreeMap<TaskId, Entry>, task: &Task, blocker: TaskId) -> bool {
     // While a board is being loaded a blocker may not be there yet; it will remark this task when
     // it comes.
     tasks

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     event::Fields,
     id::{
-        AgentTypeName, AttemptNumber, Fence, InstanceId, MemberName, Revision, TaskId, TaskKey,
-        TeamName, TeamUid, WorkerName,
+        AgentTypeName, AttemptNumber, Fence, Incarnation, InstanceId, MemberName, MessageId,
+        Revision, TaskId, TaskKey, TeamName, TeamUid, WorkerName,
     },
+    mail::MailKind,
     record::{OfferedType, Request},
     task::{
-        Artifact, AttemptEnding, BlockerFailedPolicy, Priority, Status, StopReason, TaskKind, Usage,
+        Artifact, AttemptEnding, BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status,
+        StopReason, TaskKind, Usage,
     },
     team::MemberKind,
     time::Time,
@@ -34,6 +36,12 @@ pub struct Caller {
     pub member: Option<MemberName>,
     /// Which incarnation of it; none for the present one.
     pub incarnation: Option<u32>,
+    /// The attempt for which it acts: then it is that attempt's sub-agent, and nobody else.
+    pub attempt: Option<Fence>,
+    /// On whose behalf.
+    pub on_behalf_of: Option<MemberName>,
+    /// Because of which message.
+    pub cause: Option<MessageId>,
 }
 
 /// What may be wished.
@@ -45,10 +53,152 @@ pub enum Wish {
     CreateTasks(TeamName, Vec<NewTask>),
     /// Change a task.
     UpdateTask(TeamName, TaskId, Box<Update>),
+    /// Change tasks in order, all or none.
+    UpdateTasks(TeamName, Vec<(TaskId, Update)>),
     /// Take a task.
-    ClaimTask(TeamName, TaskId, Option<Revision>),
+    ClaimTask(TeamName, TaskId, Option<Revision>, Lease),
+    /// Take the best task that is ready.
+    ClaimNext(TeamName, ClaimNext),
+    /// Say that a claim is still meant.
+    RenewClaim(TeamName, TaskId, Option<AttemptNumber>),
+    /// Give a claimed task back.
+    ReleaseTask(TeamName, TaskId, Option<AttemptNumber>, Arc<str>),
+    /// Open a task again that is over.
+    ReopenTask(TeamName, TaskId, Option<Revision>, Arc<str>),
+    /// Delete a task.
+    DeleteTask(TeamName, TaskId, Option<Revision>),
+    /// Hold a task.
+    PauseTask(TeamName, TaskId, Arc<str>),
+    /// Hold a task no more.
+    ResumeTask(TeamName, TaskId),
     /// Cancel a task.
     CancelTask(TeamName, TaskId, Arc<str>),
+    /// End a team.
+    DissolveTeam(TeamName, Removal),
+    /// Add a member.
+    AddMember(TeamName, NewMember),
+    /// Remove a member.
+    RemoveMember(TeamName, MemberName, Removal),
+    /// Make another member the lead.
+    HandOverLead(TeamName, MemberName),
+    /// Send a message.
+    SendMessage(TeamName, Box<NewLetter>),
+    /// Remove messages from the caller's mailbox.
+    AckMessages(TeamName, Ack),
+}
+
+impl Wish {
+    /// The team that it speaks of.
+    pub fn team(&self) -> &TeamName {
+        match self {
+            Self::CreateTeam(new) => &new.name,
+            Self::CreateTasks(team, ..)
+            | Self::UpdateTask(team, ..)
+            | Self::UpdateTasks(team, ..)
+            | Self::ClaimTask(team, ..)
+            | Self::ClaimNext(team, ..)
+            | Self::RenewClaim(team, ..)
+            | Self::ReleaseTask(team, ..)
+            | Self::ReopenTask(team, ..)
+            | Self::DeleteTask(team, ..)
+            | Self::PauseTask(team, ..)
+            | Self::ResumeTask(team, ..)
+            | Self::CancelTask(team, ..)
+            | Self::DissolveTeam(team, ..)
+            | Self::AddMember(team, ..)
+            | Self::RemoveMember(team, ..)
+            | Self::HandOverLead(team, ..)
+            | Self::SendMessage(team, ..)
+            | Self::AckMessages(team, ..) => team,
+        }
+    }
+
+    /// The one task that it speaks of.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::UpdateTask(_, task, ..)
+            | Self::ClaimTask(_, task, ..)
+            | Self::RenewClaim(_, task, ..)
+            | Self::ReleaseTask(_, task, ..)
+            | Self::ReopenTask(_, task, ..)
+            | Self::DeleteTask(_, task, ..)
+            | Self::PauseTask(_, task, ..)
+            | Self::ResumeTask(_, task)
+            | Self::CancelTask(_, task, ..) => Some(*task),
+            _ => None,
+        }
+    }
+}
+
+/// How long a claim lasts after its holder was heard of; none for as long as it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease(pub Option<Duration>);
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self(Some(crate::limits::CLAIM_LEASE))
+    }
+}
+
+/// Which task is wished for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClaimNext {
+    /// It has all of these labels.
+    pub labels: Vec<Arc<str>>,
+    /// It is at least so urgent.
+    pub priority_min: Option<Priority>,
+    /// How long the claim lasts.
+    pub lease: Lease,
+}
+
+/// That a member, or a team, is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removal {
+    /// Stop what runs, rather than refuse because of it.
+    pub force: bool,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+/// A message to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLetter {
+    /// To whom.
+    pub to: Addressees,
+    /// What it is.
+    pub kind: MailKind,
+    /// What it says.
+    pub text: Arc<str>,
+    /// The same in a few words; empty for the first line of the text.
+    pub summary: Arc<str>,
+    /// A JSON object; empty for none.
+    pub payload: Arc<str>,
+    /// What ties an answer to its question.
+    pub correlation: Arc<str>,
+    /// Yes or no, in a response.
+    pub approve: Option<bool>,
+    /// The task that it is about.
+    pub task: Option<TaskId>,
+    /// How long an answer may take, in a request.
+    pub timeout: Option<Duration>,
+}
+
+/// To whom a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressees {
+    /// To these.
+    Named(Vec<MemberName>),
+    /// To everybody but the sender and the workers.
+    Everybody,
+}
+
+/// Which messages are done with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ack {
+    /// All up to this one.
+    pub up_to: Option<MessageId>,
+    /// These.
+    pub messages: Vec<MessageId>,
 }
 
 /// A team to be.
@@ -64,6 +214,10 @@ pub struct CreateTeam {
     pub lead_role: Arc<str>,
     /// Who comes with it.
     pub members: Vec<NewMember>,
+    /// From how many completed tasks on a nudge is given; none for the default, 0 for never.
+    pub verification_threshold: Option<u32>,
+    /// Whether the lead wants idle notices.
+    pub idle_notices: bool,
 }
 
 /// A member to be.
@@ -83,6 +237,8 @@ pub struct NewMember {
     pub agent_type: Option<AgentTypeName>,
     /// The model that it wants.
     pub model: Arc<str>,
+    /// Whether it may change nothing before its plan is approved.
+    pub plan_required: bool,
 }
 
 /// A task to be.
@@ -122,8 +278,14 @@ pub struct NewTask {
     pub timeout: Option<Duration>,
     /// How many attempts may be lost; none for the default.
     pub crash_limit: Option<u32>,
+    /// When and how often the agent's own failure is tried again.
+    pub retry: Option<Retry>,
+    /// What becomes of it when its tries are used up.
+    pub failure_policy: FailurePolicy,
     /// What becomes of it when a blocker fails.
     pub blocker_failed_policy: BlockerFailedPolicy,
+    /// Whether its sub-agent sees the board of whoever hired it.
+    pub share_todos: bool,
     /// What is put into the sandbox.
     pub inputs: Vec<Artifact>,
     /// Which files are kept.
@@ -163,6 +325,32 @@ pub struct Update {
     pub stop_running: bool,
     /// The revision that the task must have.
     pub expected_revision: Option<Revision>,
+    /// The attempt that must be the last one.
+    pub attempt: Option<AttemptNumber>,
+    /// Labels to add.
+    pub add_labels: Vec<Arc<str>>,
+    /// Labels to remove.
+    pub remove_labels: Vec<Arc<str>>,
+    /// The new agent type, or none.
+    pub agent_type: Option<Option<AgentTypeName>>,
+    /// The new prompt.
+    pub prompt: Option<Arc<str>>,
+    /// The new kind.
+    pub kind: Option<TaskKind>,
+    /// The new deadline, or none.
+    pub deadline: Option<Option<Time>>,
+    /// The new run limit.
+    pub timeout: Option<Duration>,
+    /// What becomes of it when a blocker fails.
+    pub blocker_failed_policy: Option<BlockerFailedPolicy>,
+    /// What becomes of it when its tries are used up.
+    pub failure_policy: Option<FailurePolicy>,
+    /// When it is tried again.
+    pub retry: Option<Retry>,
+    /// Files to add to the outputs.
+    pub add_outputs: Vec<Artifact>,
+    /// Why it ends so.
+    pub reason: Option<Arc<str>>,
 }
 
 /// Something that the fleet brings before the board: trusted to be well formed, but not to be
@@ -241,22 +429,109 @@ pub enum Answer {
         count: u32,
     },
     /// A task was changed.
-    Updated {
+    Updated(Updated),
+    /// Tasks were changed, in this order.
+    Batch(TeamUid, Vec<Updated>),
+    /// A task was claimed, given back, held, resumed, or is being cancelled.
+    Task(TaskKey),
+    /// No task is ready.
+    NothingReady,
+    /// A task was opened again.
+    Reopened {
         /// Which.
         task: TaskKey,
-        /// Which fields changed.
-        fields: Fields,
-        /// The change of status.
-        status: Option<(Status, Status)>,
+        /// Tasks that are blocked by it again.
+        blocked: Vec<TaskId>,
+        /// Tasks that had begun.
+        started: Vec<TaskId>,
+    },
+    /// A task was deleted.
+    Deleted {
+        /// Where.
+        team: TeamUid,
         /// The tasks that were freed.
         unblocked: Vec<TaskId>,
-        /// How many tasks were closed since the last verification, where that is too many.
-        verification_nudge: Option<u32>,
     },
-    /// A task was claimed, or is being cancelled.
-    Task(TaskKey),
+    /// A team was dissolved.
+    Dissolved {
+        /// Which.
+        team: TeamUid,
+        /// It had been before.
+        already: bool,
+        /// Tasks that are being stopped.
+        stopping: Vec<TaskId>,
+    },
+    /// A member joined.
+    Member(TeamUid, MemberName),
+    /// A member left.
+    Removed {
+        /// Where.
+        team: TeamUid,
+        /// Who.
+        member: MemberName,
+        /// The tasks that are free again.
+        released: Vec<TaskId>,
+        /// Those that are being stopped first.
+        stopping: Vec<TaskId>,
+    },
+    /// A message was sent.
+    Sent {
+        /// Where.
+        team: TeamUid,
+        /// Which.
+        message: MessageId,
+        /// What ties answers to it.
+        correlation: Arc<str>,
+        /// To whom, by name.
+        receipts: Vec<Receipt>,
+    },
+    /// Messages were acknowledged.
+    Acked {
+        /// How many.
+        count: usize,
+        /// How many are left.
+        left: usize,
+    },
     /// There is nothing to say.
     Done,
+}
+
+/// What a change of a task came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Updated {
+    /// Which task.
+    pub task: TaskKey,
+    /// Which fields changed.
+    pub fields: Fields,
+    /// The change of status.
+    pub status: Option<(Status, Status)>,
+    /// The tasks that were freed.
+    pub unblocked: Vec<TaskId>,
+    /// How many tasks were closed since the last verification, where that is too many.
+    pub verification_nudge: Option<u32>,
+}
+
+/// What became of one copy of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The recipient.
+    pub member: MemberName,
+    /// Which incarnation of it.
+    pub incarnation: Incarnation,
+    /// It waited for an answer, and takes this as it.
+    pub answers: bool,
+}
+
+/// What is known beside the board when time passes: what lives in memory alone.
+#[derive(Clone, Copy)]
+pub struct Soft<'s> {
+    /// Worker processes that have not been heard yet since the coordinator started, and may well
+    /// be done with what they hold.
+    pub spared: &'s std::collections::BTreeSet<InstanceId>,
+    /// When a member was last heard of; none for never since the start.
+    pub seen: &'s dyn Fn(TeamUid, &MemberName) -> Option<Time>,
+    /// How long a dissolved team is kept.
+    pub tombstones_kept: Duration,
 }
 
 /// What is to happen outside when a decision is durable.

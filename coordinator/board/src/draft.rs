@@ -3,14 +3,21 @@
 //! Reads see the overlay first, so that a later item of a batch sees the earlier ones. A refusal
 //! drops the draft; nothing needs to be undone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     board::{Board, Card, holds_back, is_any},
     command::{Answer, Effect},
     decision::Decision,
     event::{Actor, Event, Happening},
-    id::{AgentTypeName, Fence, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    id::{
+        AgentTypeName, Fence, MemberKey, MemberName, MessageId, Revision, TaskId, TaskKey,
+        TeamName, TeamUid,
+    },
+    mail::{Head, Letter, Recipients},
     record::{Meta, OfferedType, Outcome, Record},
     refusal::{Obstacle, Refusal},
     task::{BlockerFailedPolicy, Status, Task},
@@ -28,8 +35,30 @@ pub(crate) struct Draft<'b> {
     /// The other direction of the edges that this draft changed.
     dependants: BTreeMap<TaskKey, Vec<TaskId>>,
     offered: BTreeMap<AgentTypeName, OfferedType>,
+    tasks_gone: BTreeSet<TaskKey>,
+    team_gone: Option<TeamUid>,
+    letters: BTreeMap<(TeamUid, MessageId), Arc<Letter>>,
+    posts: BTreeSet<(MemberKey, MessageId)>,
+    letters_gone: BTreeSet<(TeamUid, MessageId)>,
+    posts_gone: BTreeSet<(MemberKey, MessageId)>,
+    rooms: BTreeMap<MemberKey, Room>,
     events: Vec<Event>,
     effects: Vec<Effect>,
+    /// Because of which message all of this is done.
+    pub(crate) cause_message: Option<MessageId>,
+    /// On whose behalf.
+    pub(crate) on_behalf_of: Option<MemberName>,
+}
+
+/// How much of a mailbox is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Room {
+    /// Messages.
+    pub(crate) count: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+    /// Those from the coordinator.
+    pub(crate) notices: usize,
 }
 
 impl<'b> Draft<'b> {
@@ -43,8 +72,17 @@ impl<'b> Draft<'b> {
             tasks: BTreeMap::new(),
             dependants: BTreeMap::new(),
             offered: BTreeMap::new(),
+            tasks_gone: BTreeSet::new(),
+            team_gone: None,
+            letters: BTreeMap::new(),
+            posts: BTreeSet::new(),
+            letters_gone: BTreeSet::new(),
+            posts_gone: BTreeSet::new(),
+            rooms: BTreeMap::new(),
             events: Vec::new(),
             effects: Vec::new(),
+            cause_message: None,
+            on_behalf_of: None,
         }
     }
 
@@ -63,14 +101,31 @@ impl<'b> Draft<'b> {
             .filter(|(key, task)| board.whole(*key).is_none_or(|before| **before != *task))
             .map(|((team, _), task)| Record::Task(team, Arc::new(task)));
         let offered = self.offered.into_values().map(Record::Offered);
+        let letters = self.letters.into_iter();
+        let letters = letters.map(|((team, _), letter)| Record::Letter(team, letter));
+        let posts = self.posts.into_iter();
+        let posts = posts.map(|((team, member), id)| Record::Post(team, member, id));
+        let posts_gone = self.posts_gone.into_iter();
+        let posts_gone = posts_gone.map(|((team, member), id)| Record::PostGone(team, member, id));
+        let letters_gone = self.letters_gone.into_iter();
+        let letters_gone = letters_gone.map(|(team, id)| Record::LetterGone(team, id));
+        let tasks_gone = self.tasks_gone.into_iter();
+        let tasks_gone = tasks_gone.map(|(team, id)| Record::TaskGone(team, id));
         Decision {
-            // Teams come before what is theirs: so they are installed.
+            // Teams come before what is theirs, messages before their copies, and what goes last
+            // of all: so they are installed.
             records: meta
                 .into_iter()
                 .chain(teams)
                 .chain(members)
                 .chain(tasks)
                 .chain(offered)
+                .chain(letters)
+                .chain(posts)
+                .chain(posts_gone)
+                .chain(letters_gone)
+                .chain(tasks_gone)
+                .chain(self.team_gone.map(Record::TeamGone))
                 .collect(),
             events: self.events,
             outcome,
@@ -82,6 +137,13 @@ impl<'b> Draft<'b> {
     /// How many tasks it has touched.
     pub(crate) fn touched(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// About how many records it would write.
+    pub(crate) fn records(&self) -> usize {
+        let mail = self.letters.len() + self.posts.len();
+        let gone = self.letters_gone.len() + self.posts_gone.len() + self.tasks_gone.len();
+        self.tasks.len() + self.members.len() + mail + gone
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -99,15 +161,23 @@ impl<'b> Draft<'b> {
         let head = self.team_mut(team);
         head.revision = head.revision.next();
         let revision = head.revision;
-        if let Some(task) = what.task().and_then(|id| self.tasks.get_mut(&(team, id))) {
-            task.revision = revision;
+        let mut previous = Revision(0);
+        if let Some(key) = what.task().map(|id| (team, id)) {
+            if let Some(task) = self.tasks.get_mut(&key) {
+                previous = std::mem::replace(&mut task.revision, revision);
+            } else if let Some(task) = self.board.whole(key) {
+                previous = task.revision;
+            }
         }
         self.events.push(Event {
             team,
             revision,
             at: self.now,
             actor: actor.clone(),
+            on_behalf_of: self.on_behalf_of.clone(),
             cause,
+            cause_message: self.cause_message,
+            previous,
             what,
         });
     }
@@ -120,6 +190,7 @@ impl<'b> Draft<'b> {
         self.teams.insert(team.uid, team);
     }
 
+    /// The last team of a name, be it open or not.
     pub(crate) fn team_uid(&self, name: &TeamName) -> Result<TeamUid, Refusal> {
         self.board
             .names
@@ -128,6 +199,10 @@ impl<'b> Draft<'b> {
             .ok_or_else(|| Refusal::TeamUnknown {
                 team: name.to_string(),
             })
+    }
+
+    pub(crate) fn remove_team(&mut self, team: TeamUid) {
+        self.team_gone = Some(team);
     }
 
     pub(crate) fn team(&self, uid: TeamUid) -> &Team {
@@ -172,13 +247,24 @@ impl<'b> Draft<'b> {
     }
 
     pub(crate) fn task_unknown(&self, (team, task): TaskKey) -> Refusal {
+        let head = self.team(team);
         Refusal::TaskUnknown {
             task,
-            team: self.team(team).name.clone(),
+            team: head.name.clone(),
+            was_deleted: task.0 > 0 && task <= head.last_task,
         }
     }
 
+    /// Takes a task off the board. Its edges are the caller's to remove first.
+    pub(crate) fn remove_task(&mut self, key: TaskKey) {
+        self.tasks.remove(&key);
+        self.tasks_gone.insert(key);
+    }
+
     pub(crate) fn status(&self, key: TaskKey) -> Option<Status> {
+        if self.tasks_gone.contains(&key) {
+            return None;
+        }
         match self.tasks.get(&key) {
             Some(task) => Some(task.status()),
             None => self.board.card(key).map(Card::status),
@@ -197,7 +283,11 @@ impl<'b> Draft<'b> {
         if let Some(task) = self.tasks.get(&key) {
             return Ok(task);
         }
-        match self.board.card(key) {
+        match self
+            .board
+            .card(key)
+            .filter(|_| !self.tasks_gone.contains(&key))
+        {
             Some(Card::Whole(task)) => Ok(task),
             Some(Card::Outline(_)) => Err(Obstacle::Absent(key)),
             None => Err(self.task_unknown(key).into()),
@@ -217,6 +307,24 @@ impl<'b> Draft<'b> {
 
     pub(crate) fn put_task(&mut self, team: TeamUid, task: Task) {
         self.tasks.insert((team, task.id), task);
+    }
+
+    /// The task that a task is part of.
+    pub(crate) fn parent(&self, key: TaskKey) -> Option<TaskId> {
+        match self.tasks.get(&key) {
+            Some(task) => task.parent,
+            None => self.board.card(key)?.parent(),
+        }
+    }
+
+    /// The tasks that are part of this one, as far as they were on the board before this draft.
+    pub(crate) fn children(&self, (team, task): TaskKey) -> Vec<TaskId> {
+        let board = self.board.teams.get(&team);
+        let children = board.and_then(|board| board.index.children.get(&task));
+        let children = children.into_iter().flatten().copied();
+        children
+            .filter(|id| !self.tasks_gone.contains(&(team, *id)))
+            .collect()
     }
 
     /// The tasks that wait for this one.
@@ -282,6 +390,91 @@ impl<'b> Draft<'b> {
                 .card(blocker)
                 .is_none_or(|card| card.holds_back(policy)),
         }
+    }
+
+    /// How much of a member's mailbox is taken.
+    pub(crate) fn room(&mut self, key: &MemberKey) -> &mut Room {
+        let board = self.board;
+        self.rooms.entry(key.clone()).or_insert_with(|| {
+            let mailbox = board.mailbox(key.0, &key.1);
+            mailbox.map_or_else(Room::default, |mailbox| Room {
+                count: mailbox.len(),
+                bytes: mailbox.bytes,
+                notices: mailbox.notices,
+            })
+        })
+    }
+
+    /// Files a message. One that has several copies needs a [post](Self::post) for each.
+    pub(crate) fn file(&mut self, team: TeamUid, letter: Letter) {
+        if let Recipients::One(member) = &letter.to {
+            let key = (team, member.clone());
+            self.take_room(&key, &letter.head());
+        }
+        self.letters.insert((team, letter.id), Arc::new(letter));
+    }
+
+    /// Puts a copy of a filed message into a mailbox.
+    pub(crate) fn post(&mut self, team: TeamUid, member: &MemberName, id: MessageId) {
+        let key = (team, member.clone());
+        if let Some(head) = self.head(team, id) {
+            self.take_room(&key, &head);
+        }
+        self.posts.insert((key, id));
+    }
+
+    fn take_room(&mut self, key: &MemberKey, head: &Head) {
+        let is_notice = head.from == crate::mail::Sender::Coordinator;
+        let room = self.room(key);
+        room.count += 1;
+        room.bytes += head.size as usize;
+        room.notices += usize::from(is_notice);
+    }
+
+    /// What is known of a message that is not acknowledged.
+    pub(crate) fn head(&self, team: TeamUid, id: MessageId) -> Option<Head> {
+        if let Some(letter) = self.letters.get(&(team, id)) {
+            return Some(letter.head());
+        }
+        let filed = self.board.teams.get(&team)?.letters.get(&id)?;
+        Some((*filed.head).clone())
+    }
+
+    /// Takes a message that was on the board before this draft out of a mailbox, and off the
+    /// board with its last copy. Says whether it was there.
+    pub(crate) fn discard(&mut self, key: &MemberKey, id: MessageId) -> bool {
+        let (team, member) = key;
+        let board = self.board;
+        let Some(filed) = board.teams.get(team).and_then(|team| team.letters.get(&id)) else {
+            return false;
+        };
+        let is_there = board
+            .mailbox(*team, member)
+            .is_some_and(|mailbox| mailbox.letters.contains_key(&id));
+        let post = (key.clone(), id);
+        let is_gone = self.letters_gone.contains(&(*team, id)) || self.posts_gone.contains(&post);
+        if !is_there || is_gone {
+            return false;
+        }
+        let is_notice = filed.head.from == crate::mail::Sender::Coordinator;
+        let size = filed.head.size as usize;
+        let room = self.room(key);
+        room.count -= 1;
+        room.bytes -= size;
+        room.notices -= usize::from(is_notice);
+        if filed.only.is_some() {
+            self.letters_gone.insert((*team, id));
+            return true;
+        }
+        self.posts_gone.insert(post);
+        let gone = self.posts_gone.iter();
+        let copies_gone = gone
+            .filter(|((of, _), gone)| of == team && *gone == id)
+            .count();
+        if copies_gone == filed.copies {
+            self.letters_gone.insert((*team, id));
+        }
+        true
     }
 
     pub(crate) fn fence(&self, (team, task): TaskKey, attempt: crate::id::AttemptNumber) -> Fence {

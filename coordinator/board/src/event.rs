@@ -1,9 +1,10 @@
 //! What happened, for those who watch and for those who ask later.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
-    id::{AttemptNumber, MemberName, Revision, TaskId, TeamUid, WorkerName},
+    id::{AttemptNumber, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName},
+    mail::MailKind,
     task::Status,
     time::Time,
 };
@@ -13,10 +14,34 @@ use crate::{
 pub enum Actor {
     /// A member of the team.
     Member(MemberName),
+    /// The sub-agent of a task, which is on no roster.
+    Task(TaskId),
     /// A worker, reporting on an attempt.
     Worker(WorkerName),
     /// The coordinator itself: a deadline, a lease, a cascade.
     Coordinator,
+}
+
+impl fmt::Display for Actor {
+    /// The member's name, `task:<id>`, `worker:<name>` or `coordinator`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(name) => name.fmt(f),
+            Self::Task(id) => write!(f, "task:{id}"),
+            Self::Worker(name) => write!(f, "worker:{name}"),
+            Self::Coordinator => f.write_str("coordinator"),
+        }
+    }
+}
+
+impl Actor {
+    /// The member, where it is one.
+    pub fn member(&self) -> Option<&MemberName> {
+        match self {
+            Self::Member(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// One thing that happened to a team, at one revision.
@@ -30,8 +55,14 @@ pub struct Event {
     pub at: Time,
     /// Who did it.
     pub actor: Actor,
+    /// On whose behalf, where that is somebody else.
+    pub on_behalf_of: Option<MemberName>,
     /// Because of which other task.
     pub cause: Option<TaskId>,
+    /// Because of which message.
+    pub cause_message: Option<MessageId>,
+    /// The last event before this one that happened to the same task; 0 for none.
+    pub previous: Revision,
     /// What happened.
     pub what: Happening,
 }
@@ -50,6 +81,39 @@ pub enum Happening {
     MemberLeft {
         /// Who.
         member: MemberName,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The team is over.
+    TeamDissolved {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Another member leads.
+    LeadHandedOver {
+        /// Who does now.
+        to: MemberName,
+    },
+    /// A member's plan was approved.
+    PlanApproved {
+        /// Whose.
+        member: MemberName,
+    },
+    /// A member's plan was rejected.
+    PlanRejected {
+        /// Whose.
+        member: MemberName,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A member sent a message.
+    MessageSent {
+        /// Which.
+        message: MessageId,
+        /// What it is.
+        kind: MailKind,
+        /// To whom; none where it went to several.
+        to: Option<MemberName>,
     },
     /// A task was put on the board.
     TaskCreated {
@@ -70,7 +134,7 @@ pub enum Happening {
         /// Which.
         task: TaskId,
         /// By whom.
-        by: MemberName,
+        by: Actor,
         /// As which attempt.
         attempt: AttemptNumber,
     },
@@ -113,6 +177,34 @@ pub enum Happening {
         /// Which.
         task: TaskId,
     },
+    /// A task that was over is pending again.
+    TaskReopened {
+        /// Which.
+        task: TaskId,
+        /// The status before.
+        from: Status,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A task is there no more.
+    TaskDeleted {
+        /// Which.
+        task: TaskId,
+        /// Its subject.
+        subject: Arc<str>,
+    },
+    /// A task is held.
+    TaskPaused {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// A task is held no more.
+    TaskResumed {
+        /// Which.
+        task: TaskId,
+    },
     /// A task is over.
     TaskEnded {
         /// Which.
@@ -132,7 +224,14 @@ impl Happening {
     /// The task that it happened to.
     pub fn task(&self) -> Option<TaskId> {
         match self {
-            Self::TeamCreated | Self::MemberJoined { .. } | Self::MemberLeft { .. } => None,
+            Self::TeamCreated
+            | Self::MemberJoined { .. }
+            | Self::MemberLeft { .. }
+            | Self::TeamDissolved { .. }
+            | Self::LeadHandedOver { .. }
+            | Self::PlanApproved { .. }
+            | Self::PlanRejected { .. }
+            | Self::MessageSent { .. } => None,
             Self::TaskCreated { task, .. }
             | Self::TaskUpdated { task, .. }
             | Self::TaskClaimed { task, .. }
@@ -141,6 +240,10 @@ impl Happening {
             | Self::TaskStopRequested { task, .. }
             | Self::TaskRequeued { task, .. }
             | Self::TaskUnblocked { task }
+            | Self::TaskReopened { task, .. }
+            | Self::TaskDeleted { task, .. }
+            | Self::TaskPaused { task, .. }
+            | Self::TaskResumed { task }
             | Self::TaskEnded { task, .. } => Some(*task),
         }
     }
@@ -174,7 +277,28 @@ impl Fields {
     /// The error.
     pub const ERROR: Self = Self(1 << 10);
 
-    const NAMES: [(Self, &'static str); 11] = [
+    /// The labels.
+    pub const LABELS: Self = Self(1 << 11);
+    /// The agent type.
+    pub const AGENT_TYPE: Self = Self(1 << 12);
+    /// The prompt.
+    pub const PROMPT: Self = Self(1 << 13);
+    /// The kind.
+    pub const KIND: Self = Self(1 << 14);
+    /// The deadline.
+    pub const DEADLINE: Self = Self(1 << 15);
+    /// The run limit.
+    pub const TIMEOUT: Self = Self(1 << 16);
+    /// What becomes of it when a blocker fails.
+    pub const BLOCKER_FAILED_POLICY: Self = Self(1 << 17);
+    /// What becomes of it when its tries are used up.
+    pub const FAILURE_POLICY: Self = Self(1 << 18);
+    /// When it is tried again.
+    pub const RETRY: Self = Self(1 << 19);
+    /// The outputs.
+    pub const OUTPUTS: Self = Self(1 << 20);
+
+    const NAMES: [(Self, &'static str); 21] = [
         (Self::STATUS, "status"),
         (Self::OWNER, "owner"),
         (Self::SUBJECT, "subject"),
@@ -186,6 +310,16 @@ impl Fields {
         (Self::PRIORITY, "priority"),
         (Self::RESULT, "result"),
         (Self::ERROR, "error"),
+        (Self::LABELS, "labels"),
+        (Self::AGENT_TYPE, "agent_type"),
+        (Self::PROMPT, "prompt"),
+        (Self::KIND, "kind"),
+        (Self::DEADLINE, "deadline"),
+        (Self::TIMEOUT, "timeout"),
+        (Self::BLOCKER_FAILED_POLICY, "blocker_failed_policy"),
+        (Self::FAILURE_POLICY, "failure_policy"),
+        (Self::RETRY, "retry"),
+        (Self::OUTPUTS, "outputs"),
     ];
 
     /// Adds fields.

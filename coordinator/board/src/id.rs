@@ -133,6 +133,10 @@ number! {
     Revision(u64)
 }
 number! {
+    /// A message's number in its team: from 1, never reused. All copies of a message have it.
+    MessageId(u64)
+}
+number! {
     /// How often a name has joined a roster: from 1.
     Incarnation(u32)
 }
@@ -147,6 +151,9 @@ pub struct InstanceId(pub u128);
 
 /// A task, named across teams.
 pub type TaskKey = (TeamUid, TaskId);
+
+/// A member, named across teams.
+pub type MemberKey = (TeamUid, MemberName);
 
 /// What every report of an attempt carries; any mismatch means that it is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

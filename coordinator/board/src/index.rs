@@ -1,11 +1,16 @@
 //! What is derived from a team's tasks, kept in step with each change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use crate::{
+    event::Actor,
     id::{AgentTypeName, InstanceId, MemberName, TaskId, WorkerName},
     limits,
-    task::{Status, Task, TaskState},
+    task::{Priority, Status, Task, TaskState},
     team::{Member, MemberKind},
     time::Time,
 };
@@ -32,6 +37,76 @@ pub(crate) struct Marks {
     pub(crate) queued: Option<(Queue, Place)>,
     pub(crate) wakes_at: Option<Time>,
     pub(crate) placed: Option<(InstanceId, Option<MemberName>)>,
+    /// Pending, and held back by nothing.
+    pub(crate) is_ready: bool,
+    /// Its place among those that wait for a claim.
+    pub(crate) claimable: Option<Time>,
+}
+
+/// Tasks by how urgent they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ByPriority([BTreeSet<TaskId>; 4]);
+
+impl ByPriority {
+    fn of(&mut self, priority: Priority) -> &mut BTreeSet<TaskId> {
+        &mut self.0[priority as usize]
+    }
+
+    pub(crate) fn insert(&mut self, priority: Priority, task: TaskId) {
+        self.of(priority).insert(task);
+    }
+
+    pub(crate) fn remove(&mut self, priority: Priority, task: TaskId) {
+        self.of(priority).remove(&task);
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(BTreeSet::len).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(BTreeSet::is_empty)
+    }
+
+    /// Those after an id, by id.
+    pub fn by_id(&self, after: TaskId) -> impl Iterator<Item = TaskId> {
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let mut lines = self
+            .0
+            .each_ref()
+            .map(|set| set.range(rest).copied().peekable());
+        std::iter::from_fn(move || {
+            let heads = lines.iter_mut().enumerate();
+            let heads = heads.filter_map(|(at, line)| Some((*line.peek()?, at)));
+            let (_, at) = heads.min()?;
+            lines[at].next()
+        })
+    }
+
+    /// Those after a place, the most urgent first, then by id.
+    pub fn by_priority(
+        &self,
+        after: Option<(Priority, TaskId)>,
+    ) -> impl Iterator<Item = (Priority, TaskId)> {
+        const LINE: [Priority; 4] = [
+            Priority::Critical,
+            Priority::High,
+            Priority::Normal,
+            Priority::Low,
+        ];
+        let line = LINE.into_iter();
+        let line = line.filter(move |priority| after.is_none_or(|(from, _)| *priority <= from));
+        line.flat_map(move |priority| {
+            let from = match after {
+                Some((at, id)) if at == priority => Bound::Excluded(id),
+                _ => Bound::Unbounded,
+            };
+            let rest = self.0[priority as usize].range((from, Bound::Unbounded));
+            rest.map(move |id| (priority, *id))
+        })
+    }
 }
 
 /// What is derived from a team's tasks.
@@ -42,6 +117,22 @@ pub(crate) struct TeamIndex {
     pub(crate) running: u32,
     pub(crate) running_members: BTreeMap<MemberName, u32>,
     pub(crate) claimed: BTreeSet<TaskId>,
+    /// How many tasks each member holds by a claim.
+    pub(crate) holding: BTreeMap<MemberName, u32>,
+    /// Tasks that are not over.
+    pub(crate) open: ByPriority,
+    /// Tasks that are pending and held back by nothing.
+    pub(crate) ready: ByPriority,
+    /// Ready tasks that wait for a claim: those of a member, and nobody's.
+    pub(crate) claimable: BTreeMap<Option<MemberName>, BTreeSet<Place>>,
+    /// Those of them that are nobody's, by their labels.
+    pub(crate) labelled: BTreeMap<Arc<str>, BTreeSet<Place>>,
+    /// Tasks that are not over, by their owners.
+    pub(crate) owned: BTreeMap<MemberName, BTreeSet<TaskId>>,
+    /// Tasks by what they are part of; those that are part of nothing under 0.
+    pub(crate) children: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// How many children of a task are not over.
+    pub(crate) open_children: BTreeMap<TaskId, u32>,
     pub(crate) counts: BTreeMap<Status, usize>,
 }
 
@@ -66,12 +157,76 @@ impl TeamIndex {
         self.claimed.iter()
     }
 
-    pub(crate) fn set_claimed(&mut self, task: TaskId, is_claimed: bool) {
-        if is_claimed {
-            self.claimed.insert(task);
-        } else {
-            self.claimed.remove(&task);
+    /// Enters what the card alone says, whatever it waits for.
+    pub(crate) fn enter(&mut self, task: &Task) {
+        if task.end().is_some() {
+            return;
         }
+        self.open.insert(task.priority, task.id);
+        if let Some(parent) = task.parent {
+            *self.open_children.entry(parent).or_default() += 1;
+        }
+        if let Some(owner) = &task.owner {
+            insert(&mut self.owned, owner, task.id);
+        }
+        if let Some(claim) = task.claim() {
+            self.claimed.insert(task.id);
+            if let Actor::Member(by) = &claim.by {
+                *self.holding.entry(by.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Takes out what [`Self::enter`] entered.
+    pub(crate) fn leave(&mut self, task: &Task) {
+        if task.end().is_some() {
+            return;
+        }
+        self.open.remove(task.priority, task.id);
+        if let Some(parent) = task.parent {
+            release(&mut self.open_children, &parent);
+        }
+        if let Some(owner) = &task.owner {
+            remove(&mut self.owned, owner, &task.id);
+        }
+        if let Some(claim) = task.claim() {
+            self.claimed.remove(&task.id);
+            if let Actor::Member(by) = &claim.by {
+                release(&mut self.holding, by);
+            }
+        }
+    }
+
+    pub(crate) fn adopt(&mut self, parent: Option<TaskId>, task: TaskId) {
+        insert(&mut self.children, &parent.unwrap_or_default(), task);
+    }
+
+    pub(crate) fn disown(&mut self, parent: Option<TaskId>, task: TaskId) {
+        remove(&mut self.children, &parent.unwrap_or_default(), &task);
+    }
+
+    /// Lists a ready task among those that wait for a claim.
+    pub(crate) fn offer(&mut self, task: &Task, place: Place) {
+        insert(&mut self.claimable, &task.owner, place);
+        if task.owner.is_none() {
+            for label in &task.labels {
+                insert(&mut self.labelled, label, place);
+            }
+        }
+    }
+
+    pub(crate) fn withdraw(&mut self, task: &Task, place: Place) {
+        remove(&mut self.claimable, &task.owner, &place);
+        if task.owner.is_none() {
+            for label in &task.labels {
+                remove(&mut self.labelled, label, &place);
+            }
+        }
+    }
+
+    /// Whether a member holds, or has run, nothing.
+    pub(crate) fn is_idle(&self, member: &MemberName) -> bool {
+        !self.holding.contains_key(member) && !self.running_members.contains_key(member)
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -94,6 +249,11 @@ impl TeamIndex {
             release(&mut self.counts, &before);
         }
         *self.counts.entry(after).or_default() += 1;
+    }
+
+    /// Counts one that is there no more.
+    pub(crate) fn uncount(&mut self, status: Status) {
+        release(&mut self.counts, &status);
     }
 
     /// Follows a task's edges from what they were to what they are.
@@ -146,6 +306,23 @@ impl TeamIndex {
     }
 }
 
+fn insert<K: Ord + Clone, T: Ord>(sets: &mut BTreeMap<K, BTreeSet<T>>, key: &K, item: T) {
+    if let Some(set) = sets.get_mut(key) {
+        set.insert(item);
+    } else {
+        sets.insert(key.clone(), BTreeSet::from([item]));
+    }
+}
+
+fn remove<K: Ord, T: Ord>(sets: &mut BTreeMap<K, BTreeSet<T>>, key: &K, item: &T) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(item);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
 /// Counts one down, and forgets what is at none.
 fn release<K: Ord, N: Copy + PartialEq + std::ops::SubAssign + From<u8>>(
     counts: &mut BTreeMap<K, N>,
@@ -177,6 +354,11 @@ pub(crate) fn queue_of(task: &Task, members: &BTreeMap<MemberName, Member>) -> O
     })
 }
 
+/// A ready task's place.
+fn place_of(since: Time, task: &Task) -> Place {
+    (since - task.priority.bonus(), task.id)
+}
+
 /// What the indexes are to hold of a task.
 pub(crate) fn marks(
     task: &Task,
@@ -188,9 +370,13 @@ pub(crate) fn marks(
         ..Marks::default()
     };
     match &task.state {
-        TaskState::Pending(waiting) if !is_blocked && waiting.not_before.is_none() => {
-            let place = (waiting.since - task.priority.bonus(), task.id);
-            marks.queued = queue_of(task, members).map(|queue| (queue, place));
+        TaskState::Pending(waiting) if !is_blocked && waiting.is_free() => {
+            let (at, id) = place_of(waiting.since, task);
+            marks.is_ready = true;
+            match queue_of(task, members) {
+                Some(queue) => marks.queued = Some((queue, (at, id))),
+                None => marks.claimable = Some(at),
+            }
         }
         TaskState::Placed(placement) => {
             marks.placed = Some((placement.instance, placement.member.clone()));
@@ -204,7 +390,7 @@ pub(crate) fn marks(
 pub(crate) fn wakes_at(task: &Task) -> Option<Time> {
     let own = match &task.state {
         TaskState::Pending(waiting) => waiting.not_before,
-        TaskState::Claimed(_) => None,
+        TaskState::Claimed(claim) => claim.lease_until(),
         TaskState::Placed(placement) => {
             if let Some(stop) = &placement.stop {
                 // The one clock of a stopping attempt; its deadline is in it already.

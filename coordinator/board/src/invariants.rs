@@ -166,7 +166,11 @@ fn check_holds(team: &TeamBoard, task: &Task) -> Checked {
     let id = task.id;
     let is_at_work = match &task.state {
         TaskState::Claimed(claim) => {
-            hold(7, task.owner.as_ref() == Some(&claim.by), || {
+            let is_owned = claim
+                .by
+                .member()
+                .is_none_or(|by| task.owner.as_ref() == Some(by));
+            hold(7, is_owned, || {
                 format!("#{id}: claimed by {}, owned by {:?}", claim.by, task.owner)
             })?;
             true

@@ -53,6 +53,56 @@ pub const WORKERS_MAX: usize = 10_000;
 /// Ended attempts that a task remembers one by one.
 pub const ATTEMPTS_KEPT: usize = 16;
 
+/// Labels that one wish for a task may name.
+pub const WANTED_LABELS_MAX: usize = 64;
+/// How deep tasks may lie below each other.
+pub const DEPTH_MAX: usize = 32;
+/// The text that a list is searched for, characters.
+pub const SEARCH_CHARS_MAX: usize = 200;
+
+/// A message's text.
+pub const MESSAGE_TEXT_LEN_MAX: usize = 64 * KIB;
+/// A message's payload.
+pub const MESSAGE_PAYLOAD_LEN_MAX: usize = 64 * KIB;
+/// A message's summary, characters.
+pub const MESSAGE_SUMMARY_CHARS_MAX: usize = 200;
+/// What ties an answer to its question.
+pub const CORRELATION_LEN_MAX: usize = 200;
+/// Members to whom one message goes by name.
+pub const RECIPIENTS_MAX: usize = MEMBERS_PER_TEAM_MAX;
+/// Messages in a mailbox.
+pub const MAILBOX_MESSAGES_MAX: usize = 1_000;
+/// Bytes of messages in a mailbox.
+pub const MAILBOX_BYTES_MAX: usize = 16 * KIB * KIB;
+/// Notices of the coordinator that find room in a mailbox beyond that.
+pub const MAILBOX_RESERVE: usize = 100;
+/// What a notice of the coordinator says of a task's description or result. The whole is in the
+/// task.
+pub const NOTICE_TEXT_LEN_MAX: usize = 4 * KIB;
+/// Messages that one call acknowledges by name.
+pub const ACKS_MAX: usize = 1_000;
+
+/// How long a claim lasts after its holder was heard of.
+pub const CLAIM_LEASE: Duration = Duration::from_secs(30 * 60);
+/// The shortest lease of a claim.
+pub const CLAIM_LEASE_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const CLAIM_LEASE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long a member may take to answer that it will stop.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the lead may take to approve a plan.
+pub const PLAN_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// How long either may be given at the most.
+pub const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Attempts that a task's retry policy may allow.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// The longest wait before a second attempt, unless the task says otherwise.
+pub const RETRY_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest wait between attempts, unless the task says otherwise.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
+/// What a task may say at the most.
+pub const RETRY_BACKOFF_LIMIT: Duration = Duration::from_secs(24 * 3_600);
+
 /// Records that one command may write.
 pub const RECORDS_PER_COMMAND_MAX: usize = 4_096;
 /// Bytes of texts that one command may write.

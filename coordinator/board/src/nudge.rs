@@ -1,6 +1,6 @@
 //! The advice to verify (K9): it never refuses anything.
 
-use crate::{draft::Draft, id::TaskKey, limits, refusal::Obstacle, task::TaskKind};
+use crate::{draft::Draft, id::TaskKey, refusal::Obstacle, task::TaskKind, team::Team};
 
 /// Counts a completed task: one more to be verified, or the verification itself.
 pub(crate) fn count_completion(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
@@ -16,9 +16,9 @@ pub(crate) fn count_completion(draft: &mut Draft<'_>, key: TaskKey) -> Result<()
 }
 
 /// How many tasks wait to be verified, where that is too many.
-pub(crate) fn due(closed_since_verification: u32) -> Option<u32> {
-    (closed_since_verification >= limits::VERIFICATION_THRESHOLD)
-        .then_some(closed_since_verification)
+pub(crate) fn due(team: &Team) -> Option<u32> {
+    let (closed, threshold) = (team.closed_since_verification, team.verification_threshold);
+    (threshold > 0 && closed >= threshold).then_some(closed)
 }
 
 /// Whether a subject has a word that begins with "verif", in any case.

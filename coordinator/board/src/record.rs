@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::{
     event::Fields,
-    id::{AgentTypeName, Epoch, TaskId, TeamUid},
+    id::{AgentTypeName, Epoch, MemberName, MessageId, TaskId, TeamUid},
+    mail::Letter,
     task::{Status, Stub, Task},
     team::{Member, Team},
     time::Time,
@@ -29,6 +30,18 @@ pub enum Record {
     Stub(TeamUid, Stub),
     /// An agent type that was offered.
     Offered(OfferedType),
+    /// A message. One that has a single copy is in its recipient's mailbox by that.
+    Letter(TeamUid, Arc<Letter>),
+    /// A copy of a message that has several, in a mailbox.
+    Post(TeamUid, MemberName, MessageId),
+    /// A task is there no more.
+    TaskGone(TeamUid, TaskId),
+    /// A message is there no more: its last copy was acknowledged.
+    LetterGone(TeamUid, MessageId),
+    /// A copy of a message is there no more.
+    PostGone(TeamUid, MemberName, MessageId),
+    /// A team is there no more, with all that was its own.
+    TeamGone(TeamUid),
 }
 
 /// The board's own counters.
@@ -109,9 +122,29 @@ pub enum CameTo {
         /// The change of status.
         status: Option<(Status, Status)>,
     },
-    /// A task was claimed, or is being cancelled.
+    /// A task was claimed, given back, held, resumed, or is being cancelled.
     Task {
         /// Which.
         task: TaskId,
+    },
+    /// Several tasks were changed: those that the request names.
+    Batch,
+    /// A task was opened again.
+    Reopened {
+        /// Which.
+        task: TaskId,
+    },
+    /// A task was deleted.
+    Deleted,
+    /// A team was dissolved.
+    Dissolved,
+    /// A member joined: the one that the request names.
+    Member,
+    /// A member left: the one that the request names.
+    Removed,
+    /// A message was sent.
+    Sent {
+        /// Which.
+        message: MessageId,
     },
 }

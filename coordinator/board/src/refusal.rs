@@ -1,6 +1,7 @@
 //! The expected "no", with the facts that the caller needs.
 
 use crate::{
+    event::Actor,
     id::{
         AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TaskKey, TeamName,
     },
@@ -112,12 +113,79 @@ pub enum Refusal {
         present: u32,
     },
     /// No such task.
-    #[error("no task #{task} in team {team:?}")]
+    #[error(
+        "{} task #{task} in team {team:?}",
+        if *was_deleted { "there is no more" } else { "no" }
+    )]
     TaskUnknown {
         /// The id that was asked for.
         task: TaskId,
         /// The team.
         team: TeamName,
+        /// There was one, and it was deleted.
+        was_deleted: bool,
+    },
+    /// The team is over.
+    #[error("team {team:?} was dissolved")]
+    TeamOver {
+        /// Which.
+        team: TeamName,
+    },
+    /// The team has tasks in progress.
+    #[error("team {team:?} has {} tasks in progress: {}", tasks.len(), ids_text(tasks))]
+    TeamActive {
+        /// Which.
+        team: TeamName,
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
+    /// The team is there for good.
+    #[error("team {team:?} always exists")]
+    TeamPermanent {
+        /// Which.
+        team: TeamName,
+    },
+    /// The member has running attempts.
+    #[error("member {member:?} is being run at {}", ids_text(tasks))]
+    MemberActive {
+        /// Who.
+        member: MemberName,
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
+    /// The lead can't go.
+    #[error("{member:?} leads the team")]
+    MemberLeads {
+        /// Who.
+        member: MemberName,
+    },
+    /// The member's plan is not approved.
+    #[error("the plan of {member:?} is not approved")]
+    PlanNotApproved {
+        /// Who.
+        member: MemberName,
+    },
+    /// The mailbox of a member is full.
+    #[error("the mailbox of {member:?} is full: {count} messages, {bytes} bytes")]
+    MailboxFull {
+        /// Whose.
+        member: MemberName,
+        /// How many messages are in it.
+        count: usize,
+        /// How many bytes they have.
+        bytes: usize,
+    },
+    /// A message to its own sender alone.
+    #[error("{member:?} would write to itself alone")]
+    SelfRecipient {
+        /// Who.
+        member: MemberName,
+    },
+    /// A response without a request.
+    #[error("{member:?} was not asked, or not by a message with this correlation id")]
+    NotAsked {
+        /// Who would respond, or be responded to.
+        member: MemberName,
     },
     /// The task that an edge or a parent names isn't there.
     #[error("{field} names task #{task}, which isn't in team {team:?}")]
@@ -170,22 +238,69 @@ pub enum Refusal {
     RequestIdReused,
 
     /// Only the lead may.
-    #[error("only the lead may {action}; {member:?} is not")]
+    #[error("only the lead may {action}; {:?} is not", member.to_string())]
     LeadOnly {
         /// What.
         action: &'static str,
         /// Who asked.
-        member: MemberName,
+        member: Actor,
     },
     /// Only the owner, or the lead, may.
-    #[error("task #{task} belongs to {}, not to {member:?}", owner_text(owner))]
+    #[error("task #{task} belongs to {}, not to {:?}", owner_text(owner), member.to_string())]
     NotOwner {
         /// Which.
         task: TaskId,
         /// Whose it is.
         owner: Option<MemberName>,
         /// Who asked.
-        member: MemberName,
+        member: Actor,
+    },
+
+    /// Nobody holds it.
+    #[error("task #{task} is held by nobody")]
+    TaskNotHeld {
+        /// Which.
+        task: TaskId,
+    },
+    /// It is not over.
+    #[error("task #{task} is {}, not over", status.word())]
+    TaskOpen {
+        /// Which.
+        task: TaskId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// It is held until somebody resumes it.
+    #[error("task #{task} is paused: {reason}")]
+    TaskPaused {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// It is not held.
+    #[error("task #{task} is not paused")]
+    TaskNotPaused {
+        /// Which.
+        task: TaskId,
+    },
+    /// Other tasks are part of it.
+    #[error("task #{task} has children: {}", ids_text(children))]
+    TaskHasChildren {
+        /// Which.
+        task: TaskId,
+        /// The children.
+        children: Vec<TaskId>,
+    },
+    /// Another attempt than the caller's is the present one.
+    #[error("attempt {expected} of task #{task} is over; the last one is {actual}")]
+    AttemptOver {
+        /// Which.
+        task: TaskId,
+        /// The caller's.
+        expected: AttemptNumber,
+        /// The last.
+        actual: AttemptNumber,
     },
 
     /// Open blockers hold it back.
@@ -258,6 +373,17 @@ pub enum Refusal {
         why: Staleness,
     },
 
+    /// The disk is nearly full.
+    #[error("the coordinator's disk is nearly full")]
+    DiskLow,
+    /// Events after this revision are not kept any more.
+    #[error("events after revision {after} are not kept any more; the oldest kept is {oldest}")]
+    RevisionGone {
+        /// What was asked for.
+        after: Revision,
+        /// What there is.
+        oldest: Revision,
+    },
     /// There is no room for more.
     #[error("no more than {max} {what} fit")]
     Full {

@@ -47,8 +47,16 @@ pub struct Task {
     pub crash_limit: u32,
     /// How many were.
     pub crashes: u32,
+    /// When and how often the agent's own failure is tried again; none for never.
+    pub retry: Option<Retry>,
+    /// How many attempts ended by the agent's own failure since it was made, reopened or resumed.
+    pub failures: u32,
+    /// What becomes of it when its tries are used up.
+    pub failure_policy: FailurePolicy,
     /// What becomes of it when a blocker fails.
     pub blocker_failed_policy: BlockerFailedPolicy,
+    /// Whether its sub-agent sees the board of whoever hired it.
+    pub share_todos: bool,
     /// What is put into the sandbox.
     pub inputs: Vec<Artifact>,
     /// Which files of the workspace are kept.
@@ -106,17 +114,59 @@ pub struct Waiting {
     pub refusals: u32,
     /// Why it waits again, for a person; empty the first time.
     pub reason: Arc<str>,
+    /// That it is held until somebody resumes it.
+    pub paused: Option<Paused>,
 }
 
-/// A member's hold.
+impl Waiting {
+    /// Waits from a moment on, for a reason.
+    pub(crate) fn from(since: Time, reason: Arc<str>) -> Self {
+        Self {
+            since,
+            not_before: None,
+            refusals: 0,
+            reason,
+            paused: None,
+        }
+    }
+
+    /// Whether nothing but other tasks may be in its way.
+    pub(crate) fn is_free(&self) -> bool {
+        self.not_before.is_none() && self.paused.is_none()
+    }
+}
+
+/// That a task is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    /// Since when.
+    pub at: Time,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+/// A hold by who calls the API itself: a member, or a sub-agent at a task of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The attempt that it began.
     pub attempt: AttemptNumber,
     /// Who holds.
-    pub by: MemberName,
+    pub by: Actor,
     /// Since when.
     pub since: Time,
+    /// How long it lasts after the holder was heard of; none for as long as it takes.
+    pub lease: Option<Duration>,
+    /// When the holder was heard of, as far as that was written down: at the latest a lease ago.
+    pub renewed_at: Time,
+}
+
+impl Claim {
+    /// When it ends, unless the holder was heard of since.
+    pub fn lease_until(&self) -> Option<Time> {
+        Some(self.renewed_at + self.lease?)
+    }
 }
 
 /// A worker's hold: always a lease, whose time the fleet keeps in memory.
@@ -247,6 +297,22 @@ impl TaskState {
 }
 
 impl Task {
+    /// The claim, where there is one.
+    pub fn claim(&self) -> Option<&Claim> {
+        match &self.state {
+            TaskState::Claimed(claim) => Some(claim),
+            _ => None,
+        }
+    }
+
+    /// How it waits, where it does.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match &self.state {
+            TaskState::Pending(waiting) => Some(waiting),
+            _ => None,
+        }
+    }
+
     /// The word for where it stands.
     pub fn status(&self) -> Status {
         self.state.status()
@@ -355,6 +421,29 @@ pub enum BlockerFailedPolicy {
     Proceed,
 }
 
+/// When and how often an attempt that failed by the agent's own doing is tried again (D8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// How many attempts may be made in all.
+    pub max_attempts: u32,
+    /// The longest wait before the second.
+    pub initial_backoff: Duration,
+    /// The longest wait of all.
+    pub max_backoff: Duration,
+}
+
+/// What becomes of a task when its tries are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum FailurePolicy {
+    /// It failed.
+    #[default]
+    Fail,
+    /// It is held for a person.
+    Pause,
+    /// It is held, and nobody's.
+    Release,
+}
+
 /// Why a task ended earlier than it might have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopReason {
@@ -430,8 +519,8 @@ pub struct EndedAttempt {
 /// Who runs an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runner {
-    /// A member, by its claim.
-    Member(MemberName),
+    /// Who claimed the task.
+    Claimant(Actor),
     /// A worker's process.
     Worker(WorkerName, InstanceId),
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    id::{AgentTypeName, Incarnation, MemberName, Revision, TaskId, TeamName, TeamUid},
+    event::Actor,
+    id::{AgentTypeName, Incarnation, MemberName, MessageId, Revision, TaskId, TeamName, TeamUid},
     time::Time,
 };
 
@@ -24,8 +25,36 @@ pub struct Team {
     pub revision: Revision,
     /// The last task id that was given out.
     pub last_task: TaskId,
+    /// The last message id that was given out.
+    pub last_message: MessageId,
     /// Tasks that members closed since the last verification task was closed (K9).
     pub closed_since_verification: u32,
+    /// From how many of them on a nudge is given; 0 for never.
+    pub verification_threshold: u32,
+    /// Whether the lead's mailbox gets a notice when a member has nothing to do any more.
+    pub idle_notices: bool,
+    /// That it is over, and is only kept to be looked at.
+    pub dissolved: Option<Dissolved>,
+}
+
+/// The end of a team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dissolved {
+    /// When.
+    pub at: Time,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: Arc<str>,
+    /// All its tasks are over. Until then they are being stopped and cancelled, step by step.
+    pub is_settled: bool,
+}
+
+impl Team {
+    /// Whether it is there to work in.
+    pub fn is_open(&self) -> bool {
+        self.dissolved.is_none()
+    }
 }
 
 /// How a member takes part.
@@ -64,11 +93,76 @@ pub struct Member {
     pub joined_at: Time,
     /// When this incarnation left. Who left stays, so that the name's next one counts on.
     pub left_at: Option<Time>,
+    /// Where its plan stands.
+    pub plan: Plan,
+    /// That it was asked to stop and leave, and has not answered.
+    pub shutdown: Option<Shutdown>,
+    /// What it asked and waits to be answered.
+    pub question: Option<Question>,
+}
+
+/// Where the plan of a member stands, who may change nothing before it is approved (M8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plan {
+    /// None is wanted.
+    #[default]
+    NotRequired,
+    /// One is wanted, and none is before the lead.
+    Required,
+    /// The lead was asked.
+    Submitted {
+        /// By which message.
+        request: MessageId,
+        /// When it counts as rejected.
+        deadline: Time,
+    },
+    /// The lead said yes.
+    Approved,
+}
+
+impl Plan {
+    /// Whether it lets the member change the board.
+    pub fn is_free(self) -> bool {
+        matches!(self, Self::NotRequired | Self::Approved)
+    }
+}
+
+/// A request to stop and leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The message that asked.
+    pub request: MessageId,
+    /// Who asked.
+    pub by: MemberName,
+    /// When it is enforced.
+    pub deadline: Time,
+}
+
+/// A question that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// The message that asked.
+    pub message: MessageId,
+    /// When.
+    pub at: Time,
 }
 
 impl Member {
     /// Whether it is on the roster now.
     pub fn is_present(&self) -> bool {
         self.left_at.is_none()
+    }
+
+    /// When it wants to be looked at although nobody asks.
+    pub(crate) fn wakes_at(&self) -> Option<Time> {
+        if !self.is_present() {
+            return None;
+        }
+        let plan = match self.plan {
+            Plan::Submitted { deadline, .. } => Some(deadline),
+            _ => None,
+        };
+        let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.deadline);
+        [plan, shutdown].into_iter().flatten().min()
     }
 }

@@ -213,7 +213,7 @@ impl TaskView {
         }
         task.end()?;
         match &task.attempts.last()?.runner {
-            Runner::Member(member) => Some(member.to_string()),
+            Runner::Claimant(by) => Some(by.to_string()),
             Runner::Worker(worker, _) => Some(worker.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, roster, stopping};
+use super::{ending, ending::Ending, notices, retry, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -94,7 +94,15 @@ pub(super) fn free_to_take(draft: &Draft<'_>, key: TaskKey) -> Result<(), Obstac
     }
     let task = draft.task(key)?;
     match &task.state {
-        TaskState::Pending(_) => {}
+        TaskState::Pending(waiting) => {
+            if let Some(paused) = &waiting.paused {
+                return Err(Refusal::TaskPaused {
+                    task: key.1,
+                    reason: paused.reason.to_string(),
+                }
+                .into());
+            }
+        }
         TaskState::Claimed(claim) => {
             return Err(Refusal::TaskHeld {
                 task: key.1,
@@ -223,6 +231,7 @@ pub(super) fn ended(
     let message = report.error.clone();
     let placement = end_attempt(&mut draft, key, report.ending, message, report.usage)?;
     let actor = Actor::Worker(placement.worker.clone());
+    draft.on_behalf_of = placement.member.clone();
     let task = draft.task_mut(key)?;
     task.result = report.result.clone();
     task.error = report.error.clone();
@@ -237,7 +246,15 @@ pub(super) fn ended(
                 stop_reason,
                 message: report.error.clone(),
             };
-            ending::end_task(&mut draft, key, &actor, ending)?;
+            if status == EndStatus::Failed {
+                if let Some(member) = &placement.member {
+                    notices::member_failed(&mut draft, key, member, &report.error)?;
+                }
+                draft.task_mut(key)?.failures += 1;
+                retry::try_again(&mut draft, key, &actor, ending)?;
+            } else {
+                ending::end_task(&mut draft, key, &actor, ending)?;
+            }
         }
     }
     Ok(draft.finish(Answer::Done, None))
@@ -288,10 +305,9 @@ pub(super) fn refused(
                 .saturating_mul(1 << refusals.min(16))
                 .min(limits::REFUSAL_BACKOFF_MAX);
             let waiting = Waiting {
-                since: draft.now,
                 not_before: Some(draft.now + wait),
                 refusals: refusals + 1,
-                reason: reason.clone(),
+                ..Waiting::from(draft.now, reason.clone())
             };
             requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
         }
@@ -344,8 +360,7 @@ pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Re
             stop_reason: Some(StopReason::CrashLimit),
             message,
         };
-        ending::end_task(draft, key, &actor, ending)?;
-        return Ok(());
+        return retry::give_up(draft, key, &actor, ending);
     }
     let waiting = waiting_again(draft, reason.clone());
     requeue(draft, key, &actor, placement.attempt, waiting)
@@ -389,12 +404,7 @@ fn check_present(draft: &Draft<'_>, key: TaskKey, attempt: AttemptNumber) -> Res
 }
 
 pub(super) fn waiting_again(draft: &Draft<'_>, reason: Arc<str>) -> Waiting {
-    Waiting {
-        since: draft.now,
-        not_before: None,
-        refusals: 0,
-        reason,
-    }
+    Waiting::from(draft.now, reason)
 }
 
 /// Puts a placed task's attempt among the ended ones. The task's state is the caller's to set.

@@ -1,51 +1,78 @@
 //! Calls: who calls, what for, and what it came to.
 
-use std::sync::Arc;
-
-use super::{create, roster, stopping, update};
+use super::{
+    claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
+};
 use crate::{
+    board::Board,
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
     draft::Draft,
     event::Actor,
-    id::{MemberName, TaskId, TeamName, TeamUid},
+    id::{Fence, MemberName, TaskId, TaskKey, TeamName, TeamUid},
     limits,
     record::{CameTo, Outcome},
-    refusal::{Obstacle, Refusal},
+    refusal::{Obstacle, Refusal, Staleness},
 };
 
 /// Who calls, as found on the roster.
+#[derive(Debug, Clone)]
 pub(super) struct Who {
     pub(super) team: TeamUid,
-    pub(super) name: MemberName,
+    pub(super) actor: Actor,
+    /// Its name on the roster; none for the sub-agent of a task that is nobody's.
+    pub(super) member: Option<MemberName>,
     pub(super) is_lead: bool,
+    /// It sees and changes only what is below this task.
+    pub(super) list_of: Option<TaskId>,
+}
+
+impl Who {
+    /// Whether this is the one.
+    pub(super) fn is(&self, member: &MemberName) -> bool {
+        self.member.as_ref() == Some(member)
+    }
+
+    /// Refuses who isn't the lead (T6).
+    pub(super) fn must_lead(&self, action: &'static str) -> Result<(), Refusal> {
+        if self.is_lead {
+            return Ok(());
+        }
+        Err(Refusal::LeadOnly {
+            action,
+            member: self.actor.clone(),
+        })
+    }
+
+    /// Refuses who is on no roster.
+    pub(super) fn must_be_member(&self) -> Result<&MemberName, Refusal> {
+        self.member.as_ref().ok_or_else(|| Refusal::BadValue {
+            field: "ganger-member",
+            why: format!("is {}, who is on no roster", self.actor),
+        })
+    }
 }
 
 pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obstacle> {
+    draft.cause_message = call.caller.cause;
+    draft.on_behalf_of = call.caller.on_behalf_of.clone();
     let answer = match &call.wish {
         Wish::CreateTeam(team) => roster::create_team(&mut draft, team)?,
-        Wish::CreateTasks(team, tasks) => {
-            let who = who(&draft, &call.caller, team)?;
-            create::create_tasks(&mut draft, &who, tasks)?
-        }
-        Wish::UpdateTask(team, task, changes) => {
-            let who = who(&draft, &call.caller, team)?;
-            update::update(&mut draft, &who, *task, changes)?
-        }
-        Wish::ClaimTask(team, task, expected) => {
-            let who = who(&draft, &call.caller, team)?;
-            let key = (who.team, *task);
-            update::expect_revision(&draft, key, *expected)?;
-            let actor = Actor::Member(who.name.clone());
-            update::claim(&mut draft, &who.name, key, &actor)?;
-            Answer::Task(key)
-        }
-        Wish::CancelTask(team, task, reason) => {
-            let who = who(&draft, &call.caller, team)?;
-            cancel(&mut draft, &who, *task, reason)?
+        wish => {
+            let who = who(&draft, &call.caller, wish)?;
+            grant(&mut draft, &who, wish)?
         }
     };
-    let outcome = call.request.map(|request| Outcome {
+    if draft.records() > limits::RECORDS_PER_COMMAND_MAX {
+        return Err(Refusal::CommandTooLarge {
+            size: draft.records(),
+            max: limits::RECORDS_PER_COMMAND_MAX,
+            unit: "records",
+        }
+        .into());
+    }
+    let request = call.request.filter(|_| answer != Answer::NothingReady);
+    let outcome = request.map(|request| Outcome {
         request,
         at: draft.now,
         team: team_of(&answer),
@@ -54,25 +81,110 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
     Ok(draft.finish(answer, outcome))
 }
 
-fn cancel(
-    draft: &mut Draft<'_>,
-    who: &Who,
-    task: TaskId,
-    reason: &Arc<str>,
-) -> Result<Answer, Obstacle> {
-    super::check::len("reason", reason, limits::NOTE_LEN_MAX)?;
-    let key = (who.team, task);
-    update::may_change(draft, who, key)?;
-    stopping::cancel(draft, who, key, reason)?;
-    Ok(Answer::Task(key))
+fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstacle> {
+    match wish {
+        Wish::CreateTeam(_) => unreachable!("a team is made before anybody is in it"),
+        Wish::CreateTasks(_, tasks) => create::create_tasks(draft, who, tasks),
+        Wish::UpdateTask(_, task, changes) => {
+            update::update(draft, who, *task, changes).map(Answer::Updated)
+        }
+        Wish::UpdateTasks(_, changes) => update::update_all(draft, who, changes),
+        Wish::ClaimTask(_, task, expected, lease) => {
+            claims::claim_task(draft, who, *task, *expected, *lease)
+        }
+        Wish::ClaimNext(_, wanted) => claims::claim_next(draft, who, wanted),
+        Wish::RenewClaim(_, task, attempt) => claims::renew(draft, who, *task, *attempt),
+        Wish::ReleaseTask(_, task, attempt, reason) => {
+            claims::release(draft, who, *task, *attempt, reason)
+        }
+        Wish::ReopenTask(_, task, expected, reason) => {
+            reopen::reopen(draft, who, *task, *expected, reason)
+        }
+        Wish::DeleteTask(_, task, expected) => delete::delete(draft, who, *task, *expected),
+        Wish::PauseTask(_, task, reason) => pause::pause(draft, who, *task, reason),
+        Wish::ResumeTask(_, task) => pause::resume(draft, who, *task),
+        Wish::CancelTask(_, task, reason) => {
+            super::check::len("reason", reason, limits::NOTE_LEN_MAX)?;
+            let key = (who.team, *task);
+            update::may_change(draft, who, key)?;
+            stopping::cancel(draft, who, key, reason)?;
+            Ok(Answer::Task(key))
+        }
+        Wish::DissolveTeam(_, removal) => dissolve::dissolve(draft, who, removal),
+        Wish::AddMember(_, member) => members::add(draft, who, member),
+        Wish::RemoveMember(_, member, removal) => members::remove(draft, who, member, removal),
+        Wish::HandOverLead(_, to) => members::hand_over(draft, who, to),
+        Wish::SendMessage(_, letter) => mail::send(draft, who, letter),
+        Wish::AckMessages(_, ack) => mail::ack(draft, who, ack),
+    }
 }
 
-/// Finds the caller on the team's roster; without a name it is the lead who speaks.
-fn who(draft: &Draft<'_>, caller: &Caller, team: &TeamName) -> Result<Who, Refusal> {
-    let uid = draft.team_uid(team)?;
-    let lead = &draft.team(uid).lead;
-    let name = caller.member.as_ref().unwrap_or(lead);
-    let member = draft.member(uid, name)?;
+/// Finds out who makes a call, and whether it may make such a call at all.
+fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> {
+    let uid = draft.team_uid(wish.team())?;
+    let is_of_the_dead = matches!(wish, Wish::DissolveTeam(..) | Wish::AckMessages(..));
+    if !draft.team(uid).is_open() && !is_of_the_dead {
+        return Err(Refusal::TeamOver {
+            team: wish.team().clone(),
+        });
+    }
+    let joins_itself = match wish {
+        Wish::AddMember(_, new) => {
+            caller.attempt.is_none() && caller.member.as_ref() == Some(&new.name)
+        }
+        _ => false,
+    };
+    if joins_itself && draft.member(uid, &wish_name(wish)).is_err() {
+        // Whoever joins is not on the roster yet.
+        return Ok(Who {
+            team: uid,
+            actor: Actor::Member(wish_name(wish)),
+            member: None,
+            is_lead: false,
+            list_of: None,
+        });
+    }
+    let who = identify(draft.board, uid, caller)?;
+    let needs_no_plan = matches!(
+        wish,
+        Wish::SendMessage(..)
+            | Wish::AckMessages(..)
+            | Wish::RenewClaim(..)
+            | Wish::ReleaseTask(..)
+            | Wish::RemoveMember(..)
+    );
+    if let Some(name) = &who.member
+        && !needs_no_plan
+        && !draft.member(uid, name)?.plan.is_free()
+    {
+        return Err(Refusal::PlanNotApproved {
+            member: name.clone(),
+        });
+    }
+    Ok(who)
+}
+
+fn wish_name(wish: &Wish) -> MemberName {
+    match wish {
+        Wish::AddMember(_, new) => new.name.clone(),
+        _ => unreachable!("only who is added joins by itself"),
+    }
+}
+
+/// Finds the caller: the sub-agent of an attempt, a member on the team's roster, or, without a
+/// name, the lead (T6).
+pub(super) fn identify(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Who, Refusal> {
+    if let Some(fence) = &caller.attempt {
+        return sub_agent(board, uid, fence);
+    }
+    let team = board.team(uid).expect("the uid of a team that was found");
+    let name = caller.member.as_ref().unwrap_or(&team.lead);
+    let member = board
+        .member(uid, name)
+        .ok_or_else(|| Refusal::MemberUnknown {
+            member: name.clone(),
+            team: team.name.clone(),
+        })?;
     if let Some(wanted) = caller.incarnation
         && wanted != member.incarnation.0
     {
@@ -84,36 +196,108 @@ fn who(draft: &Draft<'_>, caller: &Caller, team: &TeamName) -> Result<Who, Refus
     }
     Ok(Who {
         team: uid,
-        name: name.clone(),
-        is_lead: name == lead,
+        actor: Actor::Member(name.clone()),
+        member: Some(name.clone()),
+        is_lead: *name == team.lead,
+        list_of: None,
     })
+}
+
+/// A sub-agent acts as the hosted member whose task it runs, and sees the team's board then; else
+/// for its task alone, with a list of its own (DESIGN §6).
+fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal> {
+    let key = (fence.team, fence.task);
+    let is_present = fence.team == uid && board.fence(key) == Some(*fence);
+    let placement = board.whole(key).and_then(|task| task.placement());
+    let Some(placement) = placement.filter(|_| is_present) else {
+        return Err(Refusal::Stale {
+            why: Staleness::Attempt,
+        });
+    };
+    if let Some(name) = &placement.member
+        && board.member(uid, name).is_some()
+    {
+        return Ok(Who {
+            team: uid,
+            actor: Actor::Member(name.clone()),
+            member: Some(name.clone()),
+            is_lead: false,
+            list_of: None,
+        });
+    }
+    Ok(Who {
+        team: uid,
+        actor: Actor::Task(fence.task),
+        member: None,
+        is_lead: false,
+        list_of: list_of(board, key),
+    })
+}
+
+/// The task whose children are the list that a task's sub-agent sees; none for the whole board.
+fn list_of(board: &Board, (uid, mut task): TaskKey) -> Option<TaskId> {
+    loop {
+        let whole = board.whole((uid, task));
+        if !whole.is_some_and(|task| task.share_todos) {
+            return Some(task);
+        }
+        task = whole.and_then(|task| task.parent)?;
+    }
+}
+
+/// Whether a task is on the list of a sub-agent: its own, or below it.
+pub(super) fn is_in_sight(draft: &Draft<'_>, who: &Who, task: TaskId) -> bool {
+    let Some(root) = who.list_of else {
+        return true;
+    };
+    let mut at = Some(task);
+    while let Some(id) = at {
+        if id <= root {
+            return id == root;
+        }
+        // Parents come before their children.
+        at = draft.parent((who.team, id));
+    }
+    false
 }
 
 fn team_of(answer: &Answer) -> TeamUid {
     match answer {
-        Answer::Team(team) | Answer::Tasks { team, .. } => *team,
-        Answer::Updated { task, .. } | Answer::Task(task) => task.0,
-        Answer::Done => TeamUid(0),
+        Answer::Team(team)
+        | Answer::Tasks { team, .. }
+        | Answer::Batch(team, _)
+        | Answer::Deleted { team, .. }
+        | Answer::Dissolved { team, .. }
+        | Answer::Member(team, _)
+        | Answer::Removed { team, .. }
+        | Answer::Sent { team, .. } => *team,
+        Answer::Updated(updated) => updated.task.0,
+        Answer::Task(task) | Answer::Reopened { task, .. } => task.0,
+        Answer::Done | Answer::NothingReady | Answer::Acked { .. } => TeamUid(0),
     }
 }
 
 fn came_to(answer: &Answer) -> CameTo {
     match answer {
-        Answer::Team(_) | Answer::Done => CameTo::Team,
+        Answer::Team(_) | Answer::Done | Answer::NothingReady | Answer::Acked { .. } => {
+            CameTo::Team
+        }
         Answer::Tasks { first, count, .. } => CameTo::Tasks {
             first: *first,
             count: *count,
         },
-        Answer::Updated {
-            task,
-            fields,
-            status,
-            ..
-        } => CameTo::Updated {
-            task: task.1,
-            fields: *fields,
-            status: *status,
+        Answer::Updated(updated) => CameTo::Updated {
+            task: updated.task.1,
+            fields: updated.fields,
+            status: updated.status,
         },
+        Answer::Batch(..) => CameTo::Batch,
         Answer::Task(task) => CameTo::Task { task: task.1 },
+        Answer::Reopened { task, .. } => CameTo::Reopened { task: task.1 },
+        Answer::Deleted { .. } => CameTo::Deleted,
+        Answer::Dissolved { .. } => CameTo::Dissolved,
+        Answer::Member(..) => CameTo::Member,
+        Answer::Removed { .. } => CameTo::Removed,
+        Answer::Sent { message, .. } => CameTo::Sent { message: *message },
     }
 }

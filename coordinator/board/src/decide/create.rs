@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{calls::Who, check, ending, update};
+use super::{calls, calls::Who, check, ending, notices, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
-    event::{Actor, Happening},
+    event::Happening,
     graph::{self, End},
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
@@ -94,7 +94,8 @@ fn create_task(
     place: usize,
 ) -> Result<(), Obstacle> {
     check::new_task(new)?;
-    check_reference(draft, who.team, "parent_task_id", new.parent)?;
+    let parent = new.parent.or(who.list_of);
+    check_parent(draft, who, parent)?;
     update::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
@@ -108,12 +109,14 @@ fn create_task(
     team.last_task = team.last_task.next();
     let id = team.last_task;
     let blocked_by = blockers(draft, who.team, new, id, first, place)?;
-    let task = card(draft, who, new, id, blocked_by);
+    let mut task = card(draft, who, new, id, blocked_by);
+    task.parent = parent;
+    task.share_todos |= is_shared(draft, who.team, parent)?;
     for blocker in &task.blocked_by {
         draft.note_edge(who.team, *blocker, id, true);
     }
     draft.put_task(who.team, task);
-    let actor = Actor::Member(who.name.clone());
+    let actor = who.actor.clone();
     let created = Happening::TaskCreated {
         task: id,
         subject: new.subject.clone(),
@@ -125,8 +128,40 @@ fn create_task(
         update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
         update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
+    if let Some(owner) = new.owner.as_ref() {
+        notices::assigned(draft, (who.team, id), owner, &actor)?;
+    }
     ending::heed_blockers(draft, (who.team, id))?;
     Ok(())
+}
+
+/// Refuses a parent that isn't there, is not the caller's to know, or lies too deep.
+fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<(), Refusal> {
+    check_reference(draft, who.team, "parent_task_id", parent)?;
+    let mut at = parent;
+    let mut depth = 0;
+    while let Some(id) = at {
+        depth += 1;
+        if depth == 1 && !calls::is_in_sight(draft, who, id) {
+            return Err(draft.task_unknown((who.team, id)));
+        }
+        if depth > limits::DEPTH_MAX {
+            return Err(Refusal::BadValue {
+                field: "parent_task_id",
+                why: format!("lies {} tasks deep, and none may be part of it", depth - 1),
+            });
+        }
+        at = draft.parent((who.team, id));
+    }
+    Ok(())
+}
+
+/// Whether a task's children share the board that it shares.
+fn is_shared(draft: &Draft<'_>, team: TeamUid, parent: Option<TaskId>) -> Result<bool, Obstacle> {
+    match parent {
+        Some(parent) => Ok(draft.task((team, parent))?.share_todos),
+        None => Ok(false),
+    }
 }
 
 /// What a new task waits for: ids, then earlier items of its batch.
@@ -176,13 +211,17 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         priority: new.priority,
         labels: new.labels.clone(),
         agent_type: new.agent_type.clone(),
-        parent: new.parent,
+        parent: None,
         kind: new.kind,
         deadline: new.deadline,
         timeout: new.timeout,
         crash_limit: new.crash_limit.unwrap_or(limits::CRASH_LIMIT),
         crashes: 0,
+        retry: new.retry,
+        failures: 0,
+        failure_policy: new.failure_policy,
         blocker_failed_policy: new.blocker_failed_policy,
+        share_todos: new.share_todos,
         inputs: new.inputs.clone(),
         output_globs: new.output_globs.clone(),
         outputs: Vec::new(),
@@ -190,14 +229,9 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         error: Arc::default(),
         usage: Usage::default(),
         created_at: draft.now,
-        created_by: Actor::Member(who.name.clone()),
+        created_by: who.actor.clone(),
         started_at: None,
-        state: TaskState::Pending(Waiting {
-            since: draft.now,
-            not_before: None,
-            refusals: 0,
-            reason: Arc::default(),
-        }),
+        state: TaskState::Pending(Waiting::from(draft.now, Arc::default())),
         last_attempt: AttemptNumber(0),
         attempts: Vec::new(),
         revision: Revision(0),

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::notices;
 use crate::{
     command::Effect,
     draft::Draft,
@@ -28,9 +29,13 @@ pub(super) fn end_task(
     ending: Ending,
 ) -> Result<Vec<TaskId>, Obstacle> {
     let is_completed = ending.status == EndStatus::Completed;
-    close(draft, key, actor, None, ending)?;
     if is_completed {
         nudge::count_completion(draft, key)?;
+    }
+    close(draft, key, actor, None, ending)?;
+    if !draft.team(key.0).is_open() {
+        // All of it is being cancelled: nothing is freed any more.
+        return Ok(Vec::new());
     }
     settle(draft, key.0, key.1, actor)
 }
@@ -43,14 +48,20 @@ fn close(
     ending: Ending,
 ) -> Result<(), Obstacle> {
     let at = draft.now;
+    let cascade_due = draft.team(key.0).is_open();
     let task = draft.task_mut(key)?;
     let from = task.status();
+    let held_by = match &task.state {
+        TaskState::Claimed(_) => task.owner.clone(),
+        TaskState::Placed(placement) => placement.member.clone(),
+        _ => None,
+    };
     task.state = TaskState::Ended(End {
         status: ending.status,
         at,
         by: actor.clone(),
         stop_reason: ending.stop_reason,
-        cascade_due: true,
+        cascade_due,
     });
     let ended = Happening::TaskEnded {
         task: key.1,
@@ -61,6 +72,10 @@ fn close(
     };
     draft.happened(key.0, actor, cause, ended);
     draft.effect(Effect::TaskOver(key));
+    notices::finished(draft, key, actor)?;
+    if let Some(member) = held_by {
+        notices::maybe_idle(draft, key, &member, &ending.message)?;
+    }
     Ok(())
 }
 
@@ -148,6 +163,7 @@ pub(super) fn free_if_unblocked(
     }
     let unblocked = Happening::TaskUnblocked { task: key.1 };
     draft.happened(key.0, actor, Some(cause), unblocked);
+    notices::unblocked(draft, key, cause)?;
     Ok(true)
 }
 

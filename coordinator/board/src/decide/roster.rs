@@ -9,18 +9,19 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::{Actor, Happening},
-    id::{Incarnation, MemberName, Revision, TaskId, TeamUid, WorkerName},
+    id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName},
     limits,
     record::OfferedType,
     refusal::{Obstacle, Refusal, Staleness},
-    team::{Member, MemberKind, Team},
+    team::{Member, MemberKind, Plan, Team},
 };
 
 /// How much later a type must be offered again for that to be written down.
 const LAST_SEEN_GRAIN: Duration = Duration::from_secs(3_600);
 
 pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<Answer, Obstacle> {
-    if draft.team_uid(&wish.name).is_ok() {
+    let last = draft.team_uid(&wish.name);
+    if last.is_ok_and(|uid| draft.team(uid).is_open()) {
         return Err(Refusal::TeamExists {
             team: wish.name.clone(),
         }
@@ -53,7 +54,13 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         created_at: now,
         revision: Revision(0),
         last_task: TaskId(0),
+        last_message: MessageId(0),
         closed_since_verification: 0,
+        verification_threshold: wish
+            .verification_threshold
+            .unwrap_or(limits::VERIFICATION_THRESHOLD),
+        idle_notices: wish.idle_notices,
+        dissolved: None,
     });
     let actor = Actor::Member(wish.lead.clone());
     draft.happened(uid, &actor, None, Happening::TeamCreated);
@@ -65,6 +72,7 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         instructions: "".into(),
         agent_type: None,
         model: "".into(),
+        plan_required: false,
     };
     join(draft, uid, &actor, &lead)?;
     for member in &wish.members {
@@ -87,7 +95,7 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
     Ok(Answer::Team(uid))
 }
 
-fn join(
+pub(super) fn join(
     draft: &mut Draft<'_>,
     team: TeamUid,
     actor: &Actor,
@@ -114,6 +122,12 @@ fn join(
             model: new.model.clone(),
             joined_at,
             left_at: None,
+            plan: match new.plan_required {
+                true => Plan::Required,
+                false => Plan::NotRequired,
+            },
+            shutdown: None,
+            question: None,
         },
     );
     let member = new.name.clone();
@@ -136,8 +150,8 @@ pub(super) fn join_worker(
 /// Refuses what the fleet brings for a team that is not there.
 pub(super) fn check_team(draft: &Draft<'_>, team: TeamUid) -> Result<(), Refusal> {
     match draft.board.team(team) {
-        Some(_) => Ok(()),
-        None => Err(Refusal::Stale {
+        Some(team) if team.is_open() => Ok(()),
+        _ => Err(Refusal::Stale {
             why: Staleness::Team,
         }),
     }
@@ -164,6 +178,7 @@ pub(super) fn admit_worker(
         instructions: "".into(),
         agent_type: None,
         model: "".into(),
+        plan_required: false,
     };
     join(draft, team, &actor, &member)
 }

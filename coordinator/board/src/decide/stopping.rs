@@ -54,9 +54,9 @@ pub(super) fn cancel(
     key: TaskKey,
     reason: &Arc<str>,
 ) -> Result<(), Obstacle> {
-    let actor = Actor::Member(who.name.clone());
+    let actor = who.actor.clone();
     let reason: Arc<str> = if reason.trim().is_empty() {
-        format!("cancelled by {}", who.name).into()
+        format!("cancelled by {}", who.actor).into()
     } else {
         reason.clone()
     };
@@ -99,7 +99,7 @@ pub(super) fn drop_claim(
         task,
         EndedAttempt {
             number: claim.attempt,
-            runner: Runner::Member(claim.by),
+            runner: Runner::Claimant(claim.by),
             dispatched_at: claim.since,
             started_at: Some(claim.since),
             ended_at,

@@ -1,15 +1,15 @@
 //! What time brings, without anybody asking: deadlines, time-outs, cascades.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use super::{attempts, ending, ending::Ending, stopping};
+use super::{attempts, claims, dissolve, ending, ending::Ending, handshake, members, stopping};
 use crate::{
     board::Board,
-    command::{Answer, Effect},
+    command::{Answer, Effect, Soft},
     decision::Decision,
     draft::Draft,
     event::Actor,
-    id::{InstanceId, TaskKey},
+    id::TaskKey,
     limits,
     refusal::Obstacle,
     task::{AfterStop, AttemptEnding, EndStatus, StopReason, TaskState},
@@ -20,11 +20,7 @@ use crate::{
 /// tick. Attempts of the spared processes are left alone: their workers have not been heard yet
 /// since the coordinator started, and may well be done. None when nothing is due; an error is a
 /// finished task that has to be [recalled](Board::recall) first.
-pub fn tick(
-    board: &Board,
-    now: Time,
-    spared: &BTreeSet<InstanceId>,
-) -> Result<Option<Decision>, TaskKey> {
+pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision>, TaskKey> {
     let mut draft = Draft::new(board, now);
     let mut is_due = false;
     for (team, ended) in &board.cascades {
@@ -45,26 +41,68 @@ pub fn tick(
             ),
         )
         .map(|(_, key)| *key)
-        .filter(|key| !board.is_spared(*key, spared));
+        .filter(|key| !board.is_spared(*key, soft.spared));
     for key in due.take(limits::STEP_MAX) {
         if draft.touched() >= limits::STEP_MAX {
             break;
         }
         is_due = true;
         // A task with a deadline is open, and so in memory whole: nothing can be in the way.
-        look_at(&mut draft, key).expect("open tasks are whole");
+        look_at(&mut draft, key, soft).expect("open tasks are whole");
     }
+    is_due |= see_to_members_and_teams(&mut draft, soft);
     Ok(is_due.then(|| draft.finish(Answer::Done, None)))
 }
 
-fn look_at(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+/// What time brings to members and teams. All the tasks that it touches are open, and so whole.
+fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> bool {
+    let (board, now) = (draft.board, draft.now);
+    let mut is_due = false;
+    let late = board
+        .member_deadlines
+        .iter()
+        .take_while(|(at, _)| *at <= now);
+    for (_, member) in late.take(limits::STEP_MAX) {
+        if draft.touched() >= limits::STEP_MAX {
+            return true;
+        }
+        is_due = true;
+        handshake::unanswered(draft, member).expect("open tasks are whole");
+    }
+    for member in &board.stranded {
+        if draft.touched() >= limits::STEP_MAX {
+            return true;
+        }
+        is_due = true;
+        members::free_step(draft, member).expect("open tasks are whole");
+    }
+    for team in &board.dissolving {
+        if draft.touched() >= limits::STEP_MAX {
+            return true;
+        }
+        if board.has_unstopped(*team) {
+            is_due = true;
+            dissolve::step(draft, *team).expect("open tasks are whole");
+        }
+    }
+    // One at a time: there is a lot to forget in each.
+    if let Some((at, team)) = board.tombstones.first()
+        && *at + soft.tombstones_kept <= now
+    {
+        is_due = true;
+        draft.remove_team(*team);
+    }
+    is_due
+}
+
+fn look_at(draft: &mut Draft<'_>, key: TaskKey, soft: &Soft<'_>) -> Result<(), Obstacle> {
     let now = draft.now;
     let task = draft.task(key)?;
     let is_late = task.deadline.is_some_and(|deadline| deadline <= now);
     match task.state.clone() {
         TaskState::Ended(_) => Ok(()),
         TaskState::Pending(_) | TaskState::Claimed(_) if is_late => miss_deadline(draft, key),
-        TaskState::Claimed(_) => Ok(()),
+        TaskState::Claimed(claim) => claims::expire(draft, key, &claim, soft),
         TaskState::Pending(_) => back_off_is_over(draft, key),
         TaskState::Placed(placement) => {
             let coordinator = Actor::Coordinator;

@@ -5,35 +5,53 @@ use std::{
     sync::Arc,
 };
 
-use super::{attempts, calls::Who, check, create, ending, ending::Ending, stopping};
+use super::{
+    attempts, calls, calls::Who, check, claims, create, ending, ending::Ending, notices, stopping,
+};
 use crate::{
-    command::{Answer, Update},
+    command::{Answer, Lease, Update, Updated},
     draft::Draft,
     event::{Actor, Fields, Happening},
     graph::{self, End},
-    id::{MemberName, Revision, TaskId, TaskKey, TeamUid},
-    nudge,
+    id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey, TeamUid},
+    limits, nudge,
     refusal::{Obstacle, Refusal},
-    task::{AfterStop, AttemptEnding, Claim, EndStatus, Status, TaskState, Waiting},
+    task::{AfterStop, AttemptEnding, EndStatus, Status, Task, TaskState, Waiting},
 };
+
+/// Changes tasks in order; each change sees what the earlier ones did.
+pub(super) fn update_all(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    all: &[(TaskId, Update)],
+) -> Result<Answer, Obstacle> {
+    if all.is_empty() {
+        return Err(Refusal::Blank { field: "updates" }.into());
+    }
+    check::count("updates", all.len(), limits::BATCH_MAX)?;
+    let mut updated = Vec::with_capacity(all.len());
+    for (task, changes) in all {
+        updated.push(update(draft, who, *task, changes)?);
+    }
+    Ok(Answer::Batch(who.team, updated))
+}
 
 pub(super) fn update(
     draft: &mut Draft<'_>,
     who: &Who,
     task: TaskId,
     changes: &Update,
-) -> Result<Answer, Obstacle> {
+) -> Result<Updated, Obstacle> {
     let key = (who.team, task);
-    if draft.status(key).is_none() {
-        return Err(draft.task_unknown(key).into());
-    }
+    in_sight(draft, who, key)?;
     check::update(changes)?;
     expect_revision(draft, key, changes.expected_revision)?;
+    expect_attempt(draft, key, changes.attempt)?;
     if !takes_for_itself(draft, who, key, changes)? {
         may_change(draft, who, key)?;
     }
 
-    let actor = Actor::Member(who.name.clone());
+    let actor = who.actor.clone();
     let before = draft.task(key)?.status();
     if changes.result.is_some() && before.is_terminal() {
         return Err(Refusal::LateEnding {
@@ -58,7 +76,7 @@ pub(super) fn update(
             who,
             key,
             to,
-            changes.result.as_ref(),
+            changes.result.as_ref().or(changes.reason.as_ref()),
             &actor,
         )?);
     }
@@ -67,9 +85,9 @@ pub(super) fn update(
         fields.add(Fields::STATUS);
     }
     let nudge = (before != after && after == Status::Completed)
-        .then(|| nudge::due(draft.team(key.0).closed_since_verification))
+        .then(|| nudge::due(draft.team(key.0)))
         .flatten();
-    Ok(Answer::Updated {
+    Ok(Updated {
         task: key,
         fields,
         status: (before != after).then_some((before, after)),
@@ -98,21 +116,54 @@ pub(super) fn expect_revision(
     Ok(())
 }
 
+/// Refuses an attempt that is not the last one.
+pub(super) fn expect_attempt(
+    draft: &Draft<'_>,
+    key: TaskKey,
+    expected: Option<AttemptNumber>,
+) -> Result<(), Obstacle> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let task = draft.task(key)?;
+    let is_held = matches!(task.state, TaskState::Claimed(_) | TaskState::Placed(_));
+    if task.last_attempt == expected && is_held {
+        return Ok(());
+    }
+    Err(Refusal::AttemptOver {
+        task: key.1,
+        expected,
+        actual: task.last_attempt,
+    }
+    .into())
+}
+
+/// Refuses a task that isn't there, or not for this caller to know.
+pub(super) fn in_sight(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Refusal> {
+    if draft.status(key).is_some() && calls::is_in_sight(draft, who, key.1) {
+        return Ok(());
+    }
+    Err(draft.task_unknown(key))
+}
+
 /// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
 /// nobody's, who made it.
 pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Obstacle> {
+    in_sight(draft, who, key)?;
     let task = draft.task(key)?;
     let has_say = match &task.owner {
-        Some(owner) => *owner == who.name,
-        None => task.created_by == Actor::Member(who.name.clone()),
+        Some(owner) => who.is(owner),
+        None => task.created_by == who.actor,
     };
-    if who.is_lead || has_say {
+    // A sub-agent's list is its own, but for the task that it is at.
+    let is_on_list = who.list_of.is_some_and(|root| root != key.1);
+    if who.is_lead || has_say || is_on_list {
         return Ok(());
     }
     Err(Refusal::NotOwner {
         task: key.1,
         owner: task.owner.clone(),
-        member: who.name.clone(),
+        member: who.actor.clone(),
     }
     .into())
 }
@@ -120,9 +171,9 @@ pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(
 /// Refuses who would make a task somebody else's without being the lead (T6).
 pub(super) fn may_assign(who: &Who, owner: Option<&MemberName>) -> Result<(), Refusal> {
     match owner {
-        Some(owner) if !who.is_lead && *owner != who.name => Err(Refusal::LeadOnly {
+        Some(owner) if !who.is_lead && !who.is(owner) => Err(Refusal::LeadOnly {
             action: "assign tasks to others",
-            member: who.name.clone(),
+            member: who.actor.clone(),
         }),
         _ => Ok(()),
     }
@@ -136,7 +187,7 @@ fn takes_for_itself(
     changes: &Update,
 ) -> Result<bool, Obstacle> {
     let task = draft.task(key)?;
-    let to_self = changes.owner == Some(Some(who.name.clone()));
+    let to_self = matches!(&changes.owner, Some(Some(owner)) if who.is(owner));
     let begins = changes.owner.is_none() && changes.status == Some(Status::InProgress);
     Ok(task.owner.is_none() && task.status() == Status::Pending && (to_self || begins))
 }
@@ -171,6 +222,7 @@ fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields
     } else if set(&mut task.result, changes.result.as_ref()) {
         fields.add(Fields::RESULT);
     }
+    fields.add(plan(task, changes));
     if let Some(priority) = changes.priority
         && priority != task.priority
     {
@@ -190,6 +242,65 @@ fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields
         fields.add(Fields::METADATA);
     }
     Ok(fields)
+}
+
+/// What says how and by when a task is to be done.
+fn plan(task: &mut Task, changes: &Update) -> Fields {
+    let mut fields = Fields::default();
+    let mut note = |has_changed, field| {
+        if has_changed {
+            fields.add(field);
+        }
+    };
+    note(
+        set(&mut task.prompt, changes.prompt.as_ref()),
+        Fields::PROMPT,
+    );
+    note(
+        put(&mut task.agent_type, &changes.agent_type),
+        Fields::AGENT_TYPE,
+    );
+    note(put(&mut task.kind, &changes.kind), Fields::KIND);
+    note(put(&mut task.deadline, &changes.deadline), Fields::DEADLINE);
+    note(
+        put(&mut task.timeout, &changes.timeout.map(Some)),
+        Fields::TIMEOUT,
+    );
+    note(
+        put(&mut task.retry, &changes.retry.map(Some)),
+        Fields::RETRY,
+    );
+    let policy = put(&mut task.failure_policy, &changes.failure_policy);
+    note(policy, Fields::FAILURE_POLICY);
+    let policy = put(
+        &mut task.blocker_failed_policy,
+        &changes.blocker_failed_policy,
+    );
+    note(policy, Fields::BLOCKER_FAILED_POLICY);
+    let mut labels = task.labels.clone();
+    labels.retain(|label| !changes.remove_labels.contains(label));
+    for label in &changes.add_labels {
+        if !labels.contains(label) {
+            labels.push(label.clone());
+        }
+    }
+    note(put(&mut task.labels, &Some(labels)), Fields::LABELS);
+    let mut outputs = task.outputs.clone();
+    outputs.retain(|old| changes.add_outputs.iter().all(|new| new.path != old.path));
+    outputs.extend(changes.add_outputs.iter().cloned());
+    note(put(&mut task.outputs, &Some(outputs)), Fields::OUTPUTS);
+    fields
+}
+
+/// Sets a field, and says whether that changed it.
+fn put<T: PartialEq + Clone>(field: &mut T, new: &Option<T>) -> bool {
+    match new {
+        Some(new) if new != field => {
+            *field = new.clone();
+            true
+        }
+        _ => false,
+    }
 }
 
 /// A new owner (K8).
@@ -220,7 +331,13 @@ fn owner(
         None => "taken from its owner".into(),
     };
     take_from_runner(draft, key, actor, &reason, changes.stop_running)?;
-    draft.task_mut(key)?.owner = new.clone();
+    let old = std::mem::replace(&mut draft.task_mut(key)?.owner, new.clone());
+    if let Some(old) = old {
+        notices::unassigned(draft, key, &old, actor, &reason)?;
+    }
+    if let Some(new) = new {
+        notices::assigned(draft, key, new, actor)?;
+    }
     Ok(Fields::OWNER)
 }
 
@@ -247,12 +364,7 @@ fn take_from_runner(
         }
         TaskState::Claimed(claim) => {
             stopping::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
-            let waiting = Waiting {
-                since: draft.now,
-                not_before: None,
-                refusals: 0,
-                reason: reason.clone(),
-            };
+            let waiting = Waiting::from(draft.now, reason.clone());
             attempts::requeue(draft, key, actor, claim.attempt, waiting)
         }
     }
@@ -418,8 +530,11 @@ fn status(
             .into());
         }
         Status::InProgress => {
-            let holder = task.owner.clone().unwrap_or_else(|| who.name.clone());
-            claim(draft, &holder, key, actor)?;
+            let holder = match &task.owner {
+                Some(owner) => Actor::Member(owner.clone()),
+                None => who.actor.clone(),
+            };
+            claims::claim(draft, &holder, key, actor, Lease::default())?;
             return Ok(Vec::new());
         }
         Status::Completed => EndStatus::Completed,
@@ -455,44 +570,4 @@ fn status(
         },
     };
     ending::end_task(draft, key, actor, ending)
-}
-
-/// Lets a member take a pending, unblocked task that is nobody else's.
-pub(super) fn claim(
-    draft: &mut Draft<'_>,
-    by: &MemberName,
-    key: TaskKey,
-    actor: &Actor,
-) -> Result<(), Obstacle> {
-    if draft.status(key).is_none() {
-        return Err(draft.task_unknown(key).into());
-    }
-    attempts::free_to_take(draft, key)?;
-    if let Some(owner) = &draft.task(key)?.owner
-        && owner != by
-    {
-        return Err(Refusal::TaskHeld {
-            task: key.1,
-            holder: owner.to_string(),
-        }
-        .into());
-    }
-    let since = draft.now;
-    let task = draft.task_mut(key)?;
-    task.last_attempt = task.last_attempt.next();
-    task.owner = Some(by.clone());
-    task.started_at = Some(since);
-    let attempt = task.last_attempt;
-    task.state = TaskState::Claimed(Claim {
-        attempt,
-        by: by.clone(),
-        since,
-    });
-    let claimed = Happening::TaskClaimed {
-        task: key.1,
-        by: by.clone(),
-        attempt,
-    };
-    draft.happened(key.0, actor, None, claimed);
-    Ok(())
 }

@@ -1,0 +1,64 @@
+//! Taking a task off the board.
+
+use super::{attempts, calls::Who, ending, notices, update};
+use crate::{
+    command::{Answer, Effect},
+    draft::Draft,
+    event::Happening,
+    graph,
+    id::{Revision, TaskId},
+    refusal::{Obstacle, Refusal},
+    task::Status,
+};
+
+pub(super) fn delete(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    task: TaskId,
+    expected: Option<Revision>,
+) -> Result<Answer, Obstacle> {
+    let key = (who.team, task);
+    update::may_change(draft, who, key)?;
+    update::expect_revision(draft, key, expected)?;
+    if let Some(placement) = draft.task(key)?.placement() {
+        return Err(attempts::running(key, placement).into());
+    }
+    let children = draft.children(key);
+    if !children.is_empty() {
+        return Err(Refusal::TaskHasChildren { task, children }.into());
+    }
+    let card = draft.task(key)?.clone();
+    let deleted = Happening::TaskDeleted {
+        task,
+        subject: card.subject.clone(),
+    };
+    draft.happened(key.0, &who.actor, None, deleted);
+    for blocker in &card.blocked_by {
+        draft.note_edge(key.0, *blocker, task, false);
+    }
+    let dependants = draft.dependants(key).to_vec();
+    for dependant in &dependants {
+        graph::remove_edge(draft, key.0, *dependant, task)?;
+        update::note_edges_changed(draft, (key.0, *dependant), &who.actor, task);
+    }
+    draft.remove_task(key);
+    let mut unblocked = Vec::new();
+    for dependant in dependants {
+        let waits = (key.0, dependant);
+        if draft.status(waits) == Some(Status::Pending)
+            && ending::free_if_unblocked(draft, waits, &who.actor, task)?
+        {
+            unblocked.push(dependant);
+        }
+    }
+    if card.end().is_none() {
+        draft.effect(Effect::TaskOver(key));
+        if let Some(owner) = card.owner.as_ref().filter(|owner| !who.is(owner)) {
+            notices::withdrawn(draft, key.0, &card, owner, &who.actor)?;
+        }
+    }
+    Ok(Answer::Deleted {
+        team: key.0,
+        unblocked,
+    })
+}

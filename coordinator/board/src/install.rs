@@ -1,0 +1,337 @@
+//! Putting records in their places, and keeping in step what is derived from them.
+//!
+//! It is the only thing that changes a board, both when it runs and when it is loaded.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    board::{Board, Card, Entry, TeamBoard, is_any, is_open},
+    id::{MemberName, MessageId, TaskId, TaskKey, TeamUid},
+    index::{Marks, TeamIndex, marks},
+    mail::{Filed, Letter, Mailbox, Recipients},
+    record::Record,
+    team::{Member, Team},
+};
+
+impl Board {
+    /// Puts a record in its place. Cannot fail: what doesn't fit is a bug, and asserts.
+    pub fn install(&mut self, record: &Record) {
+        match record {
+            Record::Meta(meta) => self.meta = *meta,
+            Record::Team(team) => self.install_team(team),
+            Record::Member(team, member) => self.install_member(*team, member),
+            Record::Task(team, task) => {
+                self.install_card(*team, task.id, Card::Whole(task.clone()))
+            }
+            Record::Stub(team, stub) => {
+                self.install_card(*team, stub.id, Card::Outline(stub.clone()))
+            }
+            Record::Offered(offered) => {
+                self.offered.insert(offered.name.clone(), offered.clone());
+            }
+            Record::Letter(team, letter) => self.install_letter(*team, letter),
+            Record::Post(team, member, id) => self.install_post(*team, member, *id),
+            Record::TaskGone(team, task) => self.remove_card(*team, *task),
+            Record::LetterGone(team, id) => self.remove_letter(*team, *id),
+            Record::PostGone(team, member, id) => self.remove_post(*team, member, *id),
+            Record::TeamGone(team) => self.remove_team(*team),
+        }
+    }
+
+    fn install_team(&mut self, team: &Team) {
+        if let Some(dissolved) = &team.dissolved {
+            self.queueing.remove(&team.uid);
+            if dissolved.is_settled {
+                self.dissolving.remove(&team.uid);
+                self.tombstones.insert((dissolved.at, team.uid));
+            } else {
+                self.dissolving.insert(team.uid);
+            }
+            self.forget_members(team.uid);
+        }
+        if let Some(board) = self.teams.get_mut(&team.uid) {
+            board.head = team.clone();
+            return;
+        }
+        self.names.insert(team.name.clone(), team.uid);
+        self.teams.insert(
+            team.uid,
+            TeamBoard {
+                head: team.clone(),
+                members: BTreeMap::new(),
+                tasks: BTreeMap::new(),
+                index: TeamIndex::default(),
+                mailboxes: BTreeMap::new(),
+                letters: BTreeMap::new(),
+            },
+        );
+    }
+
+    /// Members of a team that is over want nothing any more.
+    fn forget_members(&mut self, uid: TeamUid) {
+        self.member_deadlines.retain(|(_, (team, _))| *team != uid);
+        self.stranded.retain(|(team, _)| *team != uid);
+    }
+
+    fn install_member(&mut self, uid: TeamUid, member: &Member) {
+        let key = (uid, member.name.clone());
+        let team = self.team_of(uid);
+        let is_open = team.head.is_open();
+        let before = team.members.insert(member.name.clone(), member.clone());
+        let runs = |member: &Member| (member.is_present(), member.kind, member.agent_type.clone());
+        let has_changed = before
+            .as_ref()
+            .is_some_and(|before| runs(before) != runs(member));
+        if let Some(at) = before.as_ref().and_then(Member::wakes_at) {
+            self.member_deadlines.remove(&(at, key.clone()));
+        }
+        if let Some(at) = member.wakes_at().filter(|_| is_open) {
+            self.member_deadlines.insert((at, key.clone()));
+        }
+        if has_changed {
+            // Who may run a task depends on its owner.
+            let owned = self.team_of(uid).index.owned.get(&member.name);
+            for task in owned.cloned().unwrap_or_default() {
+                self.mark_again((uid, task));
+            }
+        }
+        self.see_to_stranded(uid, &member.name);
+    }
+
+    /// Lists a member who left and still owns something.
+    fn see_to_stranded(&mut self, uid: TeamUid, name: &MemberName) {
+        let team = &self.teams[&uid];
+        let has_left = team
+            .members
+            .get(name)
+            .is_some_and(|member| !member.is_present());
+        let key = (uid, name.clone());
+        if has_left && team.head.is_open() && team.index.owned.contains_key(name) {
+            self.stranded.insert(key);
+        } else {
+            self.stranded.remove(&key);
+        }
+    }
+
+    fn install_letter(&mut self, uid: TeamUid, letter: &Letter) {
+        let team = self.team_of(uid);
+        let head = Arc::new(letter.head());
+        let only = match &letter.to {
+            Recipients::One(member) => {
+                let mailbox = team.mailboxes.entry(member.clone()).or_default();
+                mailbox.put(letter.id, head.clone());
+                Some(member.clone())
+            }
+            Recipients::Many { .. } => None,
+        };
+        let copies = usize::from(only.is_some());
+        let filed = Filed { head, only, copies };
+        team.letters.insert(letter.id, filed);
+    }
+
+    fn install_post(&mut self, uid: TeamUid, member: &MemberName, id: MessageId) {
+        let team = self.team_of(uid);
+        let filed = team.letters.get_mut(&id);
+        let filed = filed.expect("a message is installed before its copies");
+        filed.copies += 1;
+        let mailbox = team.mailboxes.entry(member.clone()).or_default();
+        mailbox.put(id, filed.head.clone());
+    }
+
+    fn remove_letter(&mut self, uid: TeamUid, id: MessageId) {
+        let team = self.team_of(uid);
+        let filed = team.letters.remove(&id);
+        if let Some(member) = filed.and_then(|filed| filed.only) {
+            take_out(&mut team.mailboxes, &member, id);
+        }
+    }
+
+    fn remove_post(&mut self, uid: TeamUid, member: &MemberName, id: MessageId) {
+        let team = self.team_of(uid);
+        if let Some(filed) = team.letters.get_mut(&id) {
+            filed.copies -= 1;
+        }
+        take_out(&mut team.mailboxes, member, id);
+    }
+
+    fn remove_card(&mut self, uid: TeamUid, id: TaskId) {
+        let team = self.team_of(uid);
+        let entry = team.tasks.remove(&id);
+        let Entry { card, marks } = entry.expect("a task is there until it goes");
+        team.index.rewire(id, card.blocked_by(), &[]);
+        team.index.uncount(card.status());
+        team.index.disown(card.parent(), id);
+        if let Card::Whole(task) = &card {
+            team.index.leave(task);
+        }
+        self.unmark((uid, id), &card, marks);
+        self.cascades.remove(&(uid, id));
+        if let Some(owner) = card.owner() {
+            self.see_to_stranded(uid, owner);
+        }
+    }
+
+    fn remove_team(&mut self, uid: TeamUid) {
+        let Some(team) = self.teams.remove(&uid) else {
+            return;
+        };
+        if self.names.get(&team.head.name) == Some(&uid) {
+            self.names.remove(&team.head.name);
+        }
+        if let Some(dissolved) = &team.head.dissolved {
+            self.tombstones.remove(&(dissolved.at, uid));
+        }
+    }
+
+    fn team_of(&mut self, uid: TeamUid) -> &mut TeamBoard {
+        self.teams
+            .get_mut(&uid)
+            .expect("a team's record is installed before those of its members and tasks")
+    }
+
+    fn install_card(&mut self, uid: TeamUid, id: TaskId, card: Card) {
+        let team = self.team_of(uid);
+        let entry = Entry {
+            card,
+            marks: Marks::default(),
+        };
+        let before = team.tasks.insert(id, entry);
+        let status = team.tasks[&id].card.status();
+        team.index
+            .count(before.as_ref().map(|b| b.card.status()), status);
+        let old_edges: &[TaskId] = before.as_ref().map_or(&[], |b| b.card.blocked_by());
+        let new_edges = team.tasks[&id].card.blocked_by();
+        if old_edges != new_edges {
+            team.index.rewire(id, old_edges, new_edges);
+        }
+        let card = team.tasks[&id].card.clone();
+        let is_cascade_due = card.is_cascade_due();
+        match before.as_ref().map(|b| &b.card) {
+            Some(Card::Whole(task)) => team.index.leave(task),
+            Some(Card::Outline(_)) => {}
+            None => team.index.adopt(card.parent(), id),
+        }
+        if let Card::Whole(task) = &card {
+            team.index.enter(task);
+        }
+        let owner_before = before.as_ref().and_then(|b| b.card.owner().cloned());
+        // Whatever of a blocker decides on its dependants: they are looked at again.
+        let has_moved = before
+            .as_ref()
+            .is_none_or(|b| b.card.status() != status || b.card.is_cascade_due() != is_cascade_due);
+        if let Some(before) = before {
+            self.unmark((uid, id), &before.card, before.marks);
+        }
+        for owner in [owner_before.as_ref(), card.owner()].into_iter().flatten() {
+            self.see_to_stranded(uid, owner);
+        }
+        if is_cascade_due {
+            self.cascades.insert((uid, id));
+        } else {
+            self.cascades.remove(&(uid, id));
+        }
+        self.remark((uid, id));
+        if has_moved {
+            let dependants = self.teams[&uid].index.dependants(id).to_vec();
+            for dependant in dependants {
+                self.mark_again((uid, dependant));
+            }
+        }
+    }
+
+    /// Works out anew what the indexes are to hold of a task, because something around it has
+    /// changed.
+    fn mark_again(&mut self, key: TaskKey) {
+        let tasks = &mut self.team_of(key.0).tasks;
+        let entry = tasks.get_mut(&key.1);
+        let entry = entry.expect("edges and owners are only of tasks that are there");
+        let marks = std::mem::take(&mut entry.marks);
+        let card = entry.card.clone();
+        self.unmark(key, &card, marks);
+        self.remark(key);
+    }
+
+    /// Works out what the indexes are to hold of a task, and enters it.
+    fn remark(&mut self, key: TaskKey) {
+        let (uid, id) = key;
+        let team = self
+            .teams
+            .get_mut(&uid)
+            .expect("remark is for installed tasks");
+        let Card::Whole(task) = &team.tasks[&id].card else {
+            return;
+        };
+        let marks = marks(
+            task,
+            &team.members,
+            is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id)),
+        );
+        if let Some((queue, place)) = &marks.queued {
+            team.index.enqueue(queue, *place);
+            if team.head.is_open() {
+                self.queueing.insert(uid);
+            }
+        }
+        if marks.is_ready {
+            team.index.ready.insert(task.priority, id);
+        }
+        if let Some(at) = marks.claimable {
+            team.index.offer(task, (at, id));
+        }
+        if let Some(at) = marks.wakes_at {
+            self.deadlines.insert((at, key));
+        }
+        if let Some((instance, member)) = &marks.placed {
+            team.index.add_running(member.as_ref());
+            self.placed.entry(*instance).or_default().insert(key);
+        }
+        team.tasks
+            .get_mut(&id)
+            .expect("it was there a moment ago")
+            .marks = marks;
+    }
+
+    /// Takes out of the indexes what they hold of a task. `card` is the task as it was then.
+    fn unmark(&mut self, key: TaskKey, card: &Card, marks: Marks) {
+        let (uid, id) = key;
+        let team = self
+            .teams
+            .get_mut(&uid)
+            .expect("unmark is for installed tasks");
+        if let Some((queue, place)) = marks.queued {
+            team.index.dequeue(&queue, place);
+            if team.index.is_queue_empty() {
+                self.queueing.remove(&uid);
+            }
+        }
+        if let Card::Whole(task) = card {
+            if marks.is_ready {
+                team.index.ready.remove(task.priority, id);
+            }
+            if let Some(at) = marks.claimable {
+                team.index.withdraw(task, (at, id));
+            }
+        }
+        if let Some(at) = marks.wakes_at {
+            self.deadlines.remove(&(at, key));
+        }
+        if let Some((instance, member)) = marks.placed {
+            team.index.remove_running(member.as_ref());
+            if let Some(held) = self.placed.get_mut(&instance) {
+                held.remove(&key);
+                if held.is_empty() {
+                    self.placed.remove(&instance);
+                }
+            }
+        }
+    }
+}
+
+fn take_out(mailboxes: &mut BTreeMap<MemberName, Mailbox>, member: &MemberName, id: MessageId) {
+    if let Some(mailbox) = mailboxes.get_mut(member) {
+        mailbox.take(id);
+        if mailbox.is_empty() {
+            mailboxes.remove(member);
+        }
+    }
+}

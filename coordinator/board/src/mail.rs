@@ -1,0 +1,177 @@
+//! Mail: messages, and the mailboxes in which they wait.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    id::{Incarnation, MemberName, MessageId, Revision, TaskId},
+    time::Time,
+};
+
+/// A message, whole. It is on the disk until its last copy was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its number in its team.
+    pub id: MessageId,
+    /// Who sent it.
+    pub from: Sender,
+    /// Who gets it.
+    pub to: Recipients,
+    /// What it is.
+    pub kind: MailKind,
+    /// What it says.
+    pub text: Arc<str>,
+    /// The same in a few words.
+    pub summary: Arc<str>,
+    /// A JSON object, never looked into by the board; empty for none.
+    pub payload: Arc<str>,
+    /// What ties an answer to its question.
+    pub correlation: Arc<str>,
+    /// When it was sent.
+    pub at: Time,
+    /// The task that it is about.
+    pub task: Option<TaskId>,
+    /// Yes or no, in a response.
+    pub approve: Option<bool>,
+    /// When the time for an answer is over, in a request.
+    pub deadline: Option<Time>,
+    /// The revision of the event that it tells of, in a notice of the coordinator.
+    pub revision: Option<Revision>,
+}
+
+impl Letter {
+    /// What it takes of a mailbox's room.
+    pub fn size(&self) -> usize {
+        self.text.len() + self.summary.len() + self.payload.len() + self.correlation.len()
+    }
+
+    /// What of it is kept in memory.
+    pub fn head(&self) -> Head {
+        Head {
+            kind: self.kind,
+            from: self.from.clone(),
+            correlation: self.correlation.clone(),
+            task: self.task,
+            size: u32::try_from(self.size()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Who sent a message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    /// A member of the team.
+    Member(MemberName, Incarnation),
+    /// The sub-agent of a task, which is on no roster.
+    Task(TaskId),
+    /// The coordinator.
+    Coordinator,
+}
+
+/// Who gets a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipients {
+    /// One member: the message itself is its only copy.
+    One(MemberName),
+    /// Several: there is a post for each copy.
+    Many {
+        /// It went to everybody.
+        is_broadcast: bool,
+    },
+}
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MailKind {
+    /// Words.
+    Text,
+    /// A task is the recipient's now.
+    TaskAssignment,
+    /// A task is the recipient's no more.
+    TaskUnassigned,
+    /// A task of the recipient's waits for nothing any more.
+    TaskUnblocked,
+    /// A task that the recipient made is over.
+    TaskFinished,
+    /// A member has nothing to do any more.
+    Idle,
+    /// A hosted member's attempt failed, or a member was removed because it did not answer.
+    MemberFailed,
+    /// Asks a member to stop and leave.
+    ShutdownRequest,
+    /// The answer to that.
+    ShutdownResponse,
+    /// Asks the lead to approve a plan.
+    PlanApprovalRequest,
+    /// The answer to that.
+    PlanApprovalResponse,
+    /// The sender waits for an answer.
+    Question,
+    /// The answer.
+    Answer,
+    /// Stands for notices of the coordinator that found no room.
+    Digest,
+}
+
+/// What of a message is kept in memory; the rest is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// What it is.
+    pub kind: MailKind,
+    /// Who sent it.
+    pub from: Sender,
+    /// What ties an answer to its question.
+    pub correlation: Arc<str>,
+    /// The task that it is about.
+    pub task: Option<TaskId>,
+    /// What it takes of a mailbox's room, bytes.
+    pub size: u32,
+}
+
+/// What waits for a member, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mailbox {
+    pub(crate) letters: BTreeMap<MessageId, Arc<Head>>,
+    pub(crate) bytes: usize,
+    pub(crate) notices: usize,
+}
+
+impl Mailbox {
+    /// How many messages are in it.
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// The messages after one, oldest first.
+    pub fn after(&self, after: MessageId) -> impl Iterator<Item = (MessageId, &Head)> {
+        let rest = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.letters.range(rest).map(|(id, head)| (*id, &**head))
+    }
+
+    pub(crate) fn put(&mut self, id: MessageId, head: Arc<Head>) {
+        self.bytes += head.size as usize;
+        self.notices += usize::from(head.from == Sender::Coordinator);
+        self.letters.insert(id, head);
+    }
+
+    pub(crate) fn take(&mut self, id: MessageId) {
+        if let Some(head) = self.letters.remove(&id) {
+            self.bytes -= head.size as usize;
+            self.notices -= usize::from(head.from == Sender::Coordinator);
+        }
+    }
+}
+
+/// A message as the team keeps it: its head, and where its copies are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filed {
+    pub(crate) head: Arc<Head>,
+    /// The recipient of a message with a single copy.
+    pub(crate) only: Option<MemberName>,
+    /// How many copies are not acknowledged yet.
+    pub(crate) copies: usize,
+}
