@@ -6,10 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod derived;
+mod mail;
+
+use derived::Derived;
+
 use crate::{
     board::{Board, Card, TeamBoard},
-    id::{AttemptNumber, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamUid, WorkerName},
-    index::{Place, Queue, TeamIndex},
+    id::{AttemptNumber, MemberName, Revision, TaskId, WorkerName},
+    index::Queue,
     limits,
     task::{BlockerFailedPolicy, Status, Task, TaskState},
     team::{Member, MemberKind},
@@ -56,6 +61,7 @@ pub fn check(board: &Board) -> Result<(), Violation> {
         check_edges(team)?;
         derived.team(*uid, team)?;
         check_acyclic(team)?;
+        mail::check(team)?;
     }
     derived.check(board)
 }
@@ -68,8 +74,11 @@ fn check_names(board: &Board) -> Checked {
         .map(|(uid, team)| (team.head.name.clone(), *uid))
         .collect();
     same(1, "names", &board.names, &derived)?;
-    hold(1, board.names.len() == board.teams.len(), || {
-        "two teams have one name".into()
+    let open = board.teams.values().filter(|team| team.head.is_open());
+    let open: Vec<_> = open.map(|team| &team.head.name).collect();
+    let names: BTreeSet<_> = open.iter().collect();
+    hold(1, names.len() == open.len(), || {
+        "two open teams have one name".into()
     })?;
     for (uid, team) in &board.teams {
         hold(1, team.head.uid == *uid, || {
@@ -156,7 +165,11 @@ fn check_attempts(task: &Task) -> Checked {
         format!("#{id}: attempt {running:?} runs and has ended")
     })?;
     let is_over = task.end().is_some();
-    hold(6, is_over || task.crashes <= task.crash_limit, || {
+    let is_paused = task
+        .waiting()
+        .is_some_and(|waiting| waiting.paused.is_some());
+    let may_be_open = is_over || is_paused || task.crashes <= task.crash_limit;
+    hold(6, may_be_open, || {
         format!("#{id} lost {} attempts, and is still open", task.crashes)
     })
 }
@@ -259,14 +272,15 @@ fn open_blockers(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
     task.blocked_by.iter().copied().filter(holds_back).collect()
 }
 
-/// The queue in which a task stands (K13), and its place there.
-fn queued(team: &TeamBoard, task: &Task) -> Option<(Queue, Place)> {
-    let TaskState::Pending(waiting) = &task.state else {
-        return None;
-    };
-    if waiting.not_before.is_some() || !open_blockers(team, task).is_empty() {
-        return None;
-    }
+/// Since when a task is pending and held back by nothing.
+fn ready_since(team: &TeamBoard, task: &Task) -> Option<Time> {
+    let waiting = task.waiting()?;
+    let is_free = waiting.not_before.is_none() && waiting.paused.is_none();
+    (is_free && open_blockers(team, task).is_empty()).then_some(waiting.since)
+}
+
+/// The queue in which a ready task stands (K13).
+fn queue(team: &TeamBoard, task: &Task) -> Option<Queue> {
     let of_kind = |kind: MemberKind| -> Option<&Member> {
         let owner = team.members.get(task.owner.as_ref()?)?;
         (owner.is_present() && owner.kind == kind).then_some(owner)
@@ -277,12 +291,11 @@ fn queued(team: &TeamBoard, task: &Task) -> Option<(Queue, Place)> {
         (None, Some(hosted)) => hosted.agent_type.clone()?,
         (None, None) => return None,
     };
-    let queue = Queue {
+    Some(Queue {
         agent_type,
         worker: of_kind(MemberKind::Worker).and_then(|m| WorkerName::parse(m.name.as_str()).ok()),
         member: hosted.map(|member| member.name.clone()),
-    };
-    Some((queue, (waiting.since - task.priority.bonus(), task.id)))
+    })
 }
 
 /// The next moment at which time alone does something to a task.
@@ -294,7 +307,7 @@ fn wakes_at(task: &Task) -> Option<Time> {
     };
     match &task.state {
         TaskState::Ended(_) => None,
-        TaskState::Claimed(_) => deadline,
+        TaskState::Claimed(claim) => earlier(claim.lease.map(|lease| claim.renewed_at + lease)),
         TaskState::Pending(waiting) => earlier(waiting.not_before),
         TaskState::Placed(placement) => match (&placement.stop, placement.started_at) {
             (Some(stop), _) => Some(stop.at + limits::STOP_CONFIRM_TIMEOUT),
@@ -305,84 +318,5 @@ fn wakes_at(task: &Task) -> Option<Time> {
                     .map(|limit| started + limit + limits::RUN_LIMIT_BACKSTOP),
             ),
         },
-    }
-}
-
-/// What must be derived from the cards alone.
-#[derive(Default)]
-struct Derived {
-    queueing: BTreeSet<TeamUid>,
-    deadlines: BTreeSet<(Time, TaskKey)>,
-    cascades: BTreeSet<TaskKey>,
-    placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
-}
-
-impl Derived {
-    /// Adds a team, and checks its own indexes.
-    fn team(&mut self, uid: TeamUid, team: &TeamBoard) -> Checked {
-        let mut index = TeamIndex::default();
-        for (id, entry) in &team.tasks {
-            *index.counts.entry(entry.card.status()).or_default() += 1;
-            for blocker in entry.card.blocked_by() {
-                index.dependants.entry(*blocker).or_default().push(*id);
-            }
-            match &entry.card {
-                Card::Whole(task) => self.task((uid, *id), team, task, &mut index),
-                Card::Outline(stub) if stub.cascade_due => {
-                    self.cascades.insert((uid, *id));
-                }
-                Card::Outline(_) => {}
-            }
-        }
-        if !index.queues.is_empty() {
-            self.queueing.insert(uid);
-        }
-        let kept = &team.index;
-        same(4, "dependants", &kept.dependants, &index.dependants)?;
-        same(8, "queues", &kept.queues, &index.queues)?;
-        same(9, "counts", &kept.counts, &index.counts)?;
-        same(9, "claimed", &kept.claimed, &index.claimed)?;
-        same(9, "running", kept.running, index.running)?;
-        let (members, derived) = (&kept.running_members, &index.running_members);
-        same(9, "running members", members, derived)?;
-        for (member, count) in members {
-            hold(10, *count <= 1, || format!("{member} runs {count} tasks"))?;
-        }
-        Ok(())
-    }
-
-    fn task(&mut self, key: TaskKey, team: &TeamBoard, task: &Task, index: &mut TeamIndex) {
-        if let Some((queue, place)) = queued(team, task) {
-            index.queues.entry(queue).or_default().insert(place);
-        }
-        if let Some(at) = wakes_at(task) {
-            self.deadlines.insert((at, key));
-        }
-        match &task.state {
-            TaskState::Claimed(_) => {
-                index.claimed.insert(task.id);
-            }
-            TaskState::Placed(placement) => {
-                index.running += 1;
-                if let Some(member) = &placement.member {
-                    *index.running_members.entry(member.clone()).or_default() += 1;
-                }
-                self.placed
-                    .entry(placement.instance)
-                    .or_default()
-                    .insert(key);
-            }
-            TaskState::Ended(end) if end.cascade_due => {
-                self.cascades.insert(key);
-            }
-            TaskState::Pending(_) | TaskState::Ended(_) => {}
-        }
-    }
-
-    fn check(&self, board: &Board) -> Checked {
-        same(8, "queueing", &board.queueing, &self.queueing)?;
-        same(9, "placed", &board.placed, &self.placed)?;
-        same(11, "deadlines", &board.deadlines, &self.deadlines)?;
-        same(12, "cascades", &board.cascades, &self.cascades)
     }
 }

@@ -21,7 +21,8 @@
 //! They hold on every board, at every moment between two commands; [`invariants::check`] checks
 //! them by their numbers.
 //!
-//! 1. A team's name leads to its uid and back; uids are counted, and none is used twice.
+//! 1. A team's name leads to the last team of that name, and only that one may be open; uids are
+//!    counted, and none is used twice.
 //! 2. A team has exactly one lead, who is on its roster.
 //! 3. Task ids and revisions are counted by the team: none is above its counter.
 //! 4. An edge leads from a task to another that is there, once, and is known at both its ends.
@@ -33,8 +34,12 @@
 //!    unblocked, not backing off, and its own or its hosted owner's type says how it is run.
 //! 9. What is counted and listed of tasks is what their cards say.
 //! 10. A hosted member runs one task at a time.
-//! 11. The next deadline of each task is listed, and no other.
+//! 11. The next deadline of each task and each member is listed, and no other.
 //! 12. Ended tasks whose dependants were not yet looked after are listed, and no other.
+//! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
+//!     what is in it.
+//! 14. Members who left and own open tasks are listed; so are teams that are being dissolved, and
+//!     those that were.
 //!
 //! # Reading order
 //!

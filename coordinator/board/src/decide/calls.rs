@@ -9,7 +9,7 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::Actor,
-    id::{Fence, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    id::{Fence, MemberName, TaskId, TaskKey, TeamUid},
     limits,
     record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal, Staleness},

@@ -440,6 +440,7 @@ fn commands_for_teams_and_tasks_that_are_not_there_are_refused() {
     assert_eq!(joined.unwrap_err(), no_team);
     assert_eq!(given.unwrap_err(), no_team);
     let no_task = Refusal::TaskUnknown {
+        was_deleted: false,
         task: TaskId(1),
         team: t(),
     };

@@ -22,8 +22,10 @@ fn a_claim_takes_a_free_task_and_numbers_the_attempt() {
     let task = script.task(1);
     let claim = Claim {
         attempt: AttemptNumber(1),
-        by: name("alice"),
+        by: by("alice"),
         since: script.now,
+        lease: Some(board::limits::CLAIM_LEASE),
+        renewed_at: script.now,
     };
     assert_eq!(task.state, TaskState::Claimed(claim));
     assert_eq!(task.owner, Some(name("alice")));
@@ -108,7 +110,14 @@ fn anybody_begins_a_task_that_is_nobodys() {
 fn a_claim_at_another_revision_is_refused() {
     let mut script = Script::given(&[card("a")]);
     let revision = script.task(1).revision;
-    let claim = |revision| Wish::ClaimTask(t(), TaskId(1), Some(revision));
+    let claim = |revision| {
+        Wish::ClaimTask(
+            t(),
+            TaskId(1),
+            Some(revision),
+            board::command::Lease::default(),
+        )
+    };
 
     let stale = script.by("alice", claim(Revision(revision.0 - 1)));
     let fresh = script.by("alice", claim(revision));
@@ -141,7 +150,7 @@ fn completing_ends_the_claim_as_an_attempt() {
         panic!("{:?}", task.attempts);
     };
     assert_eq!(attempt.number, AttemptNumber(1));
-    assert_eq!(attempt.runner, Runner::Member(name("alice")));
+    assert_eq!(attempt.runner, Runner::Claimant(by("alice")));
     assert_eq!(attempt.ending, AttemptEnding::Completed);
     assert_eq!(
         (attempt.dispatched_at, attempt.ended_at),

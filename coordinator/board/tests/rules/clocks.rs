@@ -1,7 +1,8 @@
 //! What time brings by itself (D4, W7).
 
 use board::{
-    command::NewTask,
+    command::{Lease, NewTask, Wish},
+    id::TaskId,
     limits,
     task::{AttemptEnding, EndStatus, Status, StopReason},
     time::Time,
@@ -20,9 +21,10 @@ fn due_in(secs: u64, task: NewTask) -> NewTask {
 #[test]
 fn nothing_is_due_on_a_board_where_nothing_runs() {
     let mut script = Script::given(&[card("a"), job("b"), waits_for([1], card("c"))]);
-    script.claim("alice", 1).unwrap();
+    let for_good = Wish::ClaimTask(t(), TaskId(1), None, Lease(None));
+    script.by("alice", for_good).unwrap();
 
-    assert_eq!(script.board.next_deadline(&script.spared), None);
+    assert_eq!(script.next_deadline(), None);
     assert!(script.after(secs(1 << 30)).tick().is_none());
 }
 
@@ -55,7 +57,7 @@ fn a_deadline_fails_what_waits_and_what_is_claimed() {
         assert_eq!((end.status, end.stop_reason), (EndStatus::Failed, deadline));
     }
     assert_eq!(script.task(2).attempts[0].ending, AttemptEnding::TimedOut);
-    assert_eq!(script.board.next_deadline(&script.spared), None);
+    assert_eq!(script.next_deadline(), None);
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn the_shorter_of_the_tasks_and_the_workers_limit_counts() {
         script.dispatch(1, "w1");
         script.start(1, of_worker.map(secs));
 
-        let due = script.board.next_deadline(&script.spared);
+        let due = script.next_deadline();
 
         let expected = counts.map(|s| script.now + secs(s) + limits::RUN_LIMIT_BACKSTOP);
         assert_eq!(due, expected, "{of_task:?} {of_worker:?}");
@@ -188,7 +190,7 @@ fn attempts_of_spared_processes_are_not_due() {
         "coordinator: #2 requeued after attempt 1: it did not start in time",
         "> stop #2/1: it did not start in time",
     ]);
-    assert_eq!(script.board.next_deadline(&script.spared), None);
+    assert_eq!(script.next_deadline(), None);
     script.spared.clear();
     script.tick().unwrap().is(&[
         "coordinator: #1 requeued after attempt 1: it did not start in time",

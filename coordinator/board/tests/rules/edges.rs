@@ -446,7 +446,7 @@ fn a_failed_blocker_acts_by_the_policy_also_on_who_comes_later() {
 
 fn unblocked(answer: &Answer) -> Vec<TaskId> {
     match answer {
-        Answer::Updated { unblocked, .. } => unblocked.clone(),
+        Answer::Updated(updated) => updated.unblocked.clone(),
         other => panic!("{other:?}"),
     }
 }

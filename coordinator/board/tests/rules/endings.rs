@@ -193,7 +193,7 @@ fn a_long_cascade_is_worked_off_in_steps_with_nothing_startable_in_between() {
     assert_eq!(cancelled, 3 * wide);
     assert_eq!(freed, layer);
     assert!((2..=4).contains(&steps), "{steps} steps");
-    assert_eq!(script.board.next_deadline(&script.spared), None);
+    assert_eq!(script.next_deadline(), None);
 }
 
 /// The same, where a restart and the outlining of what is over come in between.
@@ -208,7 +208,7 @@ fn a_cascade_goes_on_after_a_reload() {
     let epoch = script.board.meta().epoch;
     let records = script.shelf.task_records(true);
     script.board = script.shelf.load(epoch, &records);
-    assert!(script.board.next_deadline(&script.spared).is_some());
+    assert!(script.next_deadline().is_some());
 
     while script.tick().is_some() {
         script.check();

@@ -120,7 +120,7 @@ fn only_who_may_change_a_task_stops_it_for_a_new_blocker() {
     let not_owner = Refusal::NotOwner {
         task: TaskId(2),
         owner: None,
-        member: name("alice"),
+        member: by("alice"),
     };
     assert_eq!(refused.unwrap_err(), not_owner);
 }

@@ -120,7 +120,7 @@ fn only_the_lead_assigns_to_others() {
     let mut script = Script::given(&[owned_by("alice", card("a"))]);
     let only_lead = Refusal::LeadOnly {
         action: "assign tasks to others",
-        member: name("alice"),
+        member: by("alice"),
     };
 
     let handed_on = script.update("alice", 1, give(Some("bob")));
@@ -155,7 +155,7 @@ fn the_maker_of_a_task_changes_it_until_somebody_owns_it() {
     let not_owner = Refusal::NotOwner {
         task: TaskId(1),
         owner: Some(name("bob")),
-        member: name("alice"),
+        member: by("alice"),
     };
     assert_eq!(completed.unwrap_err(), not_owner);
     assert_eq!(taken.unwrap_err(), not_owner);

@@ -154,7 +154,7 @@ proptest! {
             let _ = script.by(LEAD, Wish::CancelTask(name, key.1, "".into()));
         }
         let mut moments = 0;
-        while let Some(at) = script.board.next_deadline(&script.spared) {
+        while let Some(at) = script.next_deadline() {
             script.now = script.now.max(at);
             script.tick();
             moments += 1;

@@ -17,10 +17,13 @@ use std::{
 
 use board::{
     Board,
-    command::{Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, NewTask, Update, Wish},
+    command::{
+        Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewTask, Soft, Update,
+        Wish,
+    },
     decide::{decide, decide_fleet, tick},
     decision::Decision,
-    id::{Epoch, Fence, InstanceId, TaskId, TaskKey},
+    id::{Epoch, Fence, InstanceId, MemberKey, MemberName, TaskId, TaskKey},
     invariants,
     record::Record,
     refusal::{Obstacle, Refusal},
@@ -29,9 +32,12 @@ use board::{
     time::Time,
 };
 
-use lines::lines;
+use lines::{lines, mail_lines};
 pub use shelf::{Shelf, outlined};
 pub use words::*;
+
+/// How long the boards of scripts keep a team that is over.
+pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(3_600);
 
 /// A board on which things are done, and what was kept of them.
 #[derive(Debug, Clone)]
@@ -40,6 +46,8 @@ pub struct Script {
     pub shelf: Shelf,
     pub now: Time,
     pub spared: BTreeSet<InstanceId>,
+    /// When members were last heard of.
+    pub seen: BTreeMap<MemberKey, Time>,
     /// The invariants and the reload are checked after each step.
     pub is_checked: bool,
 }
@@ -48,6 +56,8 @@ pub struct Script {
 #[derive(Debug, Clone)]
 pub struct Told {
     pub lines: Vec<String>,
+    /// The messages that were sent, as lines.
+    pub mail: Vec<String>,
     pub answer: Answer,
     pub decision: Decision,
 }
@@ -62,6 +72,7 @@ impl Script {
             shelf: Shelf::default(),
             now: Time(1_000_000),
             spared: BTreeSet::new(),
+            seen: BTreeMap::new(),
             is_checked: true,
         }
     }
@@ -142,7 +153,7 @@ impl Script {
     /// What time brings.
     pub fn tick(&mut self) -> Option<Told> {
         loop {
-            match tick(&self.board, self.now, &self.spared) {
+            match self.softly(|soft| tick(&self.board, self.now, soft)) {
                 Ok(decision) => return Some(self.take(decision?)),
                 Err(key) => self.recall(key),
             }
@@ -151,9 +162,22 @@ impl Script {
 
     /// Lets time pass up to the next deadline, and tells what that brings.
     pub fn until_due(&mut self) -> Told {
-        let due = self.board.next_deadline(&self.spared);
+        let due = self.next_deadline();
         self.now = self.now.max(due.expect("something is due"));
         self.tick().expect("what is due is done")
+    }
+
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.softly(|soft| self.board.next_deadline(soft))
+    }
+
+    fn softly<T>(&self, ask: impl FnOnce(&Soft<'_>) -> T) -> T {
+        let seen = |team, member: &MemberName| self.seen.get(&(team, member.clone())).copied();
+        ask(&Soft {
+            spared: &self.spared,
+            seen: &seen,
+            tombstones_kept: TOMBSTONES_KEPT,
+        })
     }
 
     fn recall(&mut self, key: TaskKey) {
@@ -183,6 +207,7 @@ impl Script {
         }
         Told {
             lines: lines(&decision),
+            mail: mail_lines(&decision),
             answer: decision.answer.clone(),
             decision,
         }
@@ -203,7 +228,10 @@ impl Script {
     }
 
     pub fn claim(&mut self, who: &str, task: u64) -> Step {
-        self.by(who, Wish::ClaimTask(t(), TaskId(task), None))
+        self.by(
+            who,
+            Wish::ClaimTask(t(), TaskId(task), None, Lease::default()),
+        )
     }
 
     pub fn cancel(&mut self, who: &str, task: u64, reason: &str) -> Step {
@@ -303,7 +331,7 @@ fn call(who: &str, wish: Wish) -> Call {
     Call {
         caller: Caller {
             member: Some(name(who)),
-            incarnation: None,
+            ..Caller::default()
         },
         request: None,
         wish,
@@ -337,6 +365,9 @@ fn check_decision(board: &Board, decision: &Decision) {
             Record::Task(team, task) => {
                 written.insert((*team, task.id));
             }
+            Record::TaskGone(team, task) => {
+                written.insert((*team, *task));
+            }
             _ => {}
         }
     }
@@ -353,6 +384,13 @@ impl Told {
     #[track_caller]
     pub fn is(&self, expected: &[&str]) -> &Self {
         assert_eq!(self.lines, expected, "what came of it");
+        self
+    }
+
+    /// Compares the messages that were sent.
+    #[track_caller]
+    pub fn mails(&self, expected: &[&str]) -> &Self {
+        assert_eq!(self.mail, expected, "the mail");
         self
     }
 

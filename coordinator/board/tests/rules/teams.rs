@@ -210,6 +210,7 @@ fn nobody_speaks_who_is_not_on_the_roster_or_only_was() {
         caller: Caller {
             member: Some(name("alice")),
             incarnation: Some(incarnation),
+            ..Caller::default()
         },
         request: None,
         wish: create(&[card("a")]),
@@ -252,7 +253,7 @@ fn only_the_lead_and_the_owner_change_a_task() {
     let refusal = |owner: &str| Refusal::NotOwner {
         task: TaskId(1),
         owner: Some(name(owner)),
-        member: name("bob"),
+        member: by("bob"),
     };
     let mut script = Script::given(&[owned_by("alice", card("a"))]);
     script.claim("alice", 1).unwrap();

@@ -139,7 +139,10 @@ fn compare_with_the_cards(script: &Script) {
 
         let dispatch = FleetCommand::Dispatch(key(task.id.0), worker_name("w1"), instance("w1"));
         let dispatched = script.would_bring(&dispatch);
-        let claimed = script.would("alice", Wish::ClaimTask(t(), task.id, None));
+        let claimed = script.would(
+            "alice",
+            Wish::ClaimTask(t(), task.id, None, board::command::Lease::default()),
+        );
         assert_eq!(dispatched.is_ok(), may_run, "{task:?}: {dispatched:?}");
         assert_eq!(claimed.is_ok(), may_be_claimed, "{task:?}: {claimed:?}");
     }

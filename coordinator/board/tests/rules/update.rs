@@ -77,13 +77,14 @@ fn an_update_that_changes_nothing_leaves_no_trace() {
 
     let told = script.update("alice", 1, same).unwrap();
 
-    told.is(&[]).answers(&Answer::Updated {
-        task: key(1),
-        fields: Fields::default(),
-        status: None,
-        unblocked: vec![],
-        verification_nudge: None,
-    });
+    told.is(&[])
+        .answers(&Answer::Updated(board::command::Updated {
+            task: key(1),
+            fields: Fields::default(),
+            status: None,
+            unblocked: vec![],
+            verification_nudge: None,
+        }));
     assert_eq!(told.decision.records, []);
 }
 
@@ -109,12 +110,12 @@ fn an_update_says_which_fields_and_which_status_it_changed() {
         "lead: #2 unblocked (because of #1)",
         "> #1 is over",
     ]);
-    let Answer::Updated {
+    let Answer::Updated(board::command::Updated {
         fields,
         status,
         unblocked,
         ..
-    } = &told.answer
+    }) = &told.answer
     else {
         panic!("{:?}", told.answer);
     };
@@ -282,6 +283,7 @@ fn each_bound_of_an_update_holds_at_it_and_refuses_one_past_it() {
 fn a_task_that_is_not_there_is_not_found() {
     let mut script = Script::new();
     let unknown = Refusal::TaskUnknown {
+        was_deleted: false,
         task: TaskId(1),
         team: t(),
     };
@@ -348,9 +350,7 @@ fn three_tasks_closed_without_a_verification_are_told() {
     };
     script.create(LEAD, &[verify, card("Verify #4")]).unwrap();
     let mut nudge = |task, status| match script.set(LEAD, task, status).unwrap().answer {
-        Answer::Updated {
-            verification_nudge, ..
-        } => verification_nudge,
+        Answer::Updated(updated) => updated.verification_nudge,
         other => panic!("{other:?}"),
     };
 
@@ -377,9 +377,9 @@ fn completions_by_workers_count_for_the_verification() {
 
     let told = script.set(LEAD, 3, Status::Completed).unwrap();
 
-    let Answer::Updated {
+    let Answer::Updated(board::command::Updated {
         verification_nudge, ..
-    } = told.answer
+    }) = told.answer
     else {
         panic!("{:?}", told.answer);
     };

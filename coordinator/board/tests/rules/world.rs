@@ -80,7 +80,10 @@ impl World {
             }
             Act::Claim(who, task) => {
                 let (team, task) = self.named(*task);
-                vec![self.by(*who, Wish::ClaimTask(team, task, None))]
+                vec![self.by(
+                    *who,
+                    Wish::ClaimTask(team, task, None, board::command::Lease::default()),
+                )]
             }
             Act::Cancel(who, task) => {
                 let (team, task) = self.named(*task);
@@ -150,7 +153,7 @@ impl World {
             came.push(Ok(told));
             assert!(came.len() < 10, "a moment that never ends");
         }
-        let next = self.script.board.next_deadline(&self.script.spared);
+        let next = self.script.next_deadline();
         assert!(next.is_none_or(|at| at > self.script.now), "{next:?}");
         came
     }

@@ -5,6 +5,7 @@ use board::{
     decision::Decision,
     event::{Actor, Event, Happening},
     id::{Fence, TaskId},
+    mail::{Letter, Recipients, Sender},
     record::Record,
 };
 
@@ -25,16 +26,52 @@ pub fn lines(decision: &Decision) -> Vec<String> {
     lines
 }
 
+/// The messages that a decision sends, as lines: sender, recipients, what it is, its summary.
+pub fn mail_lines(decision: &Decision) -> Vec<String> {
+    let letters = decision.records.iter().filter_map(|record| match record {
+        Record::Letter(_, letter) => Some(letter),
+        _ => None,
+    });
+    let line = |letter: &std::sync::Arc<Letter>| {
+        let from = match &letter.from {
+            Sender::Member(name, _) => name.to_string(),
+            Sender::Task(id) => format!("task {id}"),
+            Sender::Coordinator => "coordinator".into(),
+        };
+        let copies = decision.records.iter().filter_map(|record| match record {
+            Record::Post(_, member, id) if *id == letter.id => Some(member.to_string()),
+            _ => None,
+        });
+        let to = match &letter.to {
+            Recipients::One(member) => member.to_string(),
+            Recipients::Many { .. } => copies.collect::<Vec<_>>().join(", "),
+        };
+        format!("{from} → {to}: {:?}: {}", letter.kind, letter.summary)
+    };
+    letters.map(line).collect()
+}
+
 fn event_line(event: &Event) -> String {
     let actor = match &event.actor {
         Actor::Member(name) => name.to_string(),
+        Actor::Task(id) => format!("task {id}"),
         Actor::Worker(name) => format!("worker {name}"),
         Actor::Coordinator => "coordinator".into(),
     };
     let what = match &event.what {
         Happening::TeamCreated => "team created".into(),
         Happening::MemberJoined { member } => format!("{member} joined"),
-        Happening::MemberLeft { member } => format!("{member} left"),
+        Happening::MemberLeft { member, reason } => format!("{member} left: {reason}"),
+        Happening::TeamDissolved { reason } => format!("team dissolved: {reason}"),
+        Happening::LeadHandedOver { to } => format!("{to} leads"),
+        Happening::PlanApproved { member } => format!("plan of {member} approved"),
+        Happening::PlanRejected { member, reason } => {
+            format!("plan of {member} rejected: {reason}")
+        }
+        Happening::MessageSent { message, kind, to } => match to {
+            Some(to) => format!("message {message} sent to {to}: {kind:?}"),
+            None => format!("message {message} sent: {kind:?}"),
+        },
         Happening::TaskCreated { task, subject } => format!("#{task} created: {subject}"),
         Happening::TaskUpdated { task, fields } => {
             let names: Vec<&str> = fields.names().collect();
@@ -60,6 +97,12 @@ fn event_line(event: &Event) -> String {
             reason,
         } => format!("#{task} requeued after attempt {attempt}: {reason}"),
         Happening::TaskUnblocked { task } => format!("#{task} unblocked"),
+        Happening::TaskReopened { task, from, reason } => {
+            format!("#{task} reopened, was {}: {reason}", from.word())
+        }
+        Happening::TaskDeleted { task, subject } => format!("#{task} deleted: {subject}"),
+        Happening::TaskPaused { task, reason } => format!("#{task} paused: {reason}"),
+        Happening::TaskResumed { task } => format!("#{task} resumed"),
         Happening::TaskEnded {
             task,
             attempt,
@@ -76,9 +119,11 @@ fn event_line(event: &Event) -> String {
             format!("#{task} {} → {}{attempt}{message}", from.word(), to.word())
         }
     };
-    let cause = event
-        .cause
-        .map_or(String::new(), |id| format!(" (because of #{id})"));
+    let cause = match (event.cause, event.cause_message) {
+        (Some(id), _) => format!(" (because of #{id})"),
+        (None, Some(id)) => format!(" (because of message {id})"),
+        (None, None) => String::new(),
+    };
     format!("{actor}: {what}{cause}")
 }
 

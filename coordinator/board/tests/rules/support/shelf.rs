@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use board::{
     Board,
-    id::{AgentTypeName, Epoch, MemberName, TaskId, TaskKey, TeamUid},
+    id::{AgentTypeName, Epoch, MemberName, MessageId, TaskId, TaskKey, TeamUid},
     record::Record,
     task::Task,
 };
@@ -17,6 +17,8 @@ pub struct Shelf {
     members: BTreeMap<(TeamUid, MemberName), Record>,
     pub tasks: BTreeMap<TaskKey, Arc<Task>>,
     offered: BTreeMap<AgentTypeName, Record>,
+    letters: BTreeMap<(TeamUid, MessageId), Record>,
+    posts: BTreeMap<(TeamUid, MemberName, MessageId), Record>,
 }
 
 impl Shelf {
@@ -36,6 +38,28 @@ impl Shelf {
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), copy);
             }
+            Record::Letter(team, letter) => {
+                self.letters.insert((*team, letter.id), copy);
+            }
+            Record::Post(team, member, id) => {
+                self.posts.insert((*team, member.clone(), *id), copy);
+            }
+            Record::TaskGone(team, task) => {
+                self.tasks.remove(&(*team, *task));
+            }
+            Record::LetterGone(team, id) => {
+                self.letters.remove(&(*team, *id));
+            }
+            Record::PostGone(team, member, id) => {
+                self.posts.remove(&(*team, member.clone(), *id));
+            }
+            Record::TeamGone(gone) => {
+                self.teams.remove(gone);
+                self.members.retain(|(team, _), _| team != gone);
+                self.tasks.retain(|(team, _), _| team != gone);
+                self.letters.retain(|(team, _), _| team != gone);
+                self.posts.retain(|(team, ..), _| team != gone);
+            }
             Record::Stub(..) => panic!("no decision writes a stub"),
         }
     }
@@ -47,6 +71,8 @@ impl Shelf {
             .chain(self.teams.values())
             .chain(self.members.values())
             .chain(self.offered.values())
+            .chain(self.letters.values())
+            .chain(self.posts.values())
     }
 
     /// The tasks' records; those that are over as stubs, where it is so wished.
@@ -69,7 +95,7 @@ impl Shelf {
 /// The board with everything that is over in outline only.
 pub fn outlined(board: &Board) -> Board {
     let mut outlined = board.clone();
-    for team in board.teams() {
+    for team in board.teams_ever() {
         for (id, card) in board.cards_after(team.uid, TaskId(0)) {
             if card.status().is_terminal() {
                 outlined.outline((team.uid, id));

@@ -77,6 +77,8 @@ pub fn team(name: &str) -> CreateTeam {
         lead: self::name(LEAD),
         lead_role: "".into(),
         members: vec![],
+        verification_threshold: None,
+        idle_notices: false,
     }
 }
 
@@ -90,7 +92,13 @@ pub fn member(name: &str, kind: MemberKind) -> NewMember {
         instructions: "".into(),
         agent_type: (kind == MemberKind::Hosted).then(|| agent_type("coder")),
         model: "".into(),
+        plan_required: false,
     }
+}
+
+/// A member as one who does something.
+pub fn by(member: &str) -> board::event::Actor {
+    board::event::Actor::Member(name(member))
 }
 
 pub fn create(tasks: &[NewTask]) -> Wish {

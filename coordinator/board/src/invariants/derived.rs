@@ -1,0 +1,180 @@
+//! What is derived from the cards, worked out once more in the plainest way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Checked, hold, queue, ready_since, same, wakes_at};
+use crate::{
+    board::{Board, Card, TeamBoard},
+    id::{InstanceId, MemberKey, TaskKey, TeamUid},
+    index::{Place, TeamIndex},
+    task::{Task, TaskState},
+    team::Plan,
+    time::Time,
+};
+
+/// What must be derived from the cards alone.
+#[derive(Default)]
+pub(super) struct Derived {
+    queueing: BTreeSet<TeamUid>,
+    deadlines: BTreeSet<(Time, TaskKey)>,
+    cascades: BTreeSet<TaskKey>,
+    placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
+    member_deadlines: BTreeSet<(Time, MemberKey)>,
+    stranded: BTreeSet<MemberKey>,
+    dissolving: BTreeSet<TeamUid>,
+    tombstones: BTreeSet<(Time, TeamUid)>,
+}
+
+impl Derived {
+    /// Adds a team, and checks its own indexes.
+    pub(super) fn team(&mut self, uid: TeamUid, team: &TeamBoard) -> Checked {
+        let mut index = TeamIndex::default();
+        for (id, entry) in &team.tasks {
+            *index.counts.entry(entry.card.status()).or_default() += 1;
+            let (parent, id) = (entry.card.parent().unwrap_or_default(), *id);
+            index.children.entry(parent).or_default().insert(id);
+            for blocker in entry.card.blocked_by() {
+                index.dependants.entry(*blocker).or_default().push(id);
+            }
+            match &entry.card {
+                Card::Whole(task) => self.task((uid, id), team, task, &mut index),
+                Card::Outline(stub) if stub.cascade_due => {
+                    self.cascades.insert((uid, id));
+                }
+                Card::Outline(_) => {}
+            }
+        }
+        if !index.queues.is_empty() && team.head.is_open() {
+            self.queueing.insert(uid);
+        }
+        self.members(uid, team, &index);
+        let kept = &team.index;
+        same(4, "dependants", &kept.dependants, &index.dependants)?;
+        same(8, "queues", &kept.queues, &index.queues)?;
+        same(9, "counts", &kept.counts, &index.counts)?;
+        same(9, "claimed", &kept.claimed, &index.claimed)?;
+        same(9, "holding", &kept.holding, &index.holding)?;
+        same(9, "open", &kept.open, &index.open)?;
+        same(9, "ready", &kept.ready, &index.ready)?;
+        same(9, "claimable", &kept.claimable, &index.claimable)?;
+        same(9, "labelled", &kept.labelled, &index.labelled)?;
+        same(9, "owned", &kept.owned, &index.owned)?;
+        same(9, "children", &kept.children, &index.children)?;
+        same(
+            9,
+            "open children",
+            &kept.open_children,
+            &index.open_children,
+        )?;
+        same(9, "running", kept.running, index.running)?;
+        let (members, derived) = (&kept.running_members, &index.running_members);
+        same(9, "running members", members, derived)?;
+        for (member, count) in members {
+            hold(10, *count <= 1, || format!("{member} runs {count} tasks"))?;
+        }
+        Ok(())
+    }
+
+    fn task(&mut self, key: TaskKey, team: &TeamBoard, task: &Task, index: &mut TeamIndex) {
+        if let Some(since) = ready_since(team, task) {
+            let place = (since - task.priority.bonus(), task.id);
+            index.ready.insert(task.priority, task.id);
+            match queue(team, task) {
+                Some(queue) => {
+                    index.queues.entry(queue).or_default().insert(place);
+                }
+                None => offer(task, place, index),
+            }
+        }
+        if task.end().is_none() {
+            index.open.insert(task.priority, task.id);
+            if let Some(owner) = &task.owner {
+                index
+                    .owned
+                    .entry(owner.clone())
+                    .or_default()
+                    .insert(task.id);
+            }
+            if let Some(parent) = task.parent {
+                *index.open_children.entry(parent).or_default() += 1;
+            }
+        }
+        if let Some(at) = wakes_at(task) {
+            self.deadlines.insert((at, key));
+        }
+        match &task.state {
+            TaskState::Claimed(claim) => {
+                index.claimed.insert(task.id);
+                if let Some(by) = claim.by.member() {
+                    *index.holding.entry(by.clone()).or_default() += 1;
+                }
+            }
+            TaskState::Placed(placement) => {
+                index.running += 1;
+                if let Some(member) = &placement.member {
+                    *index.running_members.entry(member.clone()).or_default() += 1;
+                }
+                self.placed
+                    .entry(placement.instance)
+                    .or_default()
+                    .insert(key);
+            }
+            TaskState::Ended(end) if end.cascade_due => {
+                self.cascades.insert(key);
+            }
+            TaskState::Pending(_) | TaskState::Ended(_) => {}
+        }
+    }
+
+    /// Adds what members and the team itself want.
+    fn members(&mut self, uid: TeamUid, team: &TeamBoard, index: &TeamIndex) {
+        if let Some(dissolved) = &team.head.dissolved {
+            if dissolved.is_settled {
+                self.tombstones.insert((dissolved.at, uid));
+            } else {
+                self.dissolving.insert(uid);
+            }
+            return;
+        }
+        for member in team.members.values() {
+            let key = (uid, member.name.clone());
+            if !member.is_present() {
+                if index.owned.contains_key(&member.name) {
+                    self.stranded.insert(key);
+                }
+                continue;
+            }
+            let plan = match member.plan {
+                Plan::Submitted { deadline, .. } => Some(deadline),
+                _ => None,
+            };
+            let shutdown = member.shutdown.as_ref().map(|shutdown| shutdown.deadline);
+            if let Some(at) = plan.into_iter().chain(shutdown).min() {
+                self.member_deadlines.insert((at, key));
+            }
+        }
+    }
+
+    pub(super) fn check(&self, board: &Board) -> Checked {
+        same(8, "queueing", &board.queueing, &self.queueing)?;
+        same(9, "placed", &board.placed, &self.placed)?;
+        same(11, "deadlines", &board.deadlines, &self.deadlines)?;
+        same(12, "cascades", &board.cascades, &self.cascades)?;
+        let (kept, derived) = (&board.member_deadlines, &self.member_deadlines);
+        same(11, "deadlines of members", kept, derived)?;
+        same(14, "stranded", &board.stranded, &self.stranded)?;
+        same(14, "dissolving", &board.dissolving, &self.dissolving)?;
+        same(14, "tombstones", &board.tombstones, &self.tombstones)
+    }
+}
+
+fn offer(task: &Task, place: Place, index: &mut TeamIndex) {
+    let places = index.claimable.entry(task.owner.clone()).or_default();
+    places.insert(place);
+    if task.owner.is_none() {
+        for label in &task.labels {
+            let places = index.labelled.entry(label.clone()).or_default();
+            places.insert(place);
+        }
+    }
+}
