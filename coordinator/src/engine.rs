@@ -8,6 +8,7 @@
 
 mod calls;
 mod fleet;
+mod presence;
 mod reader;
 mod release;
 
@@ -15,17 +16,19 @@ mod release;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use board::{
     Board,
-    command::{Call, Effect, FleetCommand},
+    command::{Call, Effect, FleetCommand, Soft},
     decide,
     decision::Decision,
-    id::{AgentTypeName, Epoch, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    id::{
+        AgentTypeName, Epoch, InstanceId, MemberName, MessageId, TaskId, TaskKey, TeamName, TeamUid,
+    },
     placement,
     record::{Outcome, Record, RequestKey},
     refusal::{Obstacle, Refusal},
@@ -33,15 +36,15 @@ use board::{
     view::TaskView,
 };
 
-use self::release::Release;
 pub use self::{
-    calls::{CallReply, Refused, Told},
+    calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
     reader::{
-        EventPage, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
-        TeamView, WorkerView,
+        EventPage, Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView,
+        TaskPage, TeamView, Wanted, WorkerView,
     },
 };
+use self::{presence::Presence, release::Release};
 use crate::{
     fleet::{Fleet, Leases},
     hub::Hub,
@@ -88,6 +91,9 @@ pub struct Engine {
     /// Finished tasks that are in memory whole, and since when.
     finished: VecDeque<(Time, TaskKey)>,
     commits: u64,
+    presence: Presence,
+    /// How long a team that is over is kept.
+    tombstones_kept: Duration,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
 }
@@ -109,6 +115,9 @@ enum RecordKey {
     Member(TeamUid, MemberName),
     Task(TaskKey),
     Offered(AgentTypeName),
+    Letter(TeamUid, MessageId),
+    Post(TeamUid, MemberName, MessageId),
+    TeamGone(TeamUid),
 }
 
 impl RecordKey {
@@ -118,8 +127,15 @@ impl RecordKey {
             Record::Team(team) => Self::Team(team.uid),
             Record::Member(team, member) => Self::Member(*team, member.name.clone()),
             Record::Task(team, task) => Self::Task((*team, task.id)),
+            Record::TaskGone(team, task) => Self::Task((*team, *task)),
             Record::Stub(team, stub) => Self::Task((*team, stub.id)),
             Record::Offered(offered) => Self::Offered(offered.name.clone()),
+            Record::Letter(team, letter) => Self::Letter(*team, letter.id),
+            Record::LetterGone(team, id) => Self::Letter(*team, *id),
+            Record::Post(team, member, id) | Record::PostGone(team, member, id) => {
+                Self::Post(*team, member.clone(), *id)
+            }
+            Record::TeamGone(team) => Self::TeamGone(*team),
         }
     }
 }
@@ -136,6 +152,8 @@ pub struct Setup {
     pub leases: Leases,
     /// Agent types that are declared before any worker offers them.
     pub expected_types: Vec<AgentTypeName>,
+    /// How long a team that is over is kept.
+    pub tombstones_kept: Duration,
 }
 
 impl Engine {
@@ -155,6 +173,8 @@ impl Engine {
             waiting: BTreeMap::new(),
             finished: VecDeque::new(),
             commits: opened.commit,
+            presence: Presence::new(now),
+            tombstones_kept: setup.tombstones_kept,
             may_place: true,
         };
         if engine.commits == 0 {
@@ -169,7 +189,11 @@ impl Engine {
 
     /// A team that is used where none is named always exists (T1).
     fn make_default_team(&mut self, now: Time) {
-        if self.board.team_named(DEFAULT_TEAM).is_some() {
+        if self
+            .board
+            .team_named(DEFAULT_TEAM)
+            .is_some_and(|team| team.is_open())
+        {
             return;
         }
         let name = |text| TeamName::parse(text).expect("a name by itself");
@@ -179,6 +203,8 @@ impl Engine {
             lead: MemberName::parse(DEFAULT_LEAD).expect("a name by itself"),
             lead_role: "".into(),
             members: Vec::new(),
+            verification_threshold: None,
+            idle_notices: false,
         };
         let call = Call {
             caller: board::command::Caller::default(),
@@ -226,12 +252,12 @@ impl Engine {
             self.lose_all(instance, reason, now);
         }
         let spared = self.fleet.spared(now);
-        let due = self.board.next_deadline(&spared);
+        let due = self.softly(&spared, |soft| self.board.next_deadline(soft));
         if due.is_none_or(|at| at > now) {
             return;
         }
         loop {
-            match decide::tick(&self.board, now, &spared) {
+            match self.softly(&spared, |soft| decide::tick(&self.board, now, soft)) {
                 Ok(Some(decision)) => return self.take_in(decision, now),
                 Ok(None) => return,
                 Err(absent) => {
@@ -289,8 +315,19 @@ impl Engine {
     /// The next moment at which [`Engine::elapse`] has something to do.
     pub fn next_deadline(&self, now: Time) -> Option<Time> {
         let fleet = self.fleet.next_deadline();
-        let board = self.board.next_deadline(&self.fleet.spared(now));
+        let spared = self.fleet.spared(now);
+        let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
         [fleet, board].into_iter().flatten().min()
+    }
+
+    /// Asks the board something that wants to know what lives in memory alone.
+    fn softly<T>(&self, spared: &BTreeSet<InstanceId>, ask: impl FnOnce(&Soft<'_>) -> T) -> T {
+        let seen = |team, member: &MemberName| Some(self.presence.seen(team, member));
+        ask(&Soft {
+            spared,
+            seen: &seen,
+            tombstones_kept: self.tombstones_kept,
+        })
     }
 
     /// The coordinator was away for so long: leases are longer by that.
@@ -329,13 +366,7 @@ impl Engine {
             self.recall(key)?;
         }
         let Some(mut view) = self.board.view(key) else {
-            let team = self.board.team(key.0).map(|team| team.name.clone());
-            return Err(match team {
-                Some(team) => Refusal::TaskUnknown { task: key.1, team },
-                None => Refusal::TeamUnknown {
-                    team: key.0.to_string(),
-                },
-            });
+            return Err(self.task_unknown(key));
         };
         self.add_queue_reason(&mut view);
         Ok(view)
@@ -363,18 +394,25 @@ impl Engine {
             None
         });
         let Some(task) = stored else {
-            let team = self.board.team(key.0).map(|team| team.name.clone());
-            return Err(match team {
-                Some(team) => Refusal::TaskUnknown { task: key.1, team },
-                None => Refusal::TeamUnknown {
-                    team: key.0.to_string(),
-                },
-            });
+            return Err(self.task_unknown(key));
         };
         self.board.recall(key.0, Arc::new(task));
         // It goes again with the next ones that are let go.
         self.finished.push_front((Time(0), key));
         Ok(())
+    }
+
+    fn task_unknown(&self, (team, task): TaskKey) -> Refusal {
+        match self.board.team(team) {
+            Some(head) => Refusal::TaskUnknown {
+                task,
+                team: head.name.clone(),
+                was_deleted: task <= head.last_task,
+            },
+            None => Refusal::TeamUnknown {
+                team: team.to_string(),
+            },
+        }
     }
 
     /// Evolves the board, and adds the decision to the group.

@@ -120,7 +120,13 @@ fn weight(call: &Call) -> usize {
             let texts = [&update.description, &update.result];
             texts.into_iter().flatten().map(|text| text.len()).sum()
         }
-        Wish::CreateTeam(_) | Wish::ClaimTask(..) | Wish::CancelTask(..) => 0,
+        Wish::UpdateTasks(_, updates) => {
+            let texts = updates.iter();
+            let texts = texts.flat_map(|(_, update)| [&update.description, &update.result]);
+            texts.flatten().map(|text| text.len()).sum()
+        }
+        Wish::SendMessage(_, letter) => letter.text.len() + letter.payload.len(),
+        _ => 0,
     };
     256 + texts
 }

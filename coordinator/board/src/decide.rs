@@ -20,6 +20,7 @@ mod stopping;
 mod tick;
 mod update;
 
+pub use calls::list_of;
 pub use tick::tick;
 
 use crate::{

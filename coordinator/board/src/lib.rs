@@ -46,7 +46,8 @@
 //! [`team`] and [`task`] say what there is, [`command`], [`event`] and [`refusal`] what is said
 //! about it, [`record`] what of it is written. [`board`] keeps the records, and [`index`] what is
 //! derived from them. [`mod@decide`] has the rules: calls first, then attempts, endings and time.
-//! [`placement`] gives waiting tasks to workers; [`view`] is what is shown. [`limits`] has every
+//! [`placement`] gives waiting tasks to workers; [`view`] is what is shown, [`listing`] in which
+//! order. [`limits`] has every
 //! bound.
 
 pub mod board;
@@ -61,6 +62,7 @@ pub mod index;
 mod install;
 pub mod invariants;
 pub mod limits;
+pub mod listing;
 pub mod mail;
 mod nudge;
 pub mod placement;

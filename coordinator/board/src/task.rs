@@ -131,7 +131,7 @@ impl Waiting {
     }
 
     /// Whether nothing but other tasks may be in its way.
-    pub(crate) fn is_free(&self) -> bool {
+    pub fn is_free(&self) -> bool {
         self.not_before.is_none() && self.paused.is_none()
     }
 }

@@ -51,6 +51,11 @@ pub struct Dissolved {
 }
 
 impl Team {
+    /// How many completed tasks wait to be verified, where that is too many (K9).
+    pub fn verification_due(&self) -> Option<u32> {
+        crate::nudge::due(self)
+    }
+
     /// Whether it is there to work in.
     pub fn is_open(&self) -> bool {
         self.dissolved.is_none()

@@ -6,7 +6,7 @@ use crate::{
     board::{Board, Card, open_blockers},
     id::{TaskId, TaskKey, TeamName, TeamUid},
     index::{Queue, queue_of},
-    task::{Runner, Status, Task, TaskState},
+    task::{Runner, Status, Task, TaskState, Waiting},
     time::Time,
 };
 
@@ -48,6 +48,8 @@ pub enum Phase {
     BackingOff,
     /// A member holds it.
     Claimed,
+    /// Held until somebody resumes it.
+    Paused,
 }
 
 /// How many tasks of a team stand in which status, and how many wait for a worker.
@@ -130,6 +132,26 @@ impl Board {
         }
     }
 
+    /// A task's place in its queue, from 1.
+    pub fn queue_place(&self, (team, task): TaskKey) -> Option<usize> {
+        let team = self.teams.get(&team)?;
+        let (queue, place) = team.tasks.get(&task)?.marks.queued.as_ref()?;
+        Some(team.index.queues.get(queue)?.range(..=*place).count())
+    }
+
+    /// What the hosted owner of a waiting task runs meanwhile.
+    pub fn owner_is_at(&self, (team, task): TaskKey) -> Option<TaskId> {
+        let board = self.teams.get(&team)?;
+        let (queue, _) = board.tasks.get(&task)?.marks.queued.as_ref()?;
+        let member = queue.member.as_ref()?;
+        let owned = board.index.owned.get(member)?.iter().copied();
+        let mut running = owned.filter(|id| {
+            let placement = self.whole((team, *id)).and_then(|task| task.placement());
+            placement.is_some_and(|placement| placement.member.as_ref() == Some(member))
+        });
+        running.next()
+    }
+
     /// The tasks of a team that somebody is at: those that workers have, then those that members
     /// hold.
     pub fn in_progress(&self, uid: TeamUid) -> impl Iterator<Item = &Arc<Task>> {
@@ -154,6 +176,9 @@ fn phase(
     open_blockers: &[TaskId],
     is_for_worker: bool,
 ) -> (Option<Phase>, Option<Time>, Arc<str>) {
+    if let Some(paused) = task.waiting().and_then(|waiting| waiting.paused.as_ref()) {
+        return (Some(Phase::Paused), Some(paused.at), paused.reason.clone());
+    }
     match &task.state {
         TaskState::Pending(waiting) if !open_blockers.is_empty() => {
             let reason = format!("waits for {} other tasks", open_blockers.len()).into();
@@ -165,6 +190,10 @@ fn phase(
                 None => Phase::Queued,
             };
             (Some(phase), Some(waiting.since), waiting.reason.clone())
+        }
+        TaskState::Pending(waiting) if waiting.not_before.is_some() => {
+            let reason = waiting.reason.clone();
+            (Some(Phase::BackingOff), Some(waiting.since), reason)
         }
         TaskState::Pending(_) | TaskState::Ended(_) => (None, None, Arc::default()),
         TaskState::Claimed(claim) => (Some(Phase::Claimed), Some(claim.since), Arc::default()),
@@ -180,6 +209,12 @@ fn phase(
 }
 
 impl TaskView {
+    /// Whether it is pending and held back by nothing.
+    pub fn is_ready(&self) -> bool {
+        let waiting = self.task.waiting();
+        self.open_blockers.is_empty() && waiting.is_some_and(Waiting::is_free)
+    }
+
     /// The board line: `#3 [pending] Update unit tests [blocked by #2]`, or with who is at it:
     /// `#2 [in_progress] Create migration script (Bob): Writing SQL…`.
     pub fn line(&self) -> String {

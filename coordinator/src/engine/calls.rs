@@ -2,11 +2,11 @@
 
 use board::{
     Board,
-    command::{Answer, Call, Wish},
+    command::{Addressees, Answer, Call, Receipt, Updated, Wish},
     decide,
     event::Fields,
-    id::{TaskId, TaskKey, TeamUid},
-    record::CameTo,
+    id::{MessageId, TaskId, TaskKey, TeamUid},
+    record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal},
     task::Status,
     time::Time,
@@ -14,7 +14,7 @@ use board::{
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, TeamView, reader::team_view, release::Release};
+use super::{Engine, MemberView, TeamView, reader::team_view, release::Release};
 
 /// What a call is answered.
 pub type CallReply = Result<Told, Box<Refused>>;
@@ -27,20 +27,78 @@ pub enum Told {
     /// Tasks were made, in this order.
     Tasks(Vec<TaskView>),
     /// A task was changed.
-    Updated {
+    Updated(Box<ToldUpdate>),
+    /// Tasks were changed, in this order.
+    Batch(Vec<ToldUpdate>),
+    /// A task was claimed, given back, held, resumed, or is being cancelled.
+    Task(Box<TaskView>),
+    /// No task is ready.
+    NothingReady,
+    /// A task was opened again.
+    Reopened {
         /// The task.
         view: Box<TaskView>,
-        /// Which fields changed.
-        fields: Fields,
-        /// The change of status.
-        status: Option<(Status, Status)>,
+        /// Tasks that are blocked by it again.
+        blocked: Vec<TaskId>,
+        /// Tasks that had begun.
+        started: Vec<TaskId>,
+    },
+    /// A task was deleted.
+    Deleted {
         /// The tasks that were freed.
         unblocked: Vec<TaskId>,
-        /// How many tasks wait to be verified, where that is too many.
-        verification_nudge: Option<u32>,
     },
-    /// A task was claimed, or is being cancelled.
-    Task(Box<TaskView>),
+    /// A team was dissolved.
+    Dissolved {
+        /// The team.
+        view: Box<TeamView>,
+        /// It had been before.
+        already: bool,
+        /// Tasks that are being stopped.
+        stopping: Vec<TaskId>,
+    },
+    /// A member joined.
+    Member(Box<MemberView>),
+    /// A member left.
+    Removed {
+        /// The member.
+        view: Box<MemberView>,
+        /// The tasks that are free again.
+        released: Vec<TaskId>,
+        /// Those that are being stopped first.
+        stopping: Vec<TaskId>,
+    },
+    /// A message was sent.
+    Sent {
+        /// Which.
+        message: MessageId,
+        /// What ties answers to it.
+        correlation: std::sync::Arc<str>,
+        /// To whom: what became of each copy, and the recipient.
+        receipts: Vec<(Receipt, MemberView)>,
+    },
+    /// Messages were acknowledged.
+    Acked {
+        /// How many.
+        count: usize,
+        /// How many are left.
+        left: usize,
+    },
+}
+
+/// What a change of a task came to, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldUpdate {
+    /// The task.
+    pub view: TaskView,
+    /// Which fields changed.
+    pub fields: Fields,
+    /// The change of status.
+    pub status: Option<(Status, Status)>,
+    /// The tasks that were freed.
+    pub unblocked: Vec<TaskId>,
+    /// How many tasks wait to be verified, where that is too many.
+    pub verification_nudge: Option<u32>,
 }
 
 /// A refusal, with what the caller may want to see beside it.
@@ -63,7 +121,9 @@ impl From<Refusal> for Box<Refused> {
 
 impl Engine {
     pub(super) fn call(&mut self, call: &Call, reply: oneshot::Sender<CallReply>, now: Time) {
-        let told = match self.replayed(call) {
+        let team = call.wish.team().as_str();
+        self.presence.note(&self.board, team, &call.caller, now);
+        let told = match self.replayed(call, now) {
             Some(told) => told,
             None => self.decide_call(call, now),
         };
@@ -71,7 +131,7 @@ impl Engine {
     }
 
     /// The answer to a request that came before.
-    fn replayed(&mut self, call: &Call) -> Option<CallReply> {
+    fn replayed(&mut self, call: &Call, now: Time) -> Option<CallReply> {
         let request = call.request?;
         let outcome = match self.group.outcomes.get(&request.key) {
             Some(outcome) => *outcome,
@@ -91,26 +151,105 @@ impl Engine {
             Ok(came_to) => came_to,
             Err(refusal) => return Some(Err(refusal.into())),
         };
-        Some(self.told_again(outcome.team, came_to).map_err(Into::into))
+        let answer = self.answer_again(call, &outcome, came_to);
+        Some(self.told(answer, now).map_err(Into::into))
     }
 
-    fn told_again(&mut self, team: TeamUid, came_to: CameTo) -> Result<Told, Refusal> {
-        match came_to {
-            CameTo::Team => self.told(Answer::Team(team)),
-            CameTo::Tasks { first, count } => self.told(Answer::Tasks { team, first, count }),
-            CameTo::Updated {
-                task,
+    /// What a request came to, put together again from what of it is remembered and from the
+    /// request itself, which is the same again.
+    fn answer_again(&self, call: &Call, outcome: &Outcome, came_to: CameTo) -> Answer {
+        let team = outcome.team;
+        let unchanged = |task| Updated {
+            task: (team, task),
+            fields: Fields::default(),
+            status: None,
+            unblocked: Vec::new(),
+            verification_nudge: None,
+        };
+        match (came_to, &call.wish) {
+            (CameTo::Team, _) => Answer::Team(team),
+            (CameTo::Tasks { first, count }, _) => Answer::Tasks { team, first, count },
+            (
+                CameTo::Updated {
+                    task,
+                    fields,
+                    status,
+                },
+                _,
+            ) => Answer::Updated(Updated {
                 fields,
                 status,
-            } => self.told(Answer::Updated {
-                task: (team, task),
-                fields,
-                status,
-                unblocked: Vec::new(),
-                verification_nudge: None,
+                ..unchanged(task)
             }),
-            CameTo::Task { task } => self.told(Answer::Task((team, task))),
+            (CameTo::Batch, Wish::UpdateTasks(_, changes)) => {
+                let all = changes.iter().map(|(task, _)| unchanged(*task));
+                Answer::Batch(team, all.collect())
+            }
+            (CameTo::Task { task }, _) => Answer::Task((team, task)),
+            (CameTo::Reopened { task }, _) => Answer::Reopened {
+                task: (team, task),
+                blocked: Vec::new(),
+                started: Vec::new(),
+            },
+            (CameTo::Deleted, _) => Answer::Deleted {
+                team,
+                unblocked: Vec::new(),
+            },
+            (CameTo::Dissolved, _) => Answer::Dissolved {
+                team,
+                already: false,
+                stopping: Vec::new(),
+            },
+            (CameTo::Member, Wish::AddMember(_, new)) => Answer::Member(team, new.name.clone()),
+            (CameTo::Removed, Wish::RemoveMember(_, member, _)) => Answer::Removed {
+                team,
+                member: member.clone(),
+                released: Vec::new(),
+                stopping: Vec::new(),
+            },
+            (CameTo::Sent { message }, Wish::SendMessage(_, letter)) => {
+                let named = match &letter.to {
+                    Addressees::Named(names) => names.as_slice(),
+                    Addressees::Everybody => &[],
+                };
+                let receipt = |name| {
+                    let member = self.board.member(team, name)?;
+                    Some(Receipt {
+                        member: member.name.clone(),
+                        incarnation: member.incarnation,
+                        answers: false,
+                    })
+                };
+                let correlation = match &*letter.correlation {
+                    "" => message.to_string().into(),
+                    _ => letter.correlation.clone(),
+                };
+                Answer::Sent {
+                    team,
+                    message,
+                    correlation,
+                    receipts: named.iter().filter_map(receipt).collect(),
+                }
+            }
+            // The body of a request is hashed with its call: no other wish has such an outcome.
+            _ => Answer::Team(team),
         }
+    }
+
+    fn told_update(&mut self, updated: Updated) -> Result<ToldUpdate, Refusal> {
+        Ok(ToldUpdate {
+            view: self.view(updated.task)?,
+            fields: updated.fields,
+            status: updated.status,
+            unblocked: updated.unblocked,
+            verification_nudge: updated.verification_nudge,
+        })
+    }
+
+    fn told_team(&self, team: TeamUid) -> Result<TeamView, Refusal> {
+        team_view(&self.board, team).ok_or_else(|| Refusal::TeamUnknown {
+            team: team.to_string(),
+        })
     }
 
     fn decide_call(&mut self, call: &Call, now: Time) -> CallReply {
@@ -119,7 +258,7 @@ impl Engine {
                 Ok(mut decision) => {
                     let answer = std::mem::replace(&mut decision.answer, Answer::Done);
                     self.take_in(decision, now);
-                    return self.told(answer).map_err(Into::into);
+                    return self.told(answer, now).map_err(Into::into);
                 }
                 Err(Obstacle::Absent(key)) => self.recall(key)?,
                 Err(Obstacle::Refused(refusal)) => {
@@ -135,34 +274,71 @@ impl Engine {
         }
     }
 
-    fn told(&mut self, answer: Answer) -> Result<Told, Refusal> {
+    fn told(&mut self, answer: Answer, now: Time) -> Result<Told, Refusal> {
         Ok(match answer {
-            Answer::Team(team) => {
-                Told::Team(
-                    team_view(&self.board, team).ok_or_else(|| Refusal::TeamUnknown {
-                        team: team.to_string(),
-                    })?,
-                )
-            }
+            Answer::Team(team) => Told::Team(self.told_team(team)?),
             Answer::Tasks { team, first, count } => {
                 let ids = first.0..first.0 + u64::from(count);
                 let views = ids.map(|id| self.view((team, TaskId(id))));
                 Told::Tasks(views.collect::<Result<_, _>>()?)
             }
-            Answer::Updated {
-                task,
-                fields,
-                status,
-                unblocked,
-                verification_nudge,
-            } => Told::Updated {
-                view: Box::new(self.view(task)?),
-                fields,
-                status,
-                unblocked,
-                verification_nudge,
-            },
+            Answer::Updated(updated) => Told::Updated(Box::new(self.told_update(updated)?)),
+            Answer::Batch(_, all) => {
+                let all = all.into_iter().map(|updated| self.told_update(updated));
+                Told::Batch(all.collect::<Result<_, _>>()?)
+            }
             Answer::Task(task) => Told::Task(Box::new(self.view(task)?)),
+            Answer::NothingReady => Told::NothingReady,
+            Answer::Reopened {
+                task,
+                blocked,
+                started,
+            } => Told::Reopened {
+                view: Box::new(self.view(task)?),
+                blocked,
+                started,
+            },
+            Answer::Deleted { unblocked, .. } => Told::Deleted { unblocked },
+            Answer::Dissolved {
+                team,
+                already,
+                stopping,
+            } => Told::Dissolved {
+                view: Box::new(self.told_team(team)?),
+                already,
+                stopping,
+            },
+            Answer::Member(team, name) => {
+                Told::Member(Box::new(self.told_member(team, &name, now)?))
+            }
+            Answer::Removed {
+                team,
+                member,
+                released,
+                stopping,
+            } => Told::Removed {
+                view: Box::new(self.told_member(team, &member, now)?),
+                released,
+                stopping,
+            },
+            Answer::Sent {
+                team,
+                message,
+                correlation,
+                receipts,
+            } => {
+                let told = receipts.into_iter().map(|receipt| {
+                    let view = self.told_member(team, &receipt.member, now)?;
+                    Ok((receipt, view))
+                });
+                let receipts = told.collect::<Result<_, Refusal>>()?;
+                Told::Sent {
+                    message,
+                    correlation,
+                    receipts,
+                }
+            }
+            Answer::Acked { count, left } => Told::Acked { count, left },
             Answer::Done => Told::Tasks(Vec::new()),
         })
     }
@@ -170,10 +346,5 @@ impl Engine {
 
 /// The task that a wish names.
 fn named_task(board: &Board, wish: &Wish) -> Option<TaskKey> {
-    match wish {
-        Wish::UpdateTask(team, task, _)
-        | Wish::ClaimTask(team, task, _)
-        | Wish::CancelTask(team, task, _) => super::key_of(board, team, *task).ok(),
-        Wish::CreateTeam(_) | Wish::CreateTasks(..) => None,
-    }
+    super::key_of(board, wish.team(), wish.task()?).ok()
 }

@@ -3,19 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use board::{
-    board::Card,
     event::Event,
-    id::{
-        AgentTypeName, Fence, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamName, TeamUid,
-    },
-    limits,
+    id::{Fence, InstanceId, MemberName, Revision, TaskId, TeamName, TeamUid},
     record::OfferedType,
     refusal::{Refusal, Staleness},
-    task::{Status, Task},
+    task::Task,
     team::{Member, MemberKind, Team},
     time::Time,
-    view::{Counts, TaskView},
+    view::Counts,
 };
+
+mod tasks;
+
+pub use tasks::{Explained, ListFilter, TaskPage, Wanted};
 
 use super::Engine;
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
     hub::Watcher,
     store::Horizon,
 };
-
-/// Finished tasks that one list brings back from the store before it answers a page token.
-const LIST_RECALLED_MAX: usize = 1_000;
 
 /// A look at everything, at one moment, in the line of inputs.
 pub struct Reader<'e> {
@@ -62,34 +59,6 @@ pub struct Page<T, P> {
     pub items: Vec<T>,
     /// The last place looked at; none when there is nothing after it.
     pub next: Option<P>,
-}
-
-/// A page of tasks, and the revision at which it was true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskPage {
-    /// The tasks, by id.
-    pub page: Page<TaskView, TaskId>,
-    /// The team's revision.
-    pub revision: Revision,
-}
-
-/// Which tasks to list; what is none doesn't filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ListFilter {
-    /// In this status.
-    pub status: Option<Status>,
-    /// Of this owner.
-    pub owner: Option<MemberName>,
-    /// With this label.
-    pub label: Option<Arc<str>>,
-    /// Of this agent type.
-    pub agent_type: Option<AgentTypeName>,
-    /// Pending and held back by nothing, or not so.
-    pub ready: Option<bool>,
-    /// Pending and held back by others, or not so.
-    pub blocked: Option<bool>,
-    /// Children of this task.
-    pub parent: Option<TaskId>,
 }
 
 /// A part of a team's history.
@@ -196,109 +165,8 @@ impl<'e> Reader<'e> {
         let members = self.engine.board.members(uid);
         let rest = members.filter(|member| after.is_none_or(|after| member.name.as_str() > after));
         let running: Vec<&Arc<Task>> = self.engine.board.in_progress(uid).collect();
-        let views = rest.map(|member| self.member_view(&running, member));
+        let views = rest.map(|member| self.engine.member_view(&running, member, self.now));
         Ok(page(views, size, |view| view.member.name.to_string()))
-    }
-
-    /// A member, among the tasks of its team that are in progress.
-    fn member_view(&self, running: &[&Arc<Task>], member: &Member) -> MemberView {
-        let is_worker = member.kind == MemberKind::Worker;
-        let is_its = |task: &&&Arc<Task>| {
-            let runs = task
-                .placement()
-                .is_some_and(|placement| placement.worker.as_str() == member.name.as_str());
-            task.owner.as_ref() == Some(&member.name) || (is_worker && runs)
-        };
-        let tasks = running.iter().filter(is_its);
-        let worker = board::id::WorkerName::parse(member.name.as_str()).ok();
-        let entry = worker.and_then(|name| self.engine.fleet.worker(&name));
-        MemberView {
-            tasks: tasks.map(|task| task.id).collect(),
-            worker: entry
-                .filter(|_| is_worker)
-                .map(|entry| entry.standing(self.now, self.engine.fleet.leases())),
-            member: member.clone(),
-        }
-    }
-
-    /// The key of a task that is there.
-    pub fn task_key(&self, team: &TeamName, task: TaskId) -> Result<TaskKey, Refusal> {
-        let key = (self.uid(team)?, task);
-        if self.engine.board.card_of(key).is_none() {
-            return Err(Refusal::TaskUnknown {
-                task,
-                team: team.clone(),
-            });
-        }
-        Ok(key)
-    }
-
-    /// One task, whole.
-    pub fn task(&mut self, team: &TeamName, task: TaskId) -> Result<TaskView, Refusal> {
-        let key = self.task_key(team, task)?;
-        self.engine.view(key)
-    }
-
-    /// Tasks after an id, by id.
-    pub fn tasks(
-        &mut self,
-        team: &TeamName,
-        filter: &ListFilter,
-        after: TaskId,
-        size: usize,
-    ) -> Result<TaskPage, Refusal> {
-        let uid = self.uid(team)?;
-        let revision = self.team(team)?.team.revision;
-        let mut items = Vec::new();
-        let mut last = after;
-        let mut recalled = 0;
-        let mut cards = self.engine.board.cards_after(uid, after);
-        let mut is_over = true;
-        for (examined, (id, card)) in cards.by_ref().enumerate() {
-            let is_full = items.len() == size
-                || recalled == LIST_RECALLED_MAX
-                || examined == limits::LIST_EXAMINED_MAX;
-            if is_full {
-                is_over = false;
-                break;
-            }
-            last = id;
-            if !may_pass(filter, card) {
-                continue;
-            }
-            let task = match card {
-                Card::Whole(task) => Some(task.clone()),
-                Card::Outline(_) => {
-                    recalled += 1;
-                    self.stored(uid, id)
-                }
-            };
-            let view = task.and_then(|task| self.engine.board.view_of(uid, task));
-            if let Some(view) = view.filter(|view| passes(filter, view)) {
-                items.push(view);
-            }
-        }
-        for view in &mut items {
-            self.engine.add_queue_reason(view);
-        }
-        Ok(TaskPage {
-            page: Page {
-                items,
-                next: (!is_over).then_some(last),
-            },
-            revision,
-        })
-    }
-
-    /// A task from the store, without taking it back into memory.
-    fn stored(&self, team: TeamUid, task: TaskId) -> Option<Arc<Task>> {
-        match self.engine.store.task(team, task) {
-            Ok(task) => task.map(Arc::new),
-            Err(failure) => {
-                tracing::error!(%team, %task, %failure, "can't read a task");
-                None
-            }
-        }
     }
 
     /// A watcher of a team's events, and the team as it is when the watching begins.
@@ -417,6 +285,52 @@ impl<'e> Reader<'e> {
     }
 }
 
+impl Engine {
+    /// A member, among the tasks of its team that are in progress.
+    pub(super) fn member_view(
+        &self,
+        running: &[&Arc<Task>],
+        member: &Member,
+        now: Time,
+    ) -> MemberView {
+        let is_worker = member.kind == MemberKind::Worker;
+        let is_its = |task: &&&Arc<Task>| {
+            let runs = task
+                .placement()
+                .is_some_and(|placement| placement.worker.as_str() == member.name.as_str());
+            task.owner.as_ref() == Some(&member.name) || (is_worker && runs)
+        };
+        let tasks = running.iter().filter(is_its);
+        let worker = board::id::WorkerName::parse(member.name.as_str()).ok();
+        let entry = worker.and_then(|name| self.fleet.worker(&name));
+        MemberView {
+            tasks: tasks.map(|task| task.id).collect(),
+            worker: entry
+                .filter(|_| is_worker)
+                .map(|entry| entry.standing(now, self.fleet.leases())),
+            member: member.clone(),
+        }
+    }
+
+    /// A member who is, or was, on a roster.
+    pub(super) fn told_member(
+        &self,
+        team: TeamUid,
+        name: &MemberName,
+        now: Time,
+    ) -> Result<MemberView, Refusal> {
+        let mut ever = self.board.members_ever(team);
+        let running: Vec<&Arc<Task>> = self.board.in_progress(team).collect();
+        match ever.find(|member| member.name == *name) {
+            Some(member) => Ok(self.member_view(&running, member, now)),
+            None => Err(Refusal::BadValue {
+                field: "member",
+                why: format!("{name} was never on the roster"),
+            }),
+        }
+    }
+}
+
 pub(super) fn team_view(board: &board::Board, uid: TeamUid) -> Option<TeamView> {
     Some(TeamView {
         team: board.team(uid)?.clone(),
@@ -433,32 +347,4 @@ fn page<T, P>(mut rest: impl Iterator<Item = T>, size: usize, place: fn(&T) -> P
         _ => None,
     };
     Page { items, next }
-}
-
-/// What can be told of a filter by a card alone, so that few tasks have to be brought back.
-fn may_pass(filter: &ListFilter, card: &Card) -> bool {
-    let (owner, parent) = match card {
-        Card::Whole(task) => (&task.owner, task.parent),
-        Card::Outline(stub) => (&stub.owner, stub.parent),
-    };
-    let is_pending = card.status() == Status::Pending;
-    filter.status.is_none_or(|status| status == card.status())
-        && (filter.owner.is_none() || filter.owner == *owner)
-        && (filter.parent.is_none() || filter.parent == parent)
-        && (filter.ready != Some(true) || is_pending)
-        && (filter.blocked != Some(true) || is_pending)
-}
-
-fn passes(filter: &ListFilter, view: &TaskView) -> bool {
-    let task = &view.task;
-    let is_pending = task.status() == Status::Pending;
-    let is_blocked = is_pending && !view.open_blockers.is_empty();
-    let is_ready = is_pending && view.open_blockers.is_empty();
-    filter.ready.is_none_or(|ready| ready == is_ready)
-        && filter.blocked.is_none_or(|blocked| blocked == is_blocked)
-        && filter
-            .label
-            .as_ref()
-            .is_none_or(|label| task.labels.contains(label))
-        && (filter.agent_type.is_none() || filter.agent_type == task.agent_type)
 }

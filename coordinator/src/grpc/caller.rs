@@ -2,11 +2,13 @@
 
 use board::{
     command::Caller,
-    id::{MemberName, NameError, TeamName},
+    id::{
+        AttemptNumber, Epoch, Fence, MemberName, MessageId, NameError, TaskId, TeamName, TeamUid,
+    },
     record::{Request, RequestKey},
     refusal::Refusal,
 };
-use ganger_proto::{MEMBER_KEY, TEAM_KEY};
+use ganger_proto::{ATTEMPT_KEY, BEHALF_KEY, CAUSE_KEY, MEMBER_KEY, TEAM_KEY};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tonic::{Status, metadata::MetadataMap};
@@ -34,10 +36,15 @@ impl Identity {
             Some(Ok(text)) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
             Some(Err(_)) => Err(status::invalid(key, "is no plain text")),
         };
-        let caller = match text(MEMBER_KEY)? {
+        let mut caller = match text(MEMBER_KEY)? {
             Some(member) => caller(member)?,
             None => Caller::default(),
         };
+        caller.attempt = text(ATTEMPT_KEY)?.map(attempt).transpose()?;
+        caller.on_behalf_of = text(BEHALF_KEY)?
+            .map(|name| MemberName::parse(name).map_err(|why| bad_name(BEHALF_KEY, name, why)))
+            .transpose()?;
+        caller.cause = text(CAUSE_KEY)?.map(message).transpose()?;
         Ok(Self {
             team: text(TEAM_KEY)?.map(ToOwned::to_owned),
             caller,
@@ -75,8 +82,11 @@ impl Identity {
             fields.remove("requestId");
             fields.remove("team");
         }
-        let member = self.caller.member.as_ref().map_or("", |name| name.as_str());
-        let key = [call, team.as_str(), member].join("\0");
+        let caller = match &self.caller.attempt {
+            Some(fence) => format!("task:{}", fence.task),
+            None => self.caller.member.as_ref().map_or_else(String::new, ToString::to_string),
+        };
+        let key = [call, team.as_str(), &caller].join("\0");
         Ok(Some(Request {
             key: RequestKey(hash(&[key.as_bytes(), id.as_bytes()])),
             body: hash(&[body.to_string().as_bytes()]),
@@ -110,6 +120,30 @@ fn caller(text: &str) -> Result<Caller, Status> {
         member: Some(name),
         incarnation,
     })
+}
+
+/// `epoch/team uid/task/attempt`, as a fence is written in words.
+fn attempt(text: &str) -> Result<Fence, Status> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let fence = || {
+        let [epoch, team, task, attempt] = parts[..] else {
+            return None;
+        };
+        Some(Fence {
+            epoch: Epoch(Uuid::parse_str(epoch).ok()?.as_u128()),
+            team: TeamUid(team.parse().ok()?),
+            task: TaskId(task.parse().ok()?),
+            attempt: AttemptNumber(attempt.parse().ok()?),
+        })
+    };
+    fence().ok_or_else(|| status::invalid(ATTEMPT_KEY, "is no epoch/team uid/task/attempt"))
+}
+
+fn message(text: &str) -> Result<MessageId, Status> {
+    match text.parse() {
+        Ok(id) if id > 0 => Ok(MessageId(id)),
+        _ => Err(status::invalid(CAUSE_KEY, "is the number of no message")),
+    }
 }
 
 /// The refusal of a name.

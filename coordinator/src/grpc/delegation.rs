@@ -2,10 +2,11 @@
 
 mod follow;
 mod stream;
+mod wait;
 mod watch;
 
 use board::{
-    command::{Call, Wish},
+    command::Wish,
     id::{AttemptNumber, TaskId},
     view::TaskView,
 };
@@ -59,25 +60,38 @@ macro_rules! as_run_task {
 impl DelegationService for Services {
     async fn pause_task(
         &self,
-        _request: Request<v1::PauseTaskRequest>,
+        request: Request<v1::PauseTaskRequest>,
     ) -> Result<Response<v1::PauseTaskResponse>, Status> {
-        Err(super::status::pending())
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("PauseTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let wish = Wish::PauseTask(team, task, request.reason.into());
+        let task = Some(self.change(identity, id, wish).await?);
+        Ok(Response::new(v1::PauseTaskResponse { task }))
     }
 
     async fn resume_task(
         &self,
-        _request: Request<v1::ResumeTaskRequest>,
+        request: Request<v1::ResumeTaskRequest>,
     ) -> Result<Response<v1::ResumeTaskResponse>, Status> {
-        Err(super::status::pending())
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("ResumeTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let task = Some(self.change(identity, id, Wish::ResumeTask(team, task)).await?);
+        Ok(Response::new(v1::ResumeTaskResponse { task }))
     }
 
     async fn wait_tasks(
         &self,
-        _request: Request<v1::WaitTasksRequest>,
+        request: Request<v1::WaitTasksRequest>,
     ) -> Result<Response<v1::WaitTasksResponse>, Status> {
-        Err(super::status::pending())
+        let identity = Identity::of(request.metadata())?;
+        wait::wait(self, &identity, request.into_inner()).await.map(Response::new)
     }
-
 
     /// Never called over the wire, where [`super::run_task`] stands before it to send the task's
     /// id at once; the answer is the same.
@@ -104,7 +118,7 @@ impl DelegationService for Services {
         let request = request.into_inner();
         let cancels = request.cancel_on_disconnect;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
-        let follow = Follow::new(self, view.team.clone(), view.task.id).await?;
+        let follow = Follow::new(self, &identity, view.team.clone(), view.task.id).await?;
         let (sink, answers) = Sink::new();
         let canceller = cancels.then(|| identity.clone());
         self.tasks.spawn(stream::stream(follow, sink, canceller));
@@ -133,17 +147,9 @@ impl DelegationService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("CancelTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
-        let call = Call {
-            caller: identity.caller,
-            request: id,
-            wish: Wish::CancelTask(team, task, request.reason.into()),
-        };
-        let Told::Task(view) = self.decide(call).await? else {
-            return Err(unexpected());
-        };
-        Ok(Response::new(v1::CancelTaskResponse {
-            task: Some(to_wire::task(&view)),
-        }))
+        let wish = Wish::CancelTask(team, task, request.reason.into());
+        let task = Some(self.change(identity, id, wish).await?);
+        Ok(Response::new(v1::CancelTaskResponse { task }))
     }
 
     type WatchTranscriptStream = Answers<v1::WatchTranscriptResponse>;
@@ -160,7 +166,7 @@ impl DelegationService for Services {
             .map_err(|_| status::invalid("after_index", "is below zero"))?;
         let attempt = u32::try_from(request.attempt)
             .map_err(|_| status::invalid("attempt", "is below zero"))?;
-        let follow = Follow::new(self, team, task).await?;
+        let follow = Follow::new(self, &identity, team, task).await?;
         let latest = follow.view().await?.task.last_attempt;
         if attempt > latest.0 {
             let why = format!("is {attempt}, and the task's last one is {latest}");
@@ -207,7 +213,7 @@ impl Services {
         let request = request.into_inner();
         let cancels = request.cancel_on_disconnect;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
-        let follow = Follow::new(self, view.team.clone(), view.task.id).await?;
+        let follow = Follow::new(self, &identity, view.team.clone(), view.task.id).await?;
         let (sink, answers) = Sink::new();
         let services = self.clone();
         self.tasks.spawn(async move {

@@ -2,6 +2,7 @@
 //! by the board; nothing in it is believed to be well formed.
 
 mod fleet;
+mod task;
 
 #[cfg(test)]
 mod tests;
@@ -9,18 +10,24 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
-    command::{CreateTeam, NewMember, NewTask, Update},
-    id::{AgentTypeName, Digest, MemberName, Revision, TaskId, TeamName},
-    task::{Artifact, BlockerFailedPolicy, Priority, Status, TaskKind},
+    command::{CreateTeam, NewMember},
+    id::{AgentTypeName, Digest, MemberName, TaskId, TeamName},
+    task::{Artifact, Priority},
     team::MemberKind,
     time::Time,
 };
 use ganger_proto::v1;
 use tonic::Status as WireStatus;
 
-pub use self::fleet::{end_report, fence, hello};
+pub use self::{
+    fleet::{end_report, fence, hello},
+    task::{
+        attempt, claim_next, delegated, item, lease, new_task, place, place_text, revision, update,
+        wait_until, wanted,
+    },
+};
 use super::{caller::bad_name, status};
-use crate::engine::{DEFAULT_LEAD, ListFilter};
+use crate::engine::DEFAULT_LEAD;
 
 type Parsed<T> = Result<T, WireStatus>;
 
@@ -106,10 +113,18 @@ pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
         lead: name("lead", lead, MemberName::parse)?,
         lead_role: request.agent_type.as_str().into(),
         members: members.collect::<Parsed<_>>()?,
+        verification_threshold: request
+            .verification_threshold
+            .map(|count| {
+                let why = "is below zero";
+                u32::try_from(count).map_err(|_| status::invalid("verification_threshold", why))
+            })
+            .transpose()?,
+        idle_notices: request.idle_notices,
     })
 }
 
-fn new_member(member: &v1::NewMember) -> Parsed<NewMember> {
+pub fn new_member(member: &v1::NewMember) -> Parsed<NewMember> {
     let agent_type = optional_name(
         "members.agent_type",
         &member.agent_type,
@@ -134,6 +149,7 @@ fn new_member(member: &v1::NewMember) -> Parsed<NewMember> {
         instructions: member.instructions.as_str().into(),
         agent_type,
         model: member.model.as_str().into(),
+        plan_required: member.plan_required,
     })
 }
 
@@ -210,156 +226,6 @@ fn priority(value: i32) -> Parsed<Option<Priority>> {
         v1::TaskPriority::Normal => Some(Priority::Normal),
         v1::TaskPriority::High => Some(Priority::High),
         v1::TaskPriority::Critical => Some(Priority::Critical),
-    })
-}
-
-pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
-    let items = task.blocked_by_items.iter().map(|item| {
-        usize::try_from(*item)
-            .map_err(|_| status::invalid("blocked_by_items", format!("names item {item}")))
-    });
-    let crash_limit = task.crash_limit.map(|limit| {
-        u32::try_from(limit).map_err(|_| status::invalid("crash_limit", "is below zero"))
-    });
-    Ok(NewTask {
-        blocked_by_items: items.collect::<Parsed<_>>()?,
-        crash_limit: crash_limit.transpose()?,
-        owner: optional_name("owner", &task.owner, MemberName::parse)?,
-        blocks: task_ids("blocks", &task.blocks)?,
-        blocked_by: task_ids("blocked_by", &task.blocked_by)?,
-        metadata: metadata(task.metadata.as_ref())?,
-        priority: priority(task.priority)?.unwrap_or_default(),
-        agent_type: agent_type(&task.agent_type, &task.subagent_type)?,
-        parent: optional_id(task.parent_task_id),
-        kind: match known("kind", task.kind)? {
-            v1::TaskKind::Unspecified | v1::TaskKind::Work => TaskKind::Work,
-            v1::TaskKind::Verification => TaskKind::Verification,
-        },
-        deadline: task
-            .deadline
-            .as_ref()
-            .map(|at| time("deadline", at))
-            .transpose()?,
-        timeout: task
-            .timeout
-            .as_ref()
-            .map(|for_| span("timeout", for_))
-            .transpose()?,
-        blocker_failed_policy: match known("blocker_failed_policy", task.blocker_failed_policy)? {
-            v1::BlockerFailedPolicy::Unspecified | v1::BlockerFailedPolicy::Wait => {
-                BlockerFailedPolicy::Wait
-            }
-            v1::BlockerFailedPolicy::Cancel => BlockerFailedPolicy::Cancel,
-            v1::BlockerFailedPolicy::Proceed => BlockerFailedPolicy::Proceed,
-        },
-        inputs: artifacts("inputs", &task.inputs)?,
-        labels: arcs(task.labels),
-        output_globs: arcs(task.output_globs),
-        subject: task.subject.into(),
-        description: task.description.into(),
-        active_form: task.active_form.into(),
-        prompt: task.prompt.into(),
-        client_task_id: task.client_task_id.into(),
-    })
-}
-
-/// The task of a CreateTask, as an item of a batch.
-pub fn item(request: v1::CreateTaskRequest) -> v1::NewTask {
-    v1::NewTask {
-        subject: request.subject,
-        description: request.description,
-        active_form: request.active_form,
-        owner: request.owner,
-        blocks: request.blocks,
-        blocked_by: request.blocked_by,
-        blocked_by_items: Vec::new(),
-        metadata: request.metadata,
-        priority: request.priority,
-        labels: request.labels,
-        agent_type: request.agent_type,
-        subagent_type: request.subagent_type,
-        prompt: request.prompt,
-        parent_task_id: request.parent_task_id,
-        kind: request.kind,
-        deadline: request.deadline,
-        timeout: request.timeout,
-        crash_limit: request.crash_limit,
-        blocker_failed_policy: request.blocker_failed_policy,
-        inputs: request.inputs,
-        output_globs: request.output_globs,
-        client_task_id: request.client_task_id,
-        share_todos: request.share_todos,
-        retry: request.retry,
-        failure_policy: request.failure_policy,
-    }
-}
-
-/// The task of a delegating call, as an item of a batch.
-pub fn delegated(request: v1::RunTaskRequest) -> v1::NewTask {
-    v1::NewTask {
-        subject: request.description,
-        prompt: request.prompt,
-        agent_type: request.agent_type,
-        subagent_type: request.subagent_type,
-        client_task_id: request.client_task_id,
-        priority: request.priority,
-        labels: request.labels,
-        blocked_by: request.blocked_by,
-        parent_task_id: request.parent_task_id,
-        deadline: request.deadline,
-        timeout: request.timeout,
-        inputs: request.inputs,
-        output_globs: request.output_globs,
-        metadata: request.metadata,
-        ..v1::NewTask::default()
-    }
-}
-
-fn task_status(value: i32) -> Parsed<Option<Status>> {
-    Ok(match known("status", value)? {
-        v1::TaskStatus::Unspecified => None,
-        v1::TaskStatus::Pending => Some(Status::Pending),
-        v1::TaskStatus::InProgress => Some(Status::InProgress),
-        v1::TaskStatus::Completed => Some(Status::Completed),
-        v1::TaskStatus::Failed => Some(Status::Failed),
-        v1::TaskStatus::Cancelled => Some(Status::Cancelled),
-    })
-}
-
-pub fn revision(revision: u64) -> Option<Revision> {
-    (revision != 0).then_some(Revision(revision))
-}
-
-pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
-    let owner = request.owner.as_deref();
-    let owner = owner.map(|owner| optional_name("owner", owner, MemberName::parse));
-    Ok(Update {
-        status: task_status(request.status)?,
-        owner: owner.transpose()?,
-        subject: request.subject.map(Into::into),
-        description: request.description.map(Into::into),
-        active_form: request.active_form.map(Into::into),
-        add_blocks: task_ids("add_blocks", &request.add_blocks)?,
-        add_blocked_by: task_ids("add_blocked_by", &request.add_blocked_by)?,
-        remove_blocks: task_ids("remove_blocks", &request.remove_blocks)?,
-        remove_blocked_by: task_ids("remove_blocked_by", &request.remove_blocked_by)?,
-        metadata: metadata_changes(request.metadata.as_ref())?,
-        priority: priority(request.priority)?,
-        result: request.result.map(Into::into),
-        stop_running: request.stop_running,
-        expected_revision: revision(request.expected_revision),
-    })
-}
-
-pub fn filter(request: &v1::ListTasksRequest) -> Parsed<ListFilter> {
-    Ok(ListFilter {
-        status: task_status(request.status)?,
-        owner: optional_name("owner", &request.owner, MemberName::parse)?,
-        label: (!request.label.is_empty()).then(|| request.label.as_str().into()),
-        agent_type: optional_name("agent_type", &request.agent_type, AgentTypeName::parse)?,
-        ready: request.ready,
-        blocked: request.blocked,
-        parent: optional_id(request.parent_task_id),
     })
 }
 

@@ -2,66 +2,20 @@
 
 use board::{
     command::{Call, NewTask, Wish},
-    id::{TaskId, TeamName},
+    id::{Revision, TeamName},
+    task::Artifact,
 };
 use ganger_proto::v1::{self, task_service_server::TaskService};
 use tonic::{Request, Response, Status};
 
 use super::{Services, caller::Identity, from_wire, status, team::unexpected, to_wire};
-use crate::{artifacts::Digest, engine::Told};
+use crate::{
+    artifacts::Digest,
+    engine::{Reader, Told, ToldUpdate},
+};
 
 #[tonic::async_trait]
 impl TaskService for Services {
-    async fn batch_update_tasks(
-        &self,
-        _request: Request<v1::BatchUpdateTasksRequest>,
-    ) -> Result<Response<v1::BatchUpdateTasksResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn claim_next_task(
-        &self,
-        _request: Request<v1::ClaimNextTaskRequest>,
-    ) -> Result<Response<v1::ClaimNextTaskResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn renew_claim(
-        &self,
-        _request: Request<v1::RenewClaimRequest>,
-    ) -> Result<Response<v1::RenewClaimResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn release_task(
-        &self,
-        _request: Request<v1::ReleaseTaskRequest>,
-    ) -> Result<Response<v1::ReleaseTaskResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn reopen_task(
-        &self,
-        _request: Request<v1::ReopenTaskRequest>,
-    ) -> Result<Response<v1::ReopenTaskResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn delete_task(
-        &self,
-        _request: Request<v1::DeleteTaskRequest>,
-    ) -> Result<Response<v1::DeleteTaskResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn explain_task(
-        &self,
-        _request: Request<v1::ExplainTaskRequest>,
-    ) -> Result<Response<v1::ExplainTaskResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-
     async fn create_task(
         &self,
         request: Request<v1::CreateTaskRequest>,
@@ -96,9 +50,11 @@ impl TaskService for Services {
         &self,
         request: Request<v1::GetTaskRequest>,
     ) -> Result<Response<v1::GetTaskResponse>, Status> {
-        let team = Identity::of(request.metadata())?.team(&request.get_ref().team)?;
+        let identity = Identity::of(request.metadata())?;
+        let team = identity.team(&request.get_ref().team)?;
         let task = from_wire::task_id("task_id", request.get_ref().task_id)?;
-        let view = self.look(move |reader| reader.task(&team, task)).await?;
+        let look = move |reader: &mut Reader<'_>| reader.task(&team, task, &identity.caller);
+        let view = self.look(look).await?;
         let view = view.map_err(|refusal| status::refusal(&refusal))?;
         Ok(Response::new(v1::GetTaskResponse {
             task: Some(to_wire::task(&view)),
@@ -112,26 +68,19 @@ impl TaskService for Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
-        let filter = from_wire::filter(&request)?;
-        let size = from_wire::page_size(request.page_size)?;
-        let after =
-            match request.page_token.as_str() {
-                "" => TaskId(0),
-                token => TaskId(token.parse().map_err(|_| {
-                    status::invalid("page_token", "is none that a list has answered")
-                })?),
-            };
+        let wanted = from_wire::wanted(&request)?;
         let listed = self
-            .look(move |reader| reader.tasks(&team, &filter, after, size))
+            .look(move |reader| reader.tasks(&team, &wanted, &identity.caller))
             .await?
             .map_err(|refusal| status::refusal(&refusal))?;
+        let page = listed.page;
+        let tasks = page.items.iter().map(|(view, depth)| v1::Task {
+            depth: i32::try_from(*depth).unwrap_or(i32::MAX),
+            ..to_wire::brief_task(view)
+        });
         Ok(Response::new(v1::ListTasksResponse {
-            tasks: listed.page.items.iter().map(to_wire::brief_task).collect(),
-            next_page_token: listed
-                .page
-                .next
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
+            tasks: tasks.collect(),
+            next_page_token: page.next.map(from_wire::place_text).unwrap_or_default(),
             revision: listed.revision.0,
         }))
     }
@@ -146,31 +95,41 @@ impl TaskService for Services {
         let id = identity.request("UpdateTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
         let changes = Box::new(from_wire::update(request)?);
-        let call = Call {
-            caller: identity.caller,
-            request: id,
-            wish: Wish::UpdateTask(team, task, changes),
-        };
-        let Told::Updated {
-            view,
-            fields,
-            status,
-            unblocked,
-            verification_nudge,
-        } = self.decide(call).await?
-        else {
+        self.check_uploaded(&changes.add_outputs).await?;
+        let wish = Wish::UpdateTask(team, task, changes);
+        let Told::Updated(told) = self.wish(identity, id, wish).await? else {
             return Err(unexpected());
         };
-        Ok(Response::new(v1::UpdateTaskResponse {
-            task: Some(to_wire::task(&view)),
-            updated_fields: fields.names().map(ToOwned::to_owned).collect(),
-            status_change: status.map(|(from, to)| v1::StatusChange {
-                from: to_wire::status(from).into(),
-                to: to_wire::status(to).into(),
-            }),
-            unblocked: unblocked.iter().map(|id| id.0).collect(),
-            verification_nudge_needed: verification_nudge.is_some(),
-            verification_nudge: verification_nudge.map(nudge).unwrap_or_default(),
+        Ok(Response::new(updated(&told, to_wire::task(&told.view))))
+    }
+
+    async fn batch_update_tasks(
+        &self,
+        request: Request<v1::BatchUpdateTasksRequest>,
+    ) -> Result<Response<v1::BatchUpdateTasksResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("BatchUpdateTasks", &team, &request.request_id, &request)?;
+        let changes = request.updates.into_iter().map(|update| {
+            if !update.team.is_empty() || !update.request_id.is_empty() {
+                let why = "have a team or a request id of their own";
+                return Err(status::invalid("updates", why));
+            }
+            let task = from_wire::task_id("updates.task_id", update.task_id)?;
+            Ok((task, from_wire::update(update)?))
+        });
+        let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        for (_, change) in &changes {
+            self.check_uploaded(&change.add_outputs).await?;
+        }
+        let wish = Wish::UpdateTasks(team, changes);
+        let Told::Batch(all) = self.wish(identity, id, wish).await? else {
+            return Err(unexpected());
+        };
+        let updates = all.iter().map(|told| updated(told, to_wire::brief_task(&told.view)));
+        Ok(Response::new(v1::BatchUpdateTasksResponse {
+            updates: updates.collect(),
         }))
     }
 
@@ -184,20 +143,153 @@ impl TaskService for Services {
         let id = identity.request("ClaimTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
         let expected = from_wire::revision(request.expected_revision);
-        let call = Call {
-            caller: identity.caller,
-            request: id,
-            wish: Wish::ClaimTask(team, task, expected),
-        };
-        let Told::Task(view) = self.decide(call).await? else {
-            return Err(unexpected());
-        };
-        let task = to_wire::task(&view);
+        let lease = from_wire::lease(request.lease.as_ref(), request.no_lease)?;
+        let wish = Wish::ClaimTask(team, task, expected, lease);
+        let task = self.change(identity, id, wish).await?;
         Ok(Response::new(v1::ClaimTaskResponse {
             attempt: task.attempt_count,
+            lease_until: task.lease_until,
             task: Some(task),
-            lease_until: None,
         }))
+    }
+
+    async fn claim_next_task(
+        &self,
+        request: Request<v1::ClaimNextTaskRequest>,
+    ) -> Result<Response<v1::ClaimNextTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("ClaimNextTask", &team, &request.request_id, &request)?;
+        let wish = Wish::ClaimNext(team, from_wire::claim_next(request)?);
+        match self.wish(identity, id, wish).await? {
+            Told::Task(view) => {
+                let task = to_wire::task(&view);
+                Ok(Response::new(v1::ClaimNextTaskResponse {
+                    attempt: task.attempt_count,
+                    lease_until: task.lease_until,
+                    task: Some(task),
+                }))
+            }
+            Told::NothingReady => Ok(Response::new(v1::ClaimNextTaskResponse::default())),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn renew_claim(
+        &self,
+        request: Request<v1::RenewClaimRequest>,
+    ) -> Result<Response<v1::RenewClaimResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let attempt = from_wire::attempt(request.attempt)?;
+        let wish = Wish::RenewClaim(team, task, attempt);
+        let Told::Task(view) = self.wish(identity, None, wish).await? else {
+            return Err(unexpected());
+        };
+        let lease = view.task.claim().and_then(|claim| claim.lease);
+        let lease_until = lease.map(|lease| to_wire::time(self.clock.now() + lease));
+        Ok(Response::new(v1::RenewClaimResponse { lease_until }))
+    }
+
+    async fn release_task(
+        &self,
+        request: Request<v1::ReleaseTaskRequest>,
+    ) -> Result<Response<v1::ReleaseTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("ReleaseTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let attempt = from_wire::attempt(request.attempt)?;
+        let wish = Wish::ReleaseTask(team, task, attempt, request.reason.into());
+        let task = Some(self.change(identity, id, wish).await?);
+        Ok(Response::new(v1::ReleaseTaskResponse { task }))
+    }
+
+    async fn reopen_task(
+        &self,
+        request: Request<v1::ReopenTaskRequest>,
+    ) -> Result<Response<v1::ReopenTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("ReopenTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let expected = from_wire::revision(request.expected_revision);
+        let wish = Wish::ReopenTask(team, task, expected, request.reason.into());
+        let Told::Reopened {
+            view,
+            blocked,
+            started,
+        } = self.wish(identity, id, wish).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::ReopenTaskResponse {
+            task: Some(to_wire::task(&view)),
+            blocked: to_wire::ids(&blocked),
+            started: to_wire::ids(&started),
+        }))
+    }
+
+    async fn delete_task(
+        &self,
+        request: Request<v1::DeleteTaskRequest>,
+    ) -> Result<Response<v1::DeleteTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("DeleteTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let expected = from_wire::revision(request.expected_revision);
+        let wish = Wish::DeleteTask(team, task, expected);
+        let Told::Deleted { unblocked } = self.wish(identity, id, wish).await? else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::DeleteTaskResponse {
+            unblocked: to_wire::ids(&unblocked),
+        }))
+    }
+
+    async fn explain_task(
+        &self,
+        request: Request<v1::ExplainTaskRequest>,
+    ) -> Result<Response<v1::ExplainTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let size = from_wire::page_size(request.page_size)?;
+        let before = match request.page_token.as_str() {
+            "" => None,
+            token => Some(Revision(token.parse().map_err(|_| {
+                status::invalid("page_token", "is none that an explanation has answered")
+            })?)),
+        };
+        let look = move |reader: &mut Reader<'_>| {
+            reader.explain(&team, task, before, size, &identity.caller)
+        };
+        let explained = self.look(look).await?;
+        let explained = explained.map_err(|refusal| status::refusal(&refusal))?;
+        Ok(Response::new(to_wire::explained(&explained)))
+    }
+}
+
+/// What a change came to, with the task as it is told.
+fn updated(told: &ToldUpdate, task: v1::Task) -> v1::UpdateTaskResponse {
+    v1::UpdateTaskResponse {
+        task: Some(task),
+        updated_fields: told.fields.names().map(ToOwned::to_owned).collect(),
+        status_change: told.status.map(|(from, to)| v1::StatusChange {
+            from: to_wire::status(from).into(),
+            to: to_wire::status(to).into(),
+        }),
+        unblocked: to_wire::ids(&told.unblocked),
+        verification_nudge_needed: told.verification_nudge.is_some(),
+        verification_nudge: told.verification_nudge.map(nudge).unwrap_or_default(),
     }
 }
 
@@ -211,19 +303,50 @@ impl Services {
         request: Option<board::record::Request>,
         tasks: Vec<NewTask>,
     ) -> Result<Vec<board::view::TaskView>, Status> {
-        for input in tasks.iter().flat_map(|task| &task.inputs) {
-            let digest = Digest::from(input.digest.0);
+        for task in &tasks {
+            self.check_uploaded(&task.inputs).await?;
+        }
+        match self.wish(identity, request, Wish::CreateTasks(team, tasks)).await? {
+            Told::Tasks(views) => Ok(views),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Refuses artifacts that are not there.
+    async fn check_uploaded(&self, files: &[Artifact]) -> Result<(), Status> {
+        for file in files {
+            let digest = Digest::from(file.digest.0);
             let artifacts = self.artifacts.clone();
             let size = self.block(move || artifacts.size(&digest)).await?;
             size.map_err(|error| status::artifact(&error))?;
         }
-        let call = Call {
+        Ok(())
+    }
+
+    /// Has a wish decided.
+    pub(super) async fn wish(
+        &self,
+        identity: Identity,
+        request: Option<board::record::Request>,
+        wish: Wish,
+    ) -> Result<Told, Status> {
+        self.decide(Call {
             caller: identity.caller,
             request,
-            wish: Wish::CreateTasks(team, tasks),
-        };
-        match self.decide(call).await? {
-            Told::Tasks(views) => Ok(views),
+            wish,
+        })
+        .await
+    }
+
+    /// Has a wish decided that is answered with a task.
+    pub(super) async fn change(
+        &self,
+        identity: Identity,
+        request: Option<board::record::Request>,
+        wish: Wish,
+    ) -> Result<v1::Task, Status> {
+        match self.wish(identity, request, wish).await? {
+            Told::Task(view) => Ok(to_wire::task(&view)),
             _ => Err(unexpected()),
         }
     }

@@ -49,7 +49,6 @@ impl TeamService for Services {
         Err(super::status::pending())
     }
 
-
     async fn create_team(
         &self,
         request: Request<v1::CreateTeamRequest>,

@@ -1,7 +1,9 @@
 //! From what the board tells to what the wire says.
 
 mod event;
+mod explain;
 mod fleet;
+mod mail;
 
 use std::time::Duration;
 
@@ -9,8 +11,8 @@ use board::{
     event::Actor,
     id::{Epoch, Fence, InstanceId, TaskId},
     task::{
-        Artifact, AttemptEnding, BlockerFailedPolicy, EndedAttempt, Priority, Runner, Status,
-        StopReason, TaskKind, TaskState, Usage,
+        Artifact, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy,
+        Priority, Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage,
     },
     team::MemberKind,
     time::Time,
@@ -21,6 +23,7 @@ use uuid::Uuid;
 
 pub use self::{
     event::event,
+    explain::explained,
     fleet::{agent_type, worker},
 };
 use crate::{
@@ -58,7 +61,7 @@ fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-fn ids(ids: &[TaskId]) -> Vec<u64> {
+pub fn ids(ids: &[TaskId]) -> Vec<u64> {
     ids.iter().map(|id| id.0).collect()
 }
 
@@ -71,11 +74,7 @@ fn instance(instance: InstanceId) -> String {
 }
 
 pub fn actor(actor: &Actor) -> String {
-    match actor {
-        Actor::Member(name) => name.to_string(),
-        Actor::Worker(name) => format!("worker:{name}"),
-        Actor::Coordinator => "coordinator".into(),
-    }
+    actor.to_string()
 }
 
 pub fn fence(fence: &Fence) -> v1::Fence {
@@ -202,10 +201,31 @@ pub fn task(view: &TaskView) -> v1::Task {
         attempt_count: number(task.last_attempt.0),
         client_task_id: task.client_task_id.to_string(),
         line: view.line(),
-        ..v1::Task::default()
+        share_todos: task.share_todos,
+        retry: task.retry.as_ref().map(retry),
+        failure_count: number(task.failures),
+        failure_policy: failure_policy(task.failure_policy).into(),
+        lease_until: task.claim().and_then(Claim::lease_until).map(time),
+        depth: 0,
     };
     add_running(&mut told, &task.state);
     told
+}
+
+fn retry(retry: &Retry) -> v1::RetryPolicy {
+    v1::RetryPolicy {
+        max_attempts: number(retry.max_attempts),
+        initial_backoff: Some(span(retry.initial_backoff)),
+        max_backoff: Some(span(retry.max_backoff)),
+    }
+}
+
+fn failure_policy(policy: FailurePolicy) -> v1::FailurePolicy {
+    match policy {
+        FailurePolicy::Fail => v1::FailurePolicy::Fail,
+        FailurePolicy::Pause => v1::FailurePolicy::Pause,
+        FailurePolicy::Release => v1::FailurePolicy::Release,
+    }
 }
 
 /// What is known of the attempt that runs, or of who ran the last one.
@@ -261,7 +281,7 @@ pub fn brief_task(view: &TaskView) -> v1::Task {
 
 fn attempt(attempt: &EndedAttempt) -> v1::Attempt {
     let (runner, instance_id) = match &attempt.runner {
-        Runner::Member(name) => (name.to_string(), String::new()),
+        Runner::Claimant(by) => (by.to_string(), String::new()),
         Runner::Worker(name, id) => (name.to_string(), instance(*id)),
     };
     v1::Attempt {
@@ -358,6 +378,7 @@ fn phase(phase: Phase) -> v1::TaskPhase {
         Phase::Running => v1::TaskPhase::Running,
         Phase::Stopping => v1::TaskPhase::Stopping,
         Phase::BackingOff => v1::TaskPhase::BackingOff,
+        Phase::Paused => v1::TaskPhase::Paused,
         Phase::Claimed => v1::TaskPhase::Claimed,
     }
 }

@@ -203,6 +203,14 @@ pub(super) fn identify(board: &Board, uid: TeamUid, caller: &Caller) -> Result<W
     })
 }
 
+/// The task whose list is all that a caller sees; none for who sees the whole board.
+pub fn list_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Option<TaskId>, Refusal> {
+    match &caller.attempt {
+        Some(fence) => Ok(sub_agent(board, uid, fence)?.list_of),
+        None => Ok(None),
+    }
+}
+
 /// A sub-agent acts as the hosted member whose task it runs, and sees the team's board then; else
 /// for its task alone, with a list of its own (DESIGN §6).
 fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal> {
@@ -230,12 +238,12 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
         actor: Actor::Task(fence.task),
         member: None,
         is_lead: false,
-        list_of: list_of(board, key),
+        list_of: list_root(board, key),
     })
 }
 
 /// The task whose children are the list that a task's sub-agent sees; none for the whole board.
-fn list_of(board: &Board, (uid, mut task): TaskKey) -> Option<TaskId> {
+fn list_root(board: &Board, (uid, mut task): TaskKey) -> Option<TaskId> {
     loop {
         let whole = board.whole((uid, task));
         if !whole.is_some_and(|task| task.share_todos) {

@@ -1,7 +1,7 @@
 //! Following one task.
 
 use board::{
-    command::{Call, Wish},
+    command::{Call, Caller, Wish},
     event::Event,
     id::{Revision, TaskId, TaskKey, TeamName},
     view::TaskView,
@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Follow {
     pub(super) services: Services,
     team: TeamName,
+    caller: Caller,
     pub(super) key: TaskKey,
     watcher: Watcher,
     seen: Revision,
@@ -26,12 +27,14 @@ pub(super) struct Follow {
 impl Follow {
     pub(super) async fn new(
         services: &Services,
+        identity: &Identity,
         team: TeamName,
         task: TaskId,
     ) -> Result<Self, Status> {
-        let watched = team.clone();
+        let (watched, caller) = (team.clone(), identity.caller.clone());
+        let asks = caller.clone();
         let look = move |reader: &mut crate::engine::Reader<'_>| {
-            let key = reader.task_key(&watched, task)?;
+            let key = reader.task_key(&watched, task, &asks)?;
             reader.watch(&watched).map(|(watcher, _)| (key, watcher))
         };
         let (key, watcher) = services
@@ -41,6 +44,7 @@ impl Follow {
         Ok(Self {
             services: services.clone(),
             team,
+            caller,
             key,
             // Nothing is missed: the task is looked at before the first wait.
             seen: watcher.latest(),
@@ -49,10 +53,10 @@ impl Follow {
     }
 
     pub(super) async fn view(&self) -> Result<TaskView, Status> {
-        let (team, task) = (self.team.clone(), self.key.1);
+        let (team, task, caller) = (self.team.clone(), self.key.1, self.caller.clone());
         let view = self
             .services
-            .look(move |reader| reader.task(&team, task))
+            .look(move |reader| reader.task(&team, task, &caller))
             .await?;
         view.map_err(|refusal| status::refusal(&refusal))
     }

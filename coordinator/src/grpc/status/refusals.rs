@@ -15,8 +15,12 @@ pub(super) fn facts_of(refusal: &Refusal) -> Error {
     of_field(refusal)
         .or_else(|| of_edge(refusal))
         .or_else(|| of_roster(refusal))
+        .or_else(|| of_team(refusal))
+        .or_else(|| of_mail(refusal))
         .or_else(|| of_type(refusal))
         .or_else(|| of_task(refusal))
+        .or_else(|| of_hold(refusal))
+        .or_else(|| of_room(refusal))
         .unwrap_or_else(|| {
             // The compiler can't see that the tables have everything; a test does.
             Error::new(Code::FailedPrecondition, "REFUSED", "see the message")
@@ -101,11 +105,16 @@ fn of_roster(refusal: &Refusal) -> Option<Error> {
                 .fact("member", member)
                 .fact("team", team)
         }
-        Refusal::TaskUnknown { task, team } => {
+        Refusal::TaskUnknown {
+            task,
+            team,
+            was_deleted,
+        } => {
             let next = "list the team's tasks with TaskService/ListTasks";
             unknown("TASK_NOT_FOUND", next)
                 .fact("task", task)
                 .fact("team", team)
+                .fact("was_deleted", was_deleted)
         }
         Refusal::IncarnationStale {
             member,
@@ -231,11 +240,128 @@ fn of_task(refusal: &Refusal) -> Option<Error> {
             let next = "stop this attempt: it does not count any more";
             aborted("ATTEMPT_STALE", next).fact("why", why)
         }
+        _ => return None,
+    })
+}
+
+fn of_hold(refusal: &Refusal) -> Option<Error> {
+    let failed = |reason, next| Error::new(Code::FailedPrecondition, reason, next);
+    Some(match refusal {
+        Refusal::TaskNotHeld { task } => {
+            failed("TASK_NOT_HELD", "claim the task first").fact("task", task)
+        }
+        Refusal::TaskOpen { task, status } => {
+            failed("TASK_OPEN", "only what is over can be opened again: change the task")
+                .fact("task", task)
+                .fact("status", status.word())
+        }
+        Refusal::TaskPaused { task, reason } => {
+            failed("TASK_PAUSED", "resume it with DelegationService/ResumeTask")
+                .fact("task", task)
+                .fact("why", reason)
+        }
+        Refusal::TaskNotPaused { task } => {
+            failed("TASK_NOT_PAUSED", "leave it: it is not held").fact("task", task)
+        }
+        Refusal::TaskHasChildren { task, children } => {
+            failed("TASK_HAS_CHILDREN", "delete the children first, or cancel the task")
+                .fact("task", task)
+                .fact("children", ids(children))
+        }
+        Refusal::AttemptOver {
+            task,
+            expected,
+            actual,
+        } => {
+            let next = "stop: the claim is over; look at the task, and claim it again if it is free";
+            Error::new(Code::Aborted, "ATTEMPT_STALE", next)
+                .fact("task", task)
+                .fact("expected", expected)
+                .fact("actual", actual)
+        }
+        _ => return None,
+    })
+}
+
+fn of_room(refusal: &Refusal) -> Option<Error> {
+    let exhausted = |reason, next| Error::new(Code::ResourceExhausted, reason, next);
+    Some(match refusal {
+        Refusal::MailboxFull {
+            member,
+            count,
+            bytes,
+        } => {
+            let next = "come again when the recipient has acknowledged some of its messages";
+            exhausted("MAILBOX_FULL", next)
+                .fact("member", member)
+                .fact("count", count)
+                .fact("bytes", bytes)
+        }
+        Refusal::DiskLow => {
+            let next = "make room on the coordinator's disk; until then only endings, \
+                        acknowledgements, cancels and deletes are taken";
+            exhausted("DISK_LOW", next)
+        }
         Refusal::Full { what, max } => {
             let next = "come again when there is less, or use another team";
             Error::new(Code::ResourceExhausted, "BOARD_FULL", next)
                 .fact("what", what)
                 .fact("max", max)
+        }
+        _ => return None,
+    })
+}
+
+fn of_team(refusal: &Refusal) -> Option<Error> {
+    let failed = |reason, next| Error::new(Code::FailedPrecondition, reason, next);
+    Some(match refusal {
+        Refusal::TeamOver { team } => {
+            let next = "make a team of this name again with TeamService/CreateTeam";
+            failed("TEAM_DISSOLVED", next).fact("team", team)
+        }
+        Refusal::TeamActive { team, tasks } => {
+            failed("TEAM_ACTIVE", "wait for these tasks, cancel them, or say force")
+                .fact("team", team)
+                .fact("tasks", ids(tasks))
+        }
+        Refusal::TeamPermanent { team } => {
+            failed("TEAM_PERMANENT", "cancel or delete its tasks instead").fact("team", team)
+        }
+        Refusal::MemberActive { member, tasks } => {
+            failed("MEMBER_ACTIVE", "wait for these tasks, cancel them, or say force")
+                .fact("member", member)
+                .fact("tasks", ids(tasks))
+        }
+        Refusal::MemberLeads { member } => {
+            let next = "hand the lead over first with TeamService/HandOverLead";
+            failed("MEMBER_LEADS", next).fact("member", member)
+        }
+        Refusal::RevisionGone { after, oldest } => {
+            let next = "list what there is now, and watch from the present revision";
+            failed("REVISION_GONE", next)
+                .fact("after_revision", after)
+                .fact("oldest_revision", oldest)
+        }
+        _ => return None,
+    })
+}
+
+fn of_mail(refusal: &Refusal) -> Option<Error> {
+    let failed = |reason, next| Error::new(Code::FailedPrecondition, reason, next);
+    Some(match refusal {
+        Refusal::PlanNotApproved { member } => {
+            let next = "send the lead a PLAN_APPROVAL_REQUEST, and wait for its response";
+            failed("PLAN_NOT_APPROVED", next).fact("member", member)
+        }
+        Refusal::SelfRecipient { member } => {
+            let next = "name another member: see TeamService/ListMembers";
+            Error::new(Code::InvalidArgument, "RECIPIENT_SELF", next)
+                .fact("field", "to")
+                .fact("member", member)
+        }
+        Refusal::NotAsked { member } => {
+            let next = "answer a request that is open, with its correlation id";
+            failed("NOT_ASKED", next).fact("member", member)
         }
         _ => return None,
     })

@@ -1,12 +1,12 @@
 //! What happened.
 
 use board::{
-    event::{Event, Happening},
+    event::{Actor, Event, Happening},
     task::Status,
 };
 use ganger_proto::v1;
 
-use super::{actor, number, status, time};
+use super::{actor, mail::message_type, number, status, time};
 
 /// An event, in the team of this name.
 pub fn event(team: &str, event: &Event) -> v1::Event {
@@ -18,6 +18,15 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
         actor: actor(&event.actor),
         task_id: event.what.task().map_or(0, |id| id.0),
         cause_task_id: event.cause.map_or(0, |id| id.0),
+        cause_message_id: event.cause_message.map_or(0, |id| id.0),
+        previous_revision: event.previous.0,
+        on_behalf_of: event.on_behalf_of.as_ref().map(ToString::to_string).unwrap_or_default(),
+        on_behalf_of_task: match event.actor {
+            Actor::Task(id) => id.0,
+            _ => 0,
+        },
+        // Nobody has a key of its own yet: who calls is believed.
+        unverified: event.actor.member().is_some(),
         ..v1::Event::default()
     };
     let kind = match &event.what {
@@ -26,8 +35,9 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
             told.member = member.to_string();
             v1::EventType::MemberJoined
         }
-        Happening::MemberLeft { member } => {
+        Happening::MemberLeft { member, reason } => {
             told.member = member.to_string();
+            told.message = reason.to_string();
             v1::EventType::MemberLeft
         }
         Happening::TaskCreated { subject, .. } => {
@@ -76,6 +86,44 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
             v1::EventType::TaskRequeued
         }
         Happening::TaskUnblocked { .. } => v1::EventType::TaskUnblocked,
+        Happening::TeamDissolved { reason } => {
+            told.message = reason.to_string();
+            v1::EventType::TeamDissolved
+        }
+        Happening::LeadHandedOver { to } => {
+            told.member = to.to_string();
+            v1::EventType::LeadHandedOver
+        }
+        Happening::PlanApproved { member } => {
+            told.member = member.to_string();
+            v1::EventType::PlanApproved
+        }
+        Happening::PlanRejected { member, reason } => {
+            told.member = member.to_string();
+            told.message = reason.to_string();
+            v1::EventType::PlanRejected
+        }
+        Happening::MessageSent { message, kind, to } => {
+            told.message_id = message.0;
+            told.message_type = message_type(*kind).into();
+            told.member = to.as_ref().map(ToString::to_string).unwrap_or_default();
+            v1::EventType::MessageSent
+        }
+        Happening::TaskReopened { from, reason, .. } => {
+            told.message = reason.to_string();
+            told.from_status = status(*from).into();
+            told.to_status = v1::TaskStatus::Pending.into();
+            v1::EventType::TaskReopened
+        }
+        Happening::TaskDeleted { subject, .. } => {
+            told.subject = subject.to_string();
+            v1::EventType::TaskDeleted
+        }
+        Happening::TaskPaused { reason, .. } => {
+            told.message = reason.to_string();
+            v1::EventType::TaskPaused
+        }
+        Happening::TaskResumed { .. } => v1::EventType::TaskResumed,
         Happening::TaskEnded {
             attempt,
             from,
