@@ -15,7 +15,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use board::{
     event::Event,
-    id::{Revision, TaskId, TeamUid},
+    id::{MessageId, Revision, TaskId, TeamUid},
+    mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
     time::Time,
@@ -24,11 +25,13 @@ use board::{
 mod codec;
 mod database;
 mod durable;
+mod events;
 mod generation;
 mod key;
 mod lock;
 pub mod memory;
 mod outcomes;
+mod records;
 mod sled_store;
 mod stage;
 mod watchdog;
@@ -47,8 +50,9 @@ pub use sled_store::{Options, SledStore};
 /// Keeps a board.
 pub trait Store: Send {
     /// Hands over everything that a start needs: the counters, teams, members, offered types,
-    /// open tasks whole and finished ones as stubs; in this order, agent types before teams, each
-    /// kind by its key. Not: events, outcomes, the texts of finished tasks.
+    /// open tasks whole, finished ones as stubs, messages and their copies; in this order, agent
+    /// types before teams, each kind by its key. Not: events, outcomes, the texts of finished
+    /// tasks, and nothing of a team that is gone.
     fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<Opened, StoreError>;
 
     /// Writes a batch atomically. It is durable when this returns. An error is final: nothing may
@@ -57,6 +61,9 @@ pub trait Store: Send {
 
     /// A task, whole, be it open or finished.
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// A message, whole.
+    fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError>;
 
     /// What a request came to, if that is still remembered.
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError>;
@@ -68,6 +75,12 @@ pub trait Store: Send {
         after: Revision,
         limit: usize,
     ) -> Result<Vec<Event>, StoreError>;
+
+    /// A team's event of a revision, if it is still kept.
+    fn event(&self, team: TeamUid, revision: Revision) -> Result<Option<Event>, StoreError>;
+
+    /// The revision of a team's oldest event that is kept.
+    fn oldest_event(&self, team: TeamUid) -> Result<Option<Revision>, StoreError>;
 
     /// How many outcomes are remembered, and since when.
     fn outcomes_kept(&self) -> OutcomesKept;
@@ -87,7 +100,10 @@ pub struct Opened {
 pub struct Batch {
     /// When.
     pub at: Time,
-    /// Records as they are to be. Of several with the same identity the last one counts.
+    /// Records as they are to be. Of several with the same identity the last one counts; that
+    /// something is gone has the identity of what is gone. Of a team that is gone nothing is
+    /// written, before or after. A message is never changed, and neither it nor a copy of it comes
+    /// again once it is gone.
     pub records: Vec<Record>,
     /// Events: those of a team in the order of their revisions, which go on from the last batch.
     pub events: Vec<Event>,

@@ -11,16 +11,18 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use board::{
     event::Actor,
-    id::{AgentTypeName, MemberName, NameError, WorkerName},
+    id::{AgentTypeName, MemberName, NameError, TaskId, WorkerName},
 };
 
 mod event;
+mod letter;
 mod outcome;
 mod state;
 mod task;
 mod team;
 
 pub(super) use event::{decode_events, encode_event_pages};
+pub(super) use letter::{check_mark, decode_letter, encode_letter, encode_mark};
 pub(super) use outcome::{OutcomePage, decode_outcomes, encode_outcomes};
 pub(super) use task::{decode_stub, decode_task, encode_stub, encode_task};
 pub(super) use team::{
@@ -105,6 +107,7 @@ impl Names {
             1 => Ok(Actor::Member(self.member(actor.name)?)),
             2 => Ok(Actor::Worker(self.worker(actor.name)?)),
             3 => Ok(Actor::Coordinator),
+            4 => Ok(Actor::Task(TaskId(actor.task))),
             _ => Err(CodecError::Bad("kind of actor")),
         }
     }
@@ -123,23 +126,26 @@ fn shared<N: Clone>(
     Ok(name)
 }
 
-/// The actors, by number: 1 a member, 2 a worker, 3 the coordinator.
+/// The actors, by number: 1 a member, 2 a worker, 3 the coordinator, 4 the sub-agent of a task.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 struct ActorMessage {
     #[prost(uint32, tag = "1")]
     kind: u32,
     #[prost(string, tag = "2")]
     name: String,
+    #[prost(uint64, tag = "3")]
+    task: u64,
 }
 
 impl From<&Actor> for ActorMessage {
     fn from(actor: &Actor) -> Self {
-        let (kind, name) = match actor {
-            Actor::Member(name) => (1, name.to_string()),
-            Actor::Worker(name) => (2, name.to_string()),
-            Actor::Coordinator => (3, String::new()),
+        let (kind, name, task) = match actor {
+            Actor::Member(name) => (1, name.to_string(), 0),
+            Actor::Worker(name) => (2, name.to_string(), 0),
+            Actor::Coordinator => (3, String::new(), 0),
+            Actor::Task(task) => (4, String::new(), task.0),
         };
-        Self { kind, name }
+        Self { kind, name, task }
     }
 }
 

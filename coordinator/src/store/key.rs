@@ -1,14 +1,17 @@
 //! The layout: one ordered space of keys, told apart by their first byte.
 //!
-//! Numbers are big-endian, so that they sort. What a start needs (`g m n o p r s t`) and what it
-//! doesn't (`c e f`) have prefixes of their own, so that it scans no more than it must.
+//! Numbers are big-endian, so that they sort. What a start needs (`g l m n o p q r s t x`) and what
+//! it doesn't (`c e f`) have prefixes of their own, so that it scans no more than it must.
 
-use board::id::{AgentTypeName, MemberName, Revision, TaskId, TeamUid};
+use board::id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TeamUid};
 
+pub(super) const GONE_TEAMS: &[u8] = b"x";
+pub(super) const LETTERS: &[u8] = b"l";
 pub(super) const MEMBERS: &[u8] = b"p";
 pub(super) const OFFERED: &[u8] = b"t";
 pub(super) const OPEN_TASKS: &[u8] = b"o";
 pub(super) const OUTCOMES: &[u8] = b"r";
+pub(super) const POSTS: &[u8] = b"q";
 pub(super) const STUBS: &[u8] = b"s";
 pub(super) const TEAMS: &[u8] = b"g";
 
@@ -57,6 +60,24 @@ pub(super) fn events(team: TeamUid, first: Revision) -> Vec<u8> {
     in_team(b'e', team, first.0)
 }
 
+/// A message.
+pub(super) fn letter(team: TeamUid, letter: MessageId) -> Vec<u8> {
+    in_team(LETTERS[0], team, letter.0)
+}
+
+/// A copy of a message in a member's mailbox.
+pub(super) fn post(team: TeamUid, member: &MemberName, letter: MessageId) -> Vec<u8> {
+    let mut key = of_team(POSTS[0], team);
+    key.extend_from_slice(member.as_str().as_bytes());
+    key.extend_from_slice(&letter.0.to_be_bytes());
+    key
+}
+
+/// That a team is there no more, while some of what was its own still lies here.
+pub(super) fn gone_team(team: TeamUid) -> Vec<u8> {
+    of_team(GONE_TEAMS[0], team)
+}
+
 /// An offered agent type.
 pub(super) fn offered(name: &AgentTypeName) -> Vec<u8> {
     let mut key = OFFERED.to_vec();
@@ -80,9 +101,15 @@ pub(super) fn piece(key: &[u8], index: u16) -> Vec<u8> {
     piece
 }
 
-/// The number at the end of a key: a task's id, a page's revision or number.
+/// The number at the end of a key: a task's or message's id, a page's revision or number.
 pub(super) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk().copied().map(u64::from_be_bytes)
+}
+
+/// The member in the key of a copy of a message.
+pub(super) fn member_of(post: &[u8]) -> Option<&str> {
+    let (rest, _) = post.split_last_chunk::<8>()?;
+    std::str::from_utf8(rest.get(9..)?).ok()
 }
 
 /// The team that a key belongs to.

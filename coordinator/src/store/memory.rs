@@ -5,14 +5,15 @@
 //! simulation can drop a board, store and all, and open what was committed again.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use board::{
     event::Event,
-    id::{AgentTypeName, MemberName, Revision, TaskId, TaskKey, TeamUid},
+    id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TaskKey, TeamUid},
+    mail::Letter,
     record::{Meta, OfferedType, Outcome, Record, RequestKey},
     task::Task,
     team::{Member, Team},
@@ -34,6 +35,10 @@ struct Kept {
     teams: BTreeMap<TeamUid, Team>,
     members: BTreeMap<(TeamUid, MemberName), Member>,
     tasks: BTreeMap<TaskKey, Arc<Task>>,
+    letters: BTreeMap<(TeamUid, MessageId), Arc<Letter>>,
+    posts: BTreeSet<(TeamUid, MemberName, MessageId)>,
+    /// Nothing more is kept of them.
+    gone: BTreeSet<TeamUid>,
     offered: BTreeMap<AgentTypeName, OfferedType>,
     events: BTreeMap<(TeamUid, Revision), Event>,
     /// With the number of the page that it is in.
@@ -89,7 +94,36 @@ impl Kept {
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), offered.clone());
             }
+            Record::Letter(team, letter) => {
+                self.letters.insert((*team, letter.id), letter.clone());
+            }
+            Record::Post(team, member, id) => {
+                self.posts.insert((*team, member.clone(), *id));
+            }
+            Record::TaskGone(team, task) => {
+                self.tasks.remove(&(*team, *task));
+            }
+            Record::LetterGone(team, id) => {
+                self.letters.remove(&(*team, *id));
+            }
+            Record::PostGone(team, member, id) => {
+                self.posts.remove(&(*team, member.clone(), *id));
+            }
+            Record::TeamGone(team) => {
+                self.gone.insert(*team);
+            }
         }
+    }
+
+    /// Takes away what was put of teams that are gone.
+    fn clear_gone(&mut self) {
+        let gone = &self.gone;
+        self.teams.retain(|team, _| !gone.contains(team));
+        self.members.retain(|(team, _), _| !gone.contains(team));
+        self.tasks.retain(|(team, _), _| !gone.contains(team));
+        self.letters.retain(|(team, _), _| !gone.contains(team));
+        self.posts.retain(|(team, ..)| !gone.contains(team));
+        self.events.retain(|(team, _), _| !gone.contains(team));
     }
 
     fn remember(&mut self, outcomes: &[Outcome], now: Time) {
@@ -154,6 +188,12 @@ impl Store for MemoryStore {
                 each(Record::Stub(*team, stub));
             }
         }
+        for ((team, _), letter) in &kept.letters {
+            each(Record::Letter(*team, letter.clone()));
+        }
+        for (team, member, id) in &kept.posts {
+            each(Record::Post(*team, member.clone(), *id));
+        }
         Ok(kept.opened)
     }
 
@@ -176,6 +216,9 @@ impl Store for MemoryStore {
             let key = (event.team, event.revision);
             kept.events.insert(key, event.clone());
         }
+        if !kept.gone.is_empty() {
+            kept.clear_gone();
+        }
         kept.remember(&batch.outcomes, batch.at);
         Ok(())
     }
@@ -186,6 +229,12 @@ impl Store for MemoryStore {
             .tasks
             .get(&(team, task))
             .map(|task| (**task).clone()))
+    }
+
+    fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError> {
+        let kept = self.kept();
+        let letter = kept.letters.get(&(team, letter));
+        Ok(letter.map(|letter| (**letter).clone()))
     }
 
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
@@ -209,6 +258,16 @@ impl Store for MemoryStore {
             .take(limit)
             .map(|(_, event)| event.clone())
             .collect())
+    }
+
+    fn event(&self, team: TeamUid, revision: Revision) -> Result<Option<Event>, StoreError> {
+        Ok(self.kept().events.get(&(team, revision)).cloned())
+    }
+
+    fn oldest_event(&self, team: TeamUid) -> Result<Option<Revision>, StoreError> {
+        let all = (team, Revision(0))..=(team, Revision(u64::MAX));
+        let kept = self.kept();
+        Ok(kept.events.range(all).next().map(|((_, first), _)| *first))
     }
 
     fn outcomes_kept(&self) -> OutcomesKept {

@@ -4,7 +4,7 @@
 //! Every commit is one atomic batch and one blocking flush.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,8 @@ use std::{
 
 use board::{
     event::Event,
-    id::{Revision, TaskId, TeamUid},
+    id::{MemberName, MessageId, Revision, TaskId, TeamUid},
+    mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
     time::Time,
@@ -23,14 +24,14 @@ use sled::{Db, IVec};
 use super::{
     Batch, Horizon, Opened, OutcomesKept, Store, StoreError,
     codec::{
-        CodecError, Commit, Names, decode_commit, decode_events, decode_member, decode_meta,
-        decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
-        encode_event_pages, encode_member, encode_meta, encode_offered, encode_stub, encode_task,
-        encode_team,
+        CodecError, Commit, Names, check_mark, decode_commit, decode_letter, decode_member,
+        decode_meta, decode_offered, decode_outcomes, decode_stub, decode_task, decode_team,
+        encode_commit, encode_event_pages,
     },
     database, durable, generation, key,
     lock::DirLock,
-    outcomes::Outcomes,
+    outcomes::{Explain, Outcomes},
+    records::put_record,
     stage::{self, Stage},
     watchdog::Watchdog,
 };
@@ -67,6 +68,8 @@ pub struct SledStore {
     options: Options,
     opened: Opened,
     live_bytes: u64,
+    /// Teams that are gone, and of which something still lies here.
+    gone: BTreeSet<TeamUid>,
     outcomes: Outcomes,
     watchdog: Option<Watchdog>,
     /// A commit failed: what is on the disk isn't known any more.
@@ -127,6 +130,7 @@ impl SledStore {
             Some(value) => decode_commit(&value).map_err(|error| explain(&key, error))?,
             None => Commit::default(),
         };
+        let gone = gone_teams(&db, &at, &explain)?;
         let outcomes = Outcomes::open(&db, &at, options.horizon, &explain)?;
         let watchdog = options.commit_limit.map(Watchdog::aborting_after);
         let watchdog = watchdog
@@ -141,6 +145,7 @@ impl SledStore {
                 time: Time(commit.at),
             },
             live_bytes: commit.live_bytes,
+            gone,
             outcomes,
             watchdog,
             has_failed: false,
@@ -177,8 +182,7 @@ impl SledStore {
         Self::from_db(db, at, options, _lock)
     }
 
-    /// The database, where it lies, and what lives in it, for tests.
-    #[cfg(test)]
+    /// The database, where it lies, and the bytes that live in it.
     pub(super) fn parts(&self) -> (&Db, &Path, u64) {
         (&self.db, &self.at, self.live_bytes)
     }
@@ -187,7 +191,11 @@ impl SledStore {
         self.put_together(key, self.raw(key)?)
     }
 
-    fn put_together(&self, key: &[u8], value: Option<IVec>) -> Result<Option<IVec>, StoreError> {
+    pub(super) fn put_together(
+        &self,
+        key: &[u8],
+        value: Option<IVec>,
+    ) -> Result<Option<IVec>, StoreError> {
         stage::whole(value, key, &self.at, |piece| self.raw(piece))
     }
 
@@ -195,7 +203,7 @@ impl SledStore {
         database::guard(&self.at, "reading", || self.db.get(key))
     }
 
-    fn explain(&self, key: &[u8], error: CodecError) -> StoreError {
+    pub(super) fn explain(&self, key: &[u8], error: CodecError) -> StoreError {
         explain(&self.at, key, error)
     }
 
@@ -216,14 +224,36 @@ impl SledStore {
         Ok(())
     }
 
+    /// Hands over, of the teams that are not gone, the values under a prefix.
+    fn scan_teams(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(TeamUid, &[u8], &[u8]) -> Result<(), CodecError>,
+    ) -> Result<(), StoreError> {
+        self.scan(prefix, |key, value| {
+            let team = key::team_of(key).ok_or(CodecError::Bad("key"))?;
+            if self.gone.contains(&team) {
+                return Ok(());
+            }
+            each(team, key, value)
+        })
+    }
+
     fn stage(&mut self, batch: &Batch) -> Result<sled::Batch, StoreError> {
+        let gone = batch.records.iter().filter_map(|record| match record {
+            Record::TeamGone(team) => Some(*team),
+            _ => None,
+        });
+        self.gone.extend(gone);
         let mut stage = Stage::new(&self.db, &self.at, self.live_bytes);
         for record in &batch.records {
-            put_record(record, &mut stage)?;
+            put_record(record, &self.gone, &mut stage)?;
         }
         let mut by_team: BTreeMap<TeamUid, Vec<&Event>> = BTreeMap::new();
         for event in &batch.events {
-            by_team.entry(event.team).or_default().push(event);
+            if !self.gone.contains(&event.team) {
+                by_team.entry(event.team).or_default().push(event);
+            }
         }
         for (team, events) in by_team {
             for (first, page) in encode_event_pages(&events) {
@@ -279,22 +309,34 @@ impl Store for SledStore {
             each(Record::Offered(decode_offered(value, names)?));
             Ok(())
         })?;
-        self.scan(key::TEAMS, |key, value| {
-            each(Record::Team(decode_team(team_of(key)?, value)?));
+        self.scan_teams(key::TEAMS, |team, _, value| {
+            each(Record::Team(decode_team(team, value)?));
             Ok(())
         })?;
-        self.scan(key::MEMBERS, |key, value| {
-            each(Record::Member(team_of(key)?, decode_member(value, names)?));
+        self.scan_teams(key::MEMBERS, |team, _, value| {
+            each(Record::Member(team, decode_member(value, names)?));
             Ok(())
         })?;
-        self.scan(key::OPEN_TASKS, |key, value| {
-            let task = decode_task(task_of(key)?, value, names)?;
-            each(Record::Task(team_of(key)?, Arc::new(task)));
+        self.scan_teams(key::OPEN_TASKS, |team, key, value| {
+            let task = decode_task(TaskId(number_of(key)?), value, names)?;
+            each(Record::Task(team, Arc::new(task)));
             Ok(())
         })?;
-        self.scan(key::STUBS, |key, value| {
-            let stub = decode_stub(task_of(key)?, value, names)?;
-            each(Record::Stub(team_of(key)?, stub));
+        self.scan_teams(key::STUBS, |team, key, value| {
+            let stub = decode_stub(TaskId(number_of(key)?), value, names)?;
+            each(Record::Stub(team, stub));
+            Ok(())
+        })?;
+        self.scan_teams(key::LETTERS, |team, key, value| {
+            let letter = decode_letter(MessageId(number_of(key)?), value, names)?;
+            each(Record::Letter(team, Arc::new(letter)));
+            Ok(())
+        })?;
+        self.scan_teams(key::POSTS, |team, key, value| {
+            check_mark(value)?;
+            let member = key::member_of(key).ok_or(CodecError::Bad("key"))?;
+            let member = MemberName::parse(member)?;
+            each(Record::Post(team, member, MessageId(number_of(key)?)));
             Ok(())
         })?;
         Ok(self.opened)
@@ -314,6 +356,9 @@ impl Store for SledStore {
     }
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
+        if self.gone.contains(&team) {
+            return Ok(None);
+        }
         for key in [key::open_task(team, task), key::finished_task(team, task)] {
             if let Some(value) = self.value(&key)? {
                 let decoded = decode_task(task, &value, &mut Names::default());
@@ -321,6 +366,15 @@ impl Store for SledStore {
             }
         }
         Ok(None)
+    }
+
+    fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError> {
+        let key = key::letter(team, letter);
+        let value = self.value(&key)?.filter(|_| !self.gone.contains(&team));
+        let decoded = value.map(|value| decode_letter(letter, &value, &mut Names::default()));
+        decoded
+            .transpose()
+            .map_err(|error| self.explain(&key, error))
     }
 
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
@@ -341,32 +395,24 @@ impl Store for SledStore {
         after: Revision,
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
-        let Some(wanted) = after.0.checked_add(1) else {
+        if self.gone.contains(&team) {
             return Ok(Vec::new());
-        };
-        // The page that the first wanted one is in begins with it or before it.
-        let wanted_key = key::events(team, Revision(wanted));
-        let first_of_team = key::events(team, Revision(0));
-        let mut before = self.db.range(first_of_team..=wanted_key.clone());
-        let before = database::guard(&self.at, "reading", || before.next_back().transpose())?;
-        let from = before.map_or(wanted_key, |(key, _)| key.to_vec());
-        let mut pages = self.db.range(from..=key::events(team, Revision(u64::MAX)));
-
-        let mut events = Vec::new();
-        let names = &mut Names::default();
-        while events.len() < limit {
-            let page = database::guard(&self.at, "reading", || pages.next().transpose())?;
-            let Some((key, value)) = page else { break };
-            let Some(value) = self.put_together(&key, Some(value))? else {
-                break;
-            };
-            let first = Revision(key::last_number(&key).unwrap_or_default());
-            let page = decode_events(team, first, &value, names);
-            let page = page.map_err(|error| self.explain(&key, error))?;
-            let wanted = page.into_iter().filter(|event| event.revision > after);
-            events.extend(wanted.take(limit - events.len()));
         }
-        Ok(events)
+        self.events_after(team, after, limit)
+    }
+
+    fn event(&self, team: TeamUid, revision: Revision) -> Result<Option<Event>, StoreError> {
+        if self.gone.contains(&team) {
+            return Ok(None);
+        }
+        self.event_at(team, revision)
+    }
+
+    fn oldest_event(&self, team: TeamUid) -> Result<Option<Revision>, StoreError> {
+        if self.gone.contains(&team) {
+            return Ok(None);
+        }
+        self.oldest_event_of(team)
     }
 
     fn outcomes_kept(&self) -> OutcomesKept {
@@ -374,45 +420,20 @@ impl Store for SledStore {
     }
 }
 
-fn put_record(record: &Record, stage: &mut Stage<'_>) -> Result<(), StoreError> {
-    match record {
-        Record::Meta(meta) => stage.put(key::meta(), encode_meta(meta)),
-        Record::Team(team) => stage.put(key::team(team.uid), encode_team(team)),
-        Record::Member(team, member) => {
-            stage.put(key::member(*team, &member.name), encode_member(member))
-        }
-        Record::Task(team, task) => put_task(*team, task, stage),
-        // It came from here, and its task is kept whole.
-        Record::Stub(..) => Ok(()),
-        Record::Offered(offered) => stage.put(key::offered(&offered.name), encode_offered(offered)),
-    }
+fn number_of(key: &[u8]) -> Result<u64, CodecError> {
+    key::last_number(key).ok_or(CodecError::Bad("key"))
 }
 
-/// A task lies either under its open key or under its finished one, the latter with a stub.
-fn put_task(team: TeamUid, task: &Task, stage: &mut Stage<'_>) -> Result<(), StoreError> {
-    let open = key::open_task(team, task.id);
-    let finished = key::finished_task(team, task.id);
-    let stub_key = key::stub(team, task.id);
-    if let Some(stub) = task.stub() {
-        stage.remove(open)?;
-        stage.put(stub_key, encode_stub(&stub))?;
-        return stage.put(finished, encode_task(task));
+/// The teams that are gone, and of which something still lies here.
+fn gone_teams(db: &Db, at: &Path, explain: Explain<'_>) -> Result<BTreeSet<TeamUid>, StoreError> {
+    let mut gone = BTreeSet::new();
+    let mut marks = db.scan_prefix(key::GONE_TEAMS);
+    while let Some((key, value)) = database::guard(at, "reading", || marks.next().transpose())? {
+        check_mark(&value).map_err(|error| explain(&key, error))?;
+        let team = key::team_of(&key).ok_or(CodecError::Bad("key"));
+        gone.insert(team.map_err(|error| explain(&key, error))?);
     }
-    if !stage.has(&open)? && stage.has(&stub_key)? {
-        stage.remove(stub_key)?;
-        stage.remove(finished)?;
-    }
-    stage.put(open, encode_task(task))
-}
-
-fn team_of(key: &[u8]) -> Result<TeamUid, CodecError> {
-    key::team_of(key).ok_or(CodecError::Bad("key"))
-}
-
-fn task_of(key: &[u8]) -> Result<TaskId, CodecError> {
-    key::last_number(key)
-        .map(TaskId)
-        .ok_or(CodecError::Bad("key"))
+    Ok(gone)
 }
 
 fn explain(at: &Path, key: &[u8], error: CodecError) -> StoreError {

@@ -69,9 +69,12 @@ impl<'a> Stage<'a> {
         self.replace(key, old, value)
     }
 
-    /// Sets a value under a key that never had one: its old value needs no looking for.
+    /// Sets a value under a key that never had one before this commit: its old value needs no
+    /// looking for on the disk.
     pub(super) fn put_new(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
-        self.replace(key, None, value)
+        let staged = self.writes.get(&key).and_then(Option::as_deref);
+        let staged = staged.map(IVec::from);
+        self.replace(key, staged, value)
     }
 
     /// Removes a value, if there is one.

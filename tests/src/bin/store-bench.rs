@@ -16,11 +16,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use board::{
     event::{Actor, Event, Happening},
-    id::{AttemptNumber, InstanceId, MemberName, Revision, TaskId, TeamName, TeamUid, WorkerName},
+    id::{
+        AttemptNumber, InstanceId, MemberName, MessageId, Revision, TaskId, TeamName, TeamUid,
+        WorkerName,
+    },
     record::{CameTo, Outcome, Record, Request, RequestKey},
     task::{
-        BlockerFailedPolicy, End, EndStatus, Placement, Priority, Status, Task, TaskKind,
-        TaskState, Usage, Waiting,
+        BlockerFailedPolicy, End, EndStatus, FailurePolicy, Placement, Priority, Status, Task,
+        TaskKind, TaskState, Usage, Waiting,
     },
     team::Team,
     time::Time,
@@ -310,7 +313,10 @@ impl Plan {
             revision: Revision(self.revision),
             at: batch.at,
             actor: Actor::Member(lead()),
+            on_behalf_of: None,
             cause: None,
+            cause_message: None,
+            previous: Revision(0),
             what,
         });
     }
@@ -332,6 +338,10 @@ impl Plan {
             revision: Revision(self.revision),
             last_task: TaskId(self.last_task),
             closed_since_verification: 0,
+            last_message: MessageId(0),
+            verification_threshold: 3,
+            idle_notices: false,
+            dissolved: None,
         }
     }
 
@@ -359,6 +369,10 @@ impl Plan {
             timeout: None,
             crash_limit: 3,
             crashes: 0,
+            retry: None,
+            failures: 0,
+            failure_policy: FailurePolicy::Fail,
+            share_todos: false,
             blocker_failed_policy: BlockerFailedPolicy::Wait,
             inputs: Vec::new(),
             output_globs: Vec::new(),
@@ -374,6 +388,7 @@ impl Plan {
                 not_before: None,
                 refusals: 0,
                 reason: "".into(),
+                paused: None,
             }),
             last_attempt: AttemptNumber(0),
             attempts: Vec::new(),

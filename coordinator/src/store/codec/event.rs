@@ -1,8 +1,9 @@
 //! Events, in pages: those of one team in one commit share a value.
 
 use board::{
-    event::{Event, Fields, Happening},
-    id::{AttemptNumber, Revision, TaskId, TeamUid},
+    event::{Actor, Event, Fields, Happening},
+    id::{AttemptNumber, MessageId, Revision, TaskId, TeamUid},
+    mail::MailKind,
     task::Status,
     time::Time,
 };
@@ -12,7 +13,7 @@ use super::{ActorMessage, CodecError, Kind, Names, Numbered, open, seal};
 
 const EVENTS: Kind = Kind {
     name: "events",
-    version: 1,
+    version: 2,
 };
 
 /// Bytes of a page: one record, never in pieces unless a single event is longer.
@@ -59,6 +60,23 @@ struct EventMessage {
     /// What happened, see `happening`.
     #[prost(uint32, tag = "9")]
     what: u32,
+    /// Version 1 has nothing of what follows.
+    #[prost(uint64, tag = "10")]
+    previous: u64,
+    #[prost(string, optional, tag = "11")]
+    on_behalf_of: Option<String>,
+    #[prost(uint64, optional, tag = "12")]
+    cause_message: Option<u64>,
+    #[prost(uint64, tag = "13")]
+    message: u64,
+    #[prost(uint32, tag = "14")]
+    mail: u32,
+    /// The reason, where `text` is a name.
+    #[prost(string, tag = "15")]
+    reason: String,
+    /// Who claimed, where it was no member.
+    #[prost(message, optional, tag = "16")]
+    by: Option<ActorMessage>,
 }
 
 impl EventMessage {
@@ -66,29 +84,42 @@ impl EventMessage {
         let mut message = Self {
             cause: event.cause.map(|task| task.0),
             task: event.what.task().map(|task| task.0),
+            previous: event.previous.0,
+            on_behalf_of: event.on_behalf_of.as_ref().map(ToString::to_string),
+            cause_message: event.cause_message.map(|message| message.0),
             ..Self::default()
         };
-        let (what, attempt, text) = match &event.what {
-            Happening::TeamCreated => (1, None, ""),
-            Happening::MemberJoined { member } => (2, None, member.as_str()),
-            Happening::MemberLeft { member } => (3, None, member.as_str()),
-            Happening::TaskCreated { subject, .. } => (4, None, &**subject),
+        message.what = match &event.what {
+            Happening::TeamCreated => 1,
+            Happening::MemberJoined { member } => message.with_text(2, member.as_str()),
+            Happening::MemberLeft { member, reason } => {
+                message.reason = reason.to_string();
+                message.with_text(3, member.as_str())
+            }
+            Happening::TaskCreated { subject, .. } => message.with_text(4, subject),
             Happening::TaskUpdated { fields, .. } => {
                 message.fields = fields.0;
-                (5, None, "")
+                5
             }
-            Happening::TaskClaimed { by, attempt, .. } => (6, Some(*attempt), by.as_str()),
+            Happening::TaskClaimed { by, attempt, .. } => {
+                message.attempt = Some(attempt.0);
+                match by {
+                    Actor::Member(member) => message.text = member.to_string(),
+                    by => message.by = Some(by.into()),
+                }
+                6
+            }
             Happening::TaskDispatched {
                 attempt, worker, ..
-            } => (7, Some(*attempt), worker.as_str()),
-            Happening::TaskStarted { attempt, .. } => (8, Some(*attempt), ""),
+            } => message.of_attempt(7, *attempt, worker.as_str()),
+            Happening::TaskStarted { attempt, .. } => message.of_attempt(8, *attempt, ""),
             Happening::TaskStopRequested {
                 attempt, reason, ..
-            } => (9, Some(*attempt), &**reason),
+            } => message.of_attempt(9, *attempt, reason),
             Happening::TaskRequeued {
                 attempt, reason, ..
-            } => (10, Some(*attempt), &**reason),
-            Happening::TaskUnblocked { .. } => (11, None, ""),
+            } => message.of_attempt(10, *attempt, reason),
+            Happening::TaskUnblocked { .. } => 11,
             Happening::TaskEnded {
                 attempt,
                 from,
@@ -97,13 +128,44 @@ impl EventMessage {
                 ..
             } => {
                 message.status = vec![from.number(), to.number()];
-                (12, *attempt, &**text)
+                message.attempt = attempt.map(|attempt| attempt.0);
+                message.with_text(12, text)
             }
+            Happening::TeamDissolved { reason } => message.with_text(13, reason),
+            Happening::LeadHandedOver { to } => message.with_text(14, to.as_str()),
+            Happening::PlanApproved { member } => message.with_text(15, member.as_str()),
+            Happening::PlanRejected { member, reason } => {
+                message.reason = reason.to_string();
+                message.with_text(16, member.as_str())
+            }
+            Happening::MessageSent {
+                message: sent,
+                kind,
+                to,
+            } => {
+                message.message = sent.0;
+                message.mail = kind.number();
+                message.with_text(17, to.as_ref().map_or("", |to| to.as_str()))
+            }
+            Happening::TaskReopened { from, reason, .. } => {
+                message.status = vec![from.number()];
+                message.with_text(18, reason)
+            }
+            Happening::TaskDeleted { subject, .. } => message.with_text(19, subject),
+            Happening::TaskPaused { reason, .. } => message.with_text(20, reason),
+            Happening::TaskResumed { .. } => 21,
         };
-        message.what = what;
-        message.attempt = attempt.map(|attempt| attempt.0);
-        message.text = text.to_owned();
         message
+    }
+
+    fn with_text(&mut self, what: u32, text: &str) -> u32 {
+        text.clone_into(&mut self.text);
+        what
+    }
+
+    fn of_attempt(&mut self, what: u32, attempt: AttemptNumber, text: &str) -> u32 {
+        self.attempt = Some(attempt.0);
+        self.with_text(what, text)
     }
 
     /// The status before and after.
@@ -114,8 +176,12 @@ impl EventMessage {
         }
     }
 
-    fn task_id(&self) -> Result<TaskId, CodecError> {
-        self.task.map(TaskId).ok_or(CodecError::Bad("task"))
+    /// The status before, where the one after goes without saying.
+    fn status_before(&self) -> Result<Status, CodecError> {
+        match *self.status {
+            [from] => Status::of(from),
+            _ => Err(CodecError::Bad("status before")),
+        }
     }
 
     fn attempt_number(&self) -> Result<AttemptNumber, CodecError> {
@@ -125,6 +191,14 @@ impl EventMessage {
     }
 
     fn happening(self, names: &mut Names) -> Result<Happening, CodecError> {
+        match self.task.map(TaskId) {
+            Some(task) => self.happening_to_task(task, names),
+            None => self.happening_to_team(names),
+        }
+    }
+
+    fn happening_to_team(self, names: &mut Names) -> Result<Happening, CodecError> {
+        let reason = self.reason.into();
         Ok(match self.what {
             1 => Happening::TeamCreated,
             2 => Happening::MemberJoined {
@@ -132,52 +206,96 @@ impl EventMessage {
             },
             3 => Happening::MemberLeft {
                 member: names.member(self.text)?,
+                reason,
             },
+            13 => Happening::TeamDissolved {
+                reason: self.text.into(),
+            },
+            14 => Happening::LeadHandedOver {
+                to: names.member(self.text)?,
+            },
+            15 => Happening::PlanApproved {
+                member: names.member(self.text)?,
+            },
+            16 => Happening::PlanRejected {
+                member: names.member(self.text)?,
+                reason,
+            },
+            17 => Happening::MessageSent {
+                message: MessageId(self.message),
+                kind: MailKind::of(self.mail)?,
+                to: if self.text.is_empty() {
+                    None
+                } else {
+                    Some(names.member(self.text)?)
+                },
+            },
+            _ => return Err(CodecError::Bad("kind of event")),
+        })
+    }
+
+    fn happening_to_task(self, task: TaskId, names: &mut Names) -> Result<Happening, CodecError> {
+        Ok(match self.what {
             4 => Happening::TaskCreated {
-                task: self.task_id()?,
+                task,
                 subject: self.text.into(),
             },
             5 => Happening::TaskUpdated {
-                task: self.task_id()?,
+                task,
                 fields: Fields(self.fields),
             },
             6 => Happening::TaskClaimed {
-                task: self.task_id()?,
+                task,
                 attempt: self.attempt_number()?,
-                by: names.member(self.text)?,
+                by: match self.by {
+                    Some(by) => names.actor(Some(by))?,
+                    None => Actor::Member(names.member(self.text)?),
+                },
             },
             7 => Happening::TaskDispatched {
-                task: self.task_id()?,
+                task,
                 attempt: self.attempt_number()?,
                 worker: names.worker(self.text)?,
             },
             8 => Happening::TaskStarted {
-                task: self.task_id()?,
+                task,
                 attempt: self.attempt_number()?,
             },
             9 => Happening::TaskStopRequested {
-                task: self.task_id()?,
+                task,
                 attempt: self.attempt_number()?,
                 reason: self.text.into(),
             },
             10 => Happening::TaskRequeued {
-                task: self.task_id()?,
+                task,
                 attempt: self.attempt_number()?,
                 reason: self.text.into(),
             },
-            11 => Happening::TaskUnblocked {
-                task: self.task_id()?,
-            },
+            11 => Happening::TaskUnblocked { task },
             12 => {
                 let (from, to) = self.status()?;
                 Happening::TaskEnded {
-                    task: self.task_id()?,
+                    task,
                     attempt: self.attempt.map(AttemptNumber),
                     from,
                     to,
                     message: self.text.into(),
                 }
             }
+            18 => Happening::TaskReopened {
+                task,
+                from: self.status_before()?,
+                reason: self.text.into(),
+            },
+            19 => Happening::TaskDeleted {
+                task,
+                subject: self.text.into(),
+            },
+            20 => Happening::TaskPaused {
+                task,
+                reason: self.text.into(),
+            },
+            21 => Happening::TaskResumed { task },
             _ => return Err(CodecError::Bad("kind of event")),
         })
     }
@@ -241,14 +359,21 @@ pub(in crate::store) fn decode_events(
     let actors = actors.map(|actor| names.actor(Some(actor)));
     let actors = actors.collect::<Result<Vec<_>, _>>()?;
     let mut events = Vec::with_capacity(page.events.len());
-    for (message, revision) in page.events.into_iter().zip(first.0..) {
+    for (mut message, revision) in page.events.into_iter().zip(first.0..) {
         let actor = actors.get(message.actor as usize);
         events.push(Event {
             team,
             revision: Revision(revision),
             at: Time(page.at.wrapping_add(message.later)),
             actor: actor.ok_or(CodecError::Bad("actor"))?.clone(),
+            on_behalf_of: message
+                .on_behalf_of
+                .take()
+                .map(|name| names.member(name))
+                .transpose()?,
             cause: message.cause.map(TaskId),
+            cause_message: message.cause_message.map(MessageId),
+            previous: Revision(message.previous),
             what: message.happening(names)?,
         });
     }

@@ -2,7 +2,7 @@
 
 use board::{
     event::Fields,
-    id::{TaskId, TeamUid},
+    id::{MessageId, TaskId, TeamUid},
     record::{CameTo, Outcome, Request, RequestKey},
     task::Status,
     time::Time,
@@ -12,7 +12,7 @@ use super::{CodecError, Kind, Numbered, Wide, open, seal};
 
 const OUTCOMES: Kind = Kind {
     name: "outcomes",
-    version: 1,
+    version: 2,
 };
 
 /// Outcomes of one commit, or a part of them.
@@ -42,7 +42,8 @@ struct OutcomeMessage {
     later: i64,
     #[prost(uint64, tag = "4")]
     team: u64,
-    /// 1 a team, 2 tasks, 3 an update, 4 a task.
+    /// 1 a team, 2 tasks, 3 an update, 4 a task, 5 a batch, 6 a task reopened, 7 one deleted, 8 a
+    /// team dissolved, 9 a member, 10 one removed, 11 a message.
     #[prost(uint32, tag = "5")]
     came_to: u32,
     #[prost(uint64, tag = "6")]
@@ -54,6 +55,8 @@ struct OutcomeMessage {
     /// The status before and after.
     #[prost(uint32, repeated, tag = "9")]
     status: Vec<u32>,
+    #[prost(uint64, tag = "10")]
+    message: u64,
 }
 
 pub(in crate::store) fn encode_outcomes(at: Time, outcomes: &[Outcome]) -> Vec<u8> {
@@ -109,6 +112,19 @@ fn message_of(outcome: &Outcome, page_at: Time) -> OutcomeMessage {
             message.came_to = 4;
             message.task = task.0;
         }
+        CameTo::Batch => message.came_to = 5,
+        CameTo::Reopened { task } => {
+            message.came_to = 6;
+            message.task = task.0;
+        }
+        CameTo::Deleted => message.came_to = 7,
+        CameTo::Dissolved => message.came_to = 8,
+        CameTo::Member => message.came_to = 9,
+        CameTo::Removed => message.came_to = 10,
+        CameTo::Sent { message: sent } => {
+            message.came_to = 11;
+            message.message = sent.0;
+        }
     }
     message
 }
@@ -131,6 +147,15 @@ fn decode_outcome(message: OutcomeMessage, page_at: Time) -> Result<Outcome, Cod
             },
         },
         4 => CameTo::Task { task },
+        5 => CameTo::Batch,
+        6 => CameTo::Reopened { task },
+        7 => CameTo::Deleted,
+        8 => CameTo::Dissolved,
+        9 => CameTo::Member,
+        10 => CameTo::Removed,
+        11 => CameTo::Sent {
+            message: MessageId(message.message),
+        },
         _ => return Err(CodecError::Bad("kind of outcome")),
     };
     Ok(Outcome {

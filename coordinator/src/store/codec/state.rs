@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use board::{
+    event::Actor,
     id::{AttemptNumber, InstanceId},
     task::{
-        AfterStop, AttemptEnding, Claim, End, EndStatus, EndedAttempt, Placement, Runner, Stop,
-        StopReason, TaskState, Usage, Waiting,
+        AfterStop, AttemptEnding, Claim, End, EndStatus, EndedAttempt, Paused, Placement, Runner,
+        Stop, StopReason, TaskState, Usage, Waiting,
     },
     time::Time,
 };
@@ -45,16 +46,35 @@ pub(super) struct WaitingMessage {
     refusals: u32,
     #[prost(string, tag = "4")]
     reason: String,
+    #[prost(message, optional, tag = "5")]
+    paused: Option<PausedMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PausedMessage {
+    #[prost(int64, tag = "1")]
+    at: i64,
+    #[prost(message, optional, tag = "2")]
+    by: Option<ActorMessage>,
+    #[prost(string, tag = "3")]
+    reason: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ClaimMessage {
     #[prost(uint32, tag = "1")]
     attempt: u32,
+    /// Version 1 only: the member that holds.
     #[prost(string, tag = "2")]
-    by: String,
+    member: String,
     #[prost(int64, tag = "3")]
     since: i64,
+    #[prost(message, optional, tag = "4")]
+    by: Option<ActorMessage>,
+    #[prost(message, optional, tag = "5")]
+    lease: Option<Span>,
+    #[prost(int64, optional, tag = "6")]
+    renewed_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -110,10 +130,10 @@ pub(super) struct EndMessage {
 pub(super) struct AttemptMessage {
     #[prost(uint32, tag = "1")]
     number: u32,
-    /// The member or the worker that ran it.
+    /// The worker that ran it; in version 1 the member, too.
     #[prost(string, tag = "2")]
     runner: String,
-    /// The worker's process; a member has none.
+    /// The worker's process; a claimant has none.
     #[prost(message, optional, tag = "3")]
     instance: Option<Wide>,
     #[prost(int64, tag = "4")]
@@ -128,6 +148,9 @@ pub(super) struct AttemptMessage {
     message: String,
     #[prost(message, optional, tag = "9")]
     usage: Option<UsageMessage>,
+    /// Who claimed the task.
+    #[prost(message, optional, tag = "10")]
+    claimant: Option<ActorMessage>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -148,11 +171,15 @@ impl From<&TaskState> for StateMessage {
                 not_before: waiting.not_before.map(|at| at.0),
                 refusals: waiting.refusals,
                 reason: waiting.reason.to_string(),
+                paused: waiting.paused.as_ref().map(Into::into),
             }),
             TaskState::Claimed(claim) => Self::Claimed(ClaimMessage {
                 attempt: claim.attempt.0,
-                by: claim.by.to_string(),
+                member: String::new(),
                 since: claim.since.0,
+                by: Some((&claim.by).into()),
+                lease: claim.lease.map(Into::into),
+                renewed_at: Some(claim.renewed_at.0),
             }),
             TaskState::Placed(placement) => Self::Placed(Box::new(PlacementMessage {
                 attempt: placement.attempt.0,
@@ -185,11 +212,20 @@ pub(super) fn decode_state(
             not_before: waiting.not_before.map(Time),
             refusals: waiting.refusals,
             reason: waiting.reason.into(),
+            paused: waiting
+                .paused
+                .map(|paused| decode_paused(paused, names))
+                .transpose()?,
         }),
         StateMessage::Claimed(claim) => TaskState::Claimed(Claim {
             attempt: AttemptNumber(claim.attempt),
-            by: names.member(claim.by)?,
+            by: match claim.by {
+                Some(by) => names.actor(Some(by))?,
+                None => Actor::Member(names.member(claim.member)?),
+            },
             since: Time(claim.since),
+            lease: claim.lease.map(Duration::try_from).transpose()?,
+            renewed_at: Time(claim.renewed_at.unwrap_or(claim.since)),
         }),
         StateMessage::Placed(placement) => TaskState::Placed(Placement {
             attempt: AttemptNumber(placement.attempt),
@@ -216,6 +252,24 @@ pub(super) fn decode_state(
             stop_reason: end.stop_reason.map(StopReason::of).transpose()?,
             cascade_due: end.cascade_due,
         }),
+    })
+}
+
+impl From<&Paused> for PausedMessage {
+    fn from(paused: &Paused) -> Self {
+        Self {
+            at: paused.at.0,
+            by: Some((&paused.by).into()),
+            reason: paused.reason.to_string(),
+        }
+    }
+}
+
+fn decode_paused(paused: PausedMessage, names: &mut Names) -> Result<Paused, CodecError> {
+    Ok(Paused {
+        at: Time(paused.at),
+        by: names.actor(paused.by)?,
+        reason: paused.reason.into(),
     })
 }
 
@@ -252,9 +306,9 @@ fn decode_stop(stop: StopMessage, names: &mut Names) -> Result<Stop, CodecError>
 
 impl From<&EndedAttempt> for AttemptMessage {
     fn from(attempt: &EndedAttempt) -> Self {
-        let (runner, instance) = match &attempt.runner {
-            Runner::Member(name) => (name.to_string(), None),
-            Runner::Worker(name, instance) => (name.to_string(), Some(instance.0.into())),
+        let (claimant, runner, instance) = match &attempt.runner {
+            Runner::Claimant(by) => (Some(by.into()), String::new(), None),
+            Runner::Worker(name, instance) => (None, name.to_string(), Some(instance.0.into())),
         };
         Self {
             number: attempt.number.0,
@@ -266,6 +320,7 @@ impl From<&EndedAttempt> for AttemptMessage {
             ending: attempt.ending.number(),
             message: attempt.message.to_string(),
             usage: usage_message(attempt.usage),
+            claimant,
         }
     }
 }
@@ -274,9 +329,10 @@ pub(super) fn decode_attempt(
     attempt: AttemptMessage,
     names: &mut Names,
 ) -> Result<EndedAttempt, CodecError> {
-    let runner = match attempt.instance {
-        None => Runner::Member(names.member(attempt.runner)?),
-        Some(instance) => {
+    let runner = match (attempt.claimant, attempt.instance) {
+        (Some(by), _) => Runner::Claimant(names.actor(Some(by))?),
+        (None, None) => Runner::Claimant(Actor::Member(names.member(attempt.runner)?)),
+        (None, Some(instance)) => {
             Runner::Worker(names.worker(attempt.runner)?, InstanceId(instance.into()))
         }
     };

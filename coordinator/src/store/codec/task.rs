@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
     id::{AttemptNumber, Digest, Revision, TaskId},
-    task::{Artifact, BlockerFailedPolicy, EndStatus, Priority, Status, Stub, Task, TaskKind},
+    task::{
+        Artifact, BlockerFailedPolicy, EndStatus, FailurePolicy, Priority, Retry, Status, Stub,
+        Task, TaskKind,
+    },
     time::Time,
 };
 
@@ -18,7 +21,7 @@ use super::{
 
 const TASK: Kind = Kind {
     name: "task",
-    version: 1,
+    version: 2,
 };
 const STUB: Kind = Kind {
     name: "task stub",
@@ -29,6 +32,7 @@ const STUB: Kind = Kind {
 numbers!(Priority, "priority", 0 => Normal, 1 => Low, 2 => High, 3 => Critical);
 numbers!(TaskKind, "kind of task", 0 => Work, 1 => Verification);
 numbers!(BlockerFailedPolicy, "policy", 0 => Wait, 1 => Cancel, 2 => Proceed);
+numbers!(FailurePolicy, "policy", 0 => Fail, 1 => Pause, 2 => Release);
 numbers!(EndStatus, "status", 1 => Completed, 2 => Failed, 3 => Cancelled);
 numbers!(
     Status, "status",
@@ -100,6 +104,24 @@ struct TaskMessage {
     active_form: String,
     #[prost(string, tag = "34")]
     client_task_id: String,
+    #[prost(message, optional, tag = "35")]
+    retry: Option<RetryMessage>,
+    #[prost(uint32, tag = "36")]
+    failures: u32,
+    #[prost(uint32, tag = "37")]
+    failure_policy: u32,
+    #[prost(bool, tag = "38")]
+    share_todos: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct RetryMessage {
+    #[prost(uint32, tag = "1")]
+    max_attempts: u32,
+    #[prost(message, optional, tag = "2")]
+    initial_backoff: Option<Span>,
+    #[prost(message, optional, tag = "3")]
+    max_backoff: Option<Span>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -166,6 +188,10 @@ pub(in crate::store) fn encode_task(task: &Task) -> Vec<u8> {
         outputs: task.outputs.iter().map(Into::into).collect(),
         active_form: task.active_form.to_string(),
         client_task_id: task.client_task_id.to_string(),
+        retry: task.retry.map(Into::into),
+        failures: task.failures,
+        failure_policy: task.failure_policy.number(),
+        share_todos: task.share_todos,
     };
     seal(TASK, &message)
 }
@@ -221,6 +247,10 @@ pub(in crate::store) fn decode_task(
             .collect::<Result<_, _>>()?,
         revision: Revision(message.revision),
         client_task_id: message.client_task_id.into(),
+        retry: message.retry.map(Retry::try_from).transpose()?,
+        failures: message.failures,
+        failure_policy: FailurePolicy::of(message.failure_policy)?,
+        share_todos: message.share_todos,
     })
 }
 
@@ -253,6 +283,29 @@ pub(in crate::store) fn decode_stub(
         revision: Revision(message.revision),
         cascade_due: message.cascade_due,
     })
+}
+
+impl From<Retry> for RetryMessage {
+    fn from(retry: Retry) -> Self {
+        Self {
+            max_attempts: retry.max_attempts,
+            initial_backoff: Some(retry.initial_backoff.into()),
+            max_backoff: Some(retry.max_backoff.into()),
+        }
+    }
+}
+
+impl TryFrom<RetryMessage> for Retry {
+    type Error = CodecError;
+
+    fn try_from(retry: RetryMessage) -> Result<Self, CodecError> {
+        let backoff = |span: Option<Span>| span.ok_or(CodecError::Bad("back-off"))?.try_into();
+        Ok(Self {
+            max_attempts: retry.max_attempts,
+            initial_backoff: backoff(retry.initial_backoff)?,
+            max_backoff: backoff(retry.max_backoff)?,
+        })
+    }
 }
 
 impl From<&Artifact> for ArtifactMessage {

@@ -1,13 +1,14 @@
 //! Teams, members, offered agent types, and the counters of board and store.
 
 use board::{
-    id::{Epoch, Incarnation, MemberName, Revision, TaskId, TeamName, TeamUid},
+    id::{Epoch, Incarnation, MemberName, MessageId, Revision, TaskId, TeamName, TeamUid},
+    limits,
     record::{Meta, OfferedType},
-    team::{Member, MemberKind, Team},
+    team::{Dissolved, Member, MemberKind, Plan, Question, Shutdown, Team},
     time::Time,
 };
 
-use super::{CodecError, Kind, Names, Numbered, Wide, numbers, open, seal};
+use super::{ActorMessage, CodecError, Kind, Names, Numbered, Wide, numbers, open, seal};
 
 const COMMIT: Kind = Kind {
     name: "commit",
@@ -19,11 +20,11 @@ const META: Kind = Kind {
 };
 const TEAM: Kind = Kind {
     name: "team",
-    version: 1,
+    version: 2,
 };
 const MEMBER: Kind = Kind {
     name: "member",
-    version: 1,
+    version: 2,
 };
 const OFFERED: Kind = Kind {
     name: "agent type",
@@ -92,6 +93,27 @@ struct TeamMessage {
     last_task: u64,
     #[prost(uint32, tag = "7")]
     closed_since_verification: u32,
+    #[prost(uint64, tag = "8")]
+    last_message: u64,
+    /// Version 1 has none.
+    #[prost(uint32, optional, tag = "9")]
+    verification_threshold: Option<u32>,
+    #[prost(bool, tag = "10")]
+    idle_notices: bool,
+    #[prost(message, optional, tag = "11")]
+    dissolved: Option<DissolvedMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct DissolvedMessage {
+    #[prost(int64, tag = "1")]
+    at: i64,
+    #[prost(message, optional, tag = "2")]
+    by: Option<ActorMessage>,
+    #[prost(string, tag = "3")]
+    reason: String,
+    #[prost(bool, tag = "4")]
+    is_settled: bool,
 }
 
 pub(in crate::store) fn encode_team(team: &Team) -> Vec<u8> {
@@ -103,6 +125,15 @@ pub(in crate::store) fn encode_team(team: &Team) -> Vec<u8> {
         revision: team.revision.0,
         last_task: team.last_task.0,
         closed_since_verification: team.closed_since_verification,
+        last_message: team.last_message.0,
+        verification_threshold: Some(team.verification_threshold),
+        idle_notices: team.idle_notices,
+        dissolved: team.dissolved.as_ref().map(|dissolved| DissolvedMessage {
+            at: dissolved.at.0,
+            by: Some((&dissolved.by).into()),
+            reason: dissolved.reason.to_string(),
+            is_settled: dissolved.is_settled,
+        }),
     };
     seal(TEAM, &message)
 }
@@ -118,6 +149,21 @@ pub(in crate::store) fn decode_team(uid: TeamUid, bytes: &[u8]) -> Result<Team, 
         revision: Revision(message.revision),
         last_task: TaskId(message.last_task),
         closed_since_verification: message.closed_since_verification,
+        last_message: MessageId(message.last_message),
+        verification_threshold: message
+            .verification_threshold
+            .unwrap_or(limits::VERIFICATION_THRESHOLD),
+        idle_notices: message.idle_notices,
+        dissolved: message.dissolved.map(decode_dissolved).transpose()?,
+    })
+}
+
+fn decode_dissolved(message: DissolvedMessage) -> Result<Dissolved, CodecError> {
+    Ok(Dissolved {
+        at: Time(message.at),
+        by: Names::default().actor(message.by)?,
+        reason: message.reason.into(),
+        is_settled: message.is_settled,
     })
 }
 
@@ -145,9 +191,44 @@ struct MemberMessage {
     joined_at: i64,
     #[prost(int64, optional, tag = "10")]
     left_at: Option<i64>,
+    /// 0 none is wanted, 1 one is wanted, 2 the lead was asked, 3 approved.
+    #[prost(uint32, tag = "11")]
+    plan: u32,
+    #[prost(uint64, tag = "12")]
+    plan_request: u64,
+    #[prost(int64, tag = "13")]
+    plan_deadline: i64,
+    #[prost(message, optional, tag = "14")]
+    shutdown: Option<ShutdownMessage>,
+    #[prost(message, optional, tag = "15")]
+    question: Option<QuestionMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ShutdownMessage {
+    #[prost(uint64, tag = "1")]
+    request: u64,
+    #[prost(string, tag = "2")]
+    by: String,
+    #[prost(int64, tag = "3")]
+    deadline: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct QuestionMessage {
+    #[prost(uint64, tag = "1")]
+    message: u64,
+    #[prost(int64, tag = "2")]
+    at: i64,
 }
 
 pub(in crate::store) fn encode_member(member: &Member) -> Vec<u8> {
+    let (plan, plan_request, plan_deadline) = match member.plan {
+        Plan::NotRequired => (0, 0, 0),
+        Plan::Required => (1, 0, 0),
+        Plan::Submitted { request, deadline } => (2, request.0, deadline.0),
+        Plan::Approved => (3, 0, 0),
+    };
     let message = MemberMessage {
         name: member.name.to_string(),
         incarnation: member.incarnation.0,
@@ -159,6 +240,18 @@ pub(in crate::store) fn encode_member(member: &Member) -> Vec<u8> {
         model: member.model.to_string(),
         joined_at: member.joined_at.0,
         left_at: member.left_at.map(|at| at.0),
+        plan,
+        plan_request,
+        plan_deadline,
+        shutdown: member.shutdown.as_ref().map(|shutdown| ShutdownMessage {
+            request: shutdown.request.0,
+            by: shutdown.by.to_string(),
+            deadline: shutdown.deadline.0,
+        }),
+        question: member.question.map(|question| QuestionMessage {
+            message: question.message.0,
+            at: question.at.0,
+        }),
     };
     seal(MEMBER, &message)
 }
@@ -168,6 +261,16 @@ pub(in crate::store) fn decode_member(
     names: &mut Names,
 ) -> Result<Member, CodecError> {
     let message: MemberMessage = open(MEMBER, bytes)?;
+    let plan = match message.plan {
+        0 => Plan::NotRequired,
+        1 => Plan::Required,
+        2 => Plan::Submitted {
+            request: MessageId(message.plan_request),
+            deadline: Time(message.plan_deadline),
+        },
+        3 => Plan::Approved,
+        _ => return Err(CodecError::Bad("plan")),
+    };
     Ok(Member {
         name: names.member(message.name)?,
         incarnation: Incarnation(message.incarnation),
@@ -182,6 +285,23 @@ pub(in crate::store) fn decode_member(
         model: message.model.into(),
         joined_at: Time(message.joined_at),
         left_at: message.left_at.map(Time),
+        plan,
+        shutdown: message
+            .shutdown
+            .map(|shutdown| decode_shutdown(shutdown, names))
+            .transpose()?,
+        question: message.question.map(|question| Question {
+            message: MessageId(question.message),
+            at: Time(question.at),
+        }),
+    })
+}
+
+fn decode_shutdown(message: ShutdownMessage, names: &mut Names) -> Result<Shutdown, CodecError> {
+    Ok(Shutdown {
+        request: MessageId(message.request),
+        by: names.member(message.by)?,
+        deadline: Time(message.deadline),
     })
 }
 

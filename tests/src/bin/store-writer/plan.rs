@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use board::{
     event::{Actor, Event, Happening},
-    id::{AgentTypeName, AttemptNumber, Epoch, MemberName, Revision, TaskId, TeamName, TeamUid},
+    id::{
+        AgentTypeName, AttemptNumber, Epoch, MemberName, MessageId, Revision, TaskId, TeamName,
+        TeamUid,
+    },
     record::{CameTo, Meta, Outcome, Record, Request, RequestKey},
     task::{
-        BlockerFailedPolicy, End, EndStatus, Metadata, Priority, Task, TaskKind, TaskState, Usage,
-        Waiting,
+        BlockerFailedPolicy, End, EndStatus, FailurePolicy, Metadata, Priority, Task, TaskKind,
+        TaskState, Usage, Waiting,
     },
     team::Team,
     time::Time,
@@ -46,7 +49,10 @@ pub fn batch(number: u64) -> Batch {
         revision: task.revision,
         at,
         actor: Actor::Member(lead()),
+        on_behalf_of: None,
         cause: None,
+        cause_message: None,
+        previous: Revision(0),
         what: Happening::TaskCreated {
             task: task.id,
             subject: task.subject.clone(),
@@ -99,6 +105,10 @@ fn team(revision: u64) -> Team {
         revision: Revision(revision),
         last_task: TaskId(TASKS),
         closed_since_verification: 0,
+        last_message: MessageId(0),
+        verification_threshold: 3,
+        idle_notices: false,
+        dissolved: None,
     }
 }
 
@@ -129,6 +139,10 @@ fn task(number: u64, nth: u64, revision_before: u64) -> Task {
         timeout: None,
         crash_limit: 3,
         crashes: 0,
+        retry: None,
+        failures: 0,
+        failure_policy: FailurePolicy::Fail,
+        share_todos: false,
         blocker_failed_policy: BlockerFailedPolicy::Wait,
         inputs: Vec::new(),
         output_globs: Vec::new(),
@@ -162,6 +176,7 @@ fn state(chance: u64) -> TaskState {
             not_before: None,
             refusals: 0,
             reason: "".into(),
+            paused: None,
         })
     }
 }
