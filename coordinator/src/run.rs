@@ -192,6 +192,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let store = SledStore::open(&dir.join("board"), Options::default())?;
         let mut clock = None;
         let setup = Setup {
+            tombstones_kept: std::time::Duration::from_secs(30 * 24 * 3_600),
             store: Box::new(store),
             hub,
             new_epoch: Epoch(uuid::Uuid::new_v4().as_u128()),

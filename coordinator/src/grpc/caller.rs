@@ -84,7 +84,11 @@ impl Identity {
         }
         let caller = match &self.caller.attempt {
             Some(fence) => format!("task:{}", fence.task),
-            None => self.caller.member.as_ref().map_or_else(String::new, ToString::to_string),
+            None => self
+                .caller
+                .member
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
         };
         let key = [call, team.as_str(), &caller].join("\0");
         Ok(Some(Request {
@@ -119,6 +123,7 @@ fn caller(text: &str) -> Result<Caller, Status> {
     Ok(Caller {
         member: Some(name),
         incarnation,
+        ..Caller::default()
     })
 }
 

@@ -81,7 +81,10 @@ impl DelegationService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("ResumeTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
-        let task = Some(self.change(identity, id, Wish::ResumeTask(team, task)).await?);
+        let task = Some(
+            self.change(identity, id, Wish::ResumeTask(team, task))
+                .await?,
+        );
         Ok(Response::new(v1::ResumeTaskResponse { task }))
     }
 
@@ -90,7 +93,9 @@ impl DelegationService for Services {
         request: Request<v1::WaitTasksRequest>,
     ) -> Result<Response<v1::WaitTasksResponse>, Status> {
         let identity = Identity::of(request.metadata())?;
-        wait::wait(self, &identity, request.into_inner()).await.map(Response::new)
+        wait::wait(self, &identity, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     /// Never called over the wire, where [`super::run_task`] stands before it to send the task's

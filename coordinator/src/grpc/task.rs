@@ -127,7 +127,9 @@ impl TaskService for Services {
         let Told::Batch(all) = self.wish(identity, id, wish).await? else {
             return Err(unexpected());
         };
-        let updates = all.iter().map(|told| updated(told, to_wire::brief_task(&told.view)));
+        let updates = all
+            .iter()
+            .map(|told| updated(told, to_wire::brief_task(&told.view)));
         Ok(Response::new(v1::BatchUpdateTasksResponse {
             updates: updates.collect(),
         }))
@@ -306,7 +308,10 @@ impl Services {
         for task in &tasks {
             self.check_uploaded(&task.inputs).await?;
         }
-        match self.wish(identity, request, Wish::CreateTasks(team, tasks)).await? {
+        match self
+            .wish(identity, request, Wish::CreateTasks(team, tasks))
+            .await?
+        {
             Told::Tasks(views) => Ok(views),
             _ => Err(unexpected()),
         }

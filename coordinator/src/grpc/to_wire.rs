@@ -11,8 +11,8 @@ use board::{
     event::Actor,
     id::{Epoch, Fence, InstanceId, TaskId},
     task::{
-        Artifact, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy,
-        Priority, Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage,
+        Artifact, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy, Priority,
+        Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage,
     },
     team::MemberKind,
     time::Time,

@@ -23,12 +23,19 @@ pub(super) async fn wait(
     let team = identity.team(&request.team)?;
     let ids = asked(&request.task_ids)?;
     let timeout = request.timeout.as_ref();
-    let timeout = timeout.map(|span| from_wire::span("timeout", span)).transpose()?;
+    let timeout = timeout
+        .map(|span| from_wire::span("timeout", span))
+        .transpose()?;
     let until = from_wire::wait_until(request.until)?;
     let (views, keys) = look(services, identity, &team, ids.clone()).await?;
-    let over = views.iter().filter(|view| view.task.end().is_some()).count();
+    let over = views
+        .iter()
+        .filter(|view| view.task.end().is_some())
+        .count();
     let open = keys.into_iter().zip(&views);
-    let open = open.filter(|(_, view)| view.task.end().is_none()).map(|(key, _)| key);
+    let open = open
+        .filter(|(_, view)| view.task.end().is_none())
+        .map(|(key, _)| key);
     let open: Vec<TaskKey> = open.collect();
     let is_met = match until {
         v1::WaitUntil::Any => over > 0,
@@ -61,7 +68,9 @@ fn asked(ids: &[u64]) -> Result<Vec<TaskId>, Status> {
     }
     let mut seen = BTreeSet::new();
     let fresh = ids.iter().filter(|id| seen.insert(**id));
-    fresh.map(|id| from_wire::task_id("task_ids", *id)).collect()
+    fresh
+        .map(|id| from_wire::task_id("task_ids", *id))
+        .collect()
 }
 
 async fn look(

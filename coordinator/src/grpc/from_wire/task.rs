@@ -171,7 +171,6 @@ pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
     })
 }
 
-
 fn kind(value: i32) -> Parsed<Option<TaskKind>> {
     Ok(match known("kind", value)? {
         v1::TaskKind::Unspecified => None,
@@ -313,6 +312,9 @@ pub fn place(token: &str) -> Parsed<Option<At>> {
     });
     match at {
         Some(at) => Ok(Some(at)),
-        None => Err(status::invalid("page_token", "is none that a list has answered")),
+        None => Err(status::invalid(
+            "page_token",
+            "is none that a list has answered",
+        )),
     }
 }

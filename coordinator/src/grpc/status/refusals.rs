@@ -250,11 +250,12 @@ fn of_hold(refusal: &Refusal) -> Option<Error> {
         Refusal::TaskNotHeld { task } => {
             failed("TASK_NOT_HELD", "claim the task first").fact("task", task)
         }
-        Refusal::TaskOpen { task, status } => {
-            failed("TASK_OPEN", "only what is over can be opened again: change the task")
-                .fact("task", task)
-                .fact("status", status.word())
-        }
+        Refusal::TaskOpen { task, status } => failed(
+            "TASK_OPEN",
+            "only what is over can be opened again: change the task",
+        )
+        .fact("task", task)
+        .fact("status", status.word()),
         Refusal::TaskPaused { task, reason } => {
             failed("TASK_PAUSED", "resume it with DelegationService/ResumeTask")
                 .fact("task", task)
@@ -263,17 +264,19 @@ fn of_hold(refusal: &Refusal) -> Option<Error> {
         Refusal::TaskNotPaused { task } => {
             failed("TASK_NOT_PAUSED", "leave it: it is not held").fact("task", task)
         }
-        Refusal::TaskHasChildren { task, children } => {
-            failed("TASK_HAS_CHILDREN", "delete the children first, or cancel the task")
-                .fact("task", task)
-                .fact("children", ids(children))
-        }
+        Refusal::TaskHasChildren { task, children } => failed(
+            "TASK_HAS_CHILDREN",
+            "delete the children first, or cancel the task",
+        )
+        .fact("task", task)
+        .fact("children", ids(children)),
         Refusal::AttemptOver {
             task,
             expected,
             actual,
         } => {
-            let next = "stop: the claim is over; look at the task, and claim it again if it is free";
+            let next =
+                "stop: the claim is over; look at the task, and claim it again if it is free";
             Error::new(Code::Aborted, "ATTEMPT_STALE", next)
                 .fact("task", task)
                 .fact("expected", expected)
@@ -319,19 +322,21 @@ fn of_team(refusal: &Refusal) -> Option<Error> {
             let next = "make a team of this name again with TeamService/CreateTeam";
             failed("TEAM_DISSOLVED", next).fact("team", team)
         }
-        Refusal::TeamActive { team, tasks } => {
-            failed("TEAM_ACTIVE", "wait for these tasks, cancel them, or say force")
-                .fact("team", team)
-                .fact("tasks", ids(tasks))
-        }
+        Refusal::TeamActive { team, tasks } => failed(
+            "TEAM_ACTIVE",
+            "wait for these tasks, cancel them, or say force",
+        )
+        .fact("team", team)
+        .fact("tasks", ids(tasks)),
         Refusal::TeamPermanent { team } => {
             failed("TEAM_PERMANENT", "cancel or delete its tasks instead").fact("team", team)
         }
-        Refusal::MemberActive { member, tasks } => {
-            failed("MEMBER_ACTIVE", "wait for these tasks, cancel them, or say force")
-                .fact("member", member)
-                .fact("tasks", ids(tasks))
-        }
+        Refusal::MemberActive { member, tasks } => failed(
+            "MEMBER_ACTIVE",
+            "wait for these tasks, cancel them, or say force",
+        )
+        .fact("member", member)
+        .fact("tasks", ids(tasks)),
         Refusal::MemberLeads { member } => {
             let next = "hand the lead over first with TeamService/HandOverLead";
             failed("MEMBER_LEADS", next).fact("member", member)

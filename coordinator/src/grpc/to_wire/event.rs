@@ -20,7 +20,11 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
         cause_task_id: event.cause.map_or(0, |id| id.0),
         cause_message_id: event.cause_message.map_or(0, |id| id.0),
         previous_revision: event.previous.0,
-        on_behalf_of: event.on_behalf_of.as_ref().map(ToString::to_string).unwrap_or_default(),
+        on_behalf_of: event
+            .on_behalf_of
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         on_behalf_of_task: match event.actor {
             Actor::Task(id) => id.0,
             _ => 0,

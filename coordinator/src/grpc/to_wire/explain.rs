@@ -43,9 +43,15 @@ fn because(explained: &Explained) -> Vec<v1::Because> {
             vec![one("CLAIMED", format!("{holder} holds it"))]
         }
         TaskState::Placed(placement) => match &placement.stop {
-            Some(stop) => vec![one("STOPPING", format!("is being stopped: {}", stop.reason))],
+            Some(stop) => vec![one(
+                "STOPPING",
+                format!("is being stopped: {}", stop.reason),
+            )],
             None => {
-                let text = format!("worker {} runs attempt {}", placement.worker, placement.attempt);
+                let text = format!(
+                    "worker {} runs attempt {}",
+                    placement.worker, placement.attempt
+                );
                 vec![one("IN_PROGRESS", text)]
             }
         },
@@ -58,7 +64,10 @@ fn waiting(explained: &Explained) -> Vec<v1::Because> {
     let mut because = Vec::new();
     if let Some(waiting) = view.task.waiting() {
         if let Some(paused) = &waiting.paused {
-            because.push(one("PAUSED", format!("held by {}: {}", paused.by, paused.reason)));
+            because.push(one(
+                "PAUSED",
+                format!("held by {}: {}", paused.by, paused.reason),
+            ));
         }
         if waiting.not_before.is_some() {
             because.push(one("BACKING_OFF", waiting.reason.to_string()));
@@ -67,7 +76,10 @@ fn waiting(explained: &Explained) -> Vec<v1::Because> {
     if !view.open_blockers.is_empty() {
         because.push(v1::Because {
             task_ids: ids(&view.open_blockers),
-            ..one("BLOCKED", format!("waits for {} other tasks", view.open_blockers.len()))
+            ..one(
+                "BLOCKED",
+                format!("waits for {} other tasks", view.open_blockers.len()),
+            )
         });
     }
     because.extend(place(explained));
@@ -84,14 +96,20 @@ fn waiting(explained: &Explained) -> Vec<v1::Because> {
 /// Why a task that waits for a worker has none.
 fn place(explained: &Explained) -> Vec<v1::Because> {
     let view: &TaskView = &explained.view;
-    let Some(place) = explained.place.filter(|_| view.phase == Some(Phase::Queued)) else {
+    let Some(place) = explained
+        .place
+        .filter(|_| view.phase == Some(Phase::Queued))
+    else {
         return Vec::new();
     };
     let mut because = Vec::new();
     if let Some(task) = explained.owner_is_at {
         because.push(v1::Because {
             task_ids: ids(&[task]),
-            ..one("OWNER_BUSY", format!("its owner runs #{task}, and one task at a time"))
+            ..one(
+                "OWNER_BUSY",
+                format!("its owner runs #{task}, and one task at a time"),
+            )
         });
     }
     if let Some((reason, text)) = view.phase_reason.split_once(": ") {
