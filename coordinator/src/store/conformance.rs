@@ -3,7 +3,7 @@
 //! The store in memory is simple enough to be right by looking at it, so the heart of the suite
 //! is one property: whatever is committed, the store on the disk answers as the one in memory.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use board::{
     event::{Actor, Event, Happening},
@@ -12,13 +12,20 @@ use board::{
     task::{End, EndStatus, Task, TaskState},
     time::Time,
 };
-use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use tempfile::TempDir;
 
+use self::gone::{
+    a_deleted_task_is_not_there_be_it_open_or_finished, a_message_is_there_until_it_is_gone,
+    of_a_team_that_is_gone_nothing_is_answered, what_comes_and_goes_in_one_batch_is_not_there,
+};
 use super::{
     Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, SledStore, Store,
-    arbitrary::{self, KEYS, TASKS, TEAMS, request_key},
+    arbitrary::{self, request_key},
 };
+
+mod gone;
+mod property;
 
 /// Small, so that outcomes are forgotten.
 const HORIZON: Horizon = Horizon {
@@ -89,128 +96,17 @@ for_each_store!(
     outcomes_past_the_horizon_are_forgotten,
     an_outcome_that_came_again_is_not_forgotten_with_the_first,
     the_last_record_of_an_identity_counts,
+    a_message_is_there_until_it_is_gone,
+    what_comes_and_goes_in_one_batch_is_not_there,
+    a_deleted_task_is_not_there_be_it_open_or_finished,
+    of_a_team_that_is_gone_nothing_is_answered,
+    an_event_is_found_by_its_revision,
 );
-
-/// Everything that a store answers.
-#[derive(Debug, PartialEq)]
-struct Answers {
-    opened: Opened,
-    records: Vec<Record>,
-    tasks: Vec<Option<Task>>,
-    outcomes: Vec<Option<Outcome>>,
-    kept: OutcomesKept,
-    events: Vec<Vec<Event>>,
-}
-
-impl Answers {
-    fn of(store: &mut impl Store) -> Self {
-        let (opened, records) = load(store);
-        let mut tasks = Vec::new();
-        let mut events = Vec::new();
-        for team in (0..=TEAMS + 1).map(TeamUid) {
-            for task in 0..=TASKS + 1 {
-                tasks.push(store.task(team, TaskId(task)).unwrap());
-            }
-            for after in [0, 1, 2, 3, 7, 20, u64::MAX] {
-                for limit in [0, 1, 3, 1_000] {
-                    events.push(store.events(team, Revision(after), limit).unwrap());
-                }
-            }
-        }
-        let outcome = |key| store.outcome(request_key(key)).unwrap();
-        Self {
-            opened,
-            records,
-            tasks,
-            outcomes: (0..KEYS).map(outcome).collect(),
-            kept: store.outcomes_kept(),
-            events,
-        }
-    }
-}
 
 fn load(store: &mut impl Store) -> (Opened, Vec<Record>) {
     let mut records = Vec::new();
     let opened = store.load(&mut |record| records.push(record)).unwrap();
     (opened, records)
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Commit(Batch),
-    Reopen,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let batch = (
-        0..40_000_i64,
-        vec(arbitrary::record(), 0..6),
-        vec(arbitrary::event(), 0..8),
-        vec(arbitrary::outcome(), 0..5),
-    )
-        .prop_map(|(at, records, events, outcomes)| {
-            Step::Commit(Batch {
-                at: Time(at),
-                records,
-                events,
-                outcomes,
-            })
-        });
-    vec(prop_oneof![5 => batch, 1 => Just(Step::Reopen)], 1..12).prop_map(make_sensible)
-}
-
-/// Lets time go on, gives events their revisions, and no batch two outcomes of one request.
-fn make_sensible(mut steps: Vec<Step>) -> Vec<Step> {
-    let mut now = 0;
-    let mut revisions = [0; TEAMS as usize + 1];
-    for step in &mut steps {
-        let Step::Commit(batch) = step else { continue };
-        now += batch.at.0;
-        batch.at = Time(now);
-        for event in &mut batch.events {
-            let revision = &mut revisions[event.team.0 as usize];
-            *revision += 1;
-            event.revision = Revision(*revision);
-        }
-        let mut keys = BTreeSet::new();
-        batch
-            .outcomes
-            .retain(|outcome| keys.insert(outcome.request.key));
-    }
-    steps
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_store_on_disk_answers_as_the_one_in_memory(steps in steps()) {
-        let disk = Disk::new();
-        let mut store = disk.open();
-        let mut memory = MemoryStore::with_horizon(HORIZON);
-
-        for step in steps {
-            match step {
-                Step::Commit(batch) => {
-                    store.commit(&batch).unwrap();
-                    memory.commit(&batch).unwrap();
-                }
-                Step::Reopen => {
-                    drop(store);
-                    store = disk.open();
-                }
-            }
-            prop_assert_eq!(Answers::of(&mut store), Answers::of(&mut memory));
-        }
-
-        store.check_counts();
-        let copy = tempfile::tempdir().unwrap();
-        store.export(copy.path()).unwrap();
-        drop(store);
-        let mut copy = Disk(copy).open();
-        prop_assert_eq!(Answers::of(&mut copy), Answers::of(&mut memory));
-        copy.check_counts();
-    }
 }
 
 /// One task, the same at each call.
@@ -227,6 +123,7 @@ fn open_task() -> Task {
         not_before: None,
         refusals: 0,
         reason: "".into(),
+        paused: None,
     });
     task
 }
@@ -317,7 +214,10 @@ fn joined(team: u64, revision: u64, note: &str) -> Event {
         revision: Revision(revision),
         at: Time(9),
         actor: Actor::Coordinator,
+        on_behalf_of: None,
         cause: None,
+        cause_message: None,
+        previous: Revision(0),
         what: Happening::TaskCreated {
             task: TaskId(1),
             subject: note.into(),
@@ -351,6 +251,25 @@ fn events_are_found_from_any_revision_on(place: &impl Place) {
     }
     let events = store.events(TeamUid(1), Revision(0), usize::MAX).unwrap();
     assert_eq!(events, all);
+}
+
+fn an_event_is_found_by_its_revision(place: &impl Place) {
+    let mut store = place.open();
+    for first in [1, 101] {
+        let mut batch = batch_of(Vec::new());
+        batch.events = (first..first + 100).map(|at| joined(1, at, "a")).collect();
+        store.commit(&batch).unwrap();
+    }
+
+    for at in [1, 2, 100, 101, 200] {
+        let found = store.event(TeamUid(1), Revision(at)).unwrap();
+        assert_eq!(found, Some(joined(1, at, "a")));
+    }
+    for at in [0, 201, u64::MAX] {
+        assert_eq!(store.event(TeamUid(1), Revision(at)).unwrap(), None);
+    }
+    let oldest = |team| store.oldest_event(TeamUid(team)).unwrap();
+    assert_eq!((oldest(1), oldest(2)), (Some(Revision(1)), None));
 }
 
 pub(super) fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {
