@@ -133,7 +133,10 @@ mod tests {
             revision: Revision(revision),
             at: Time(0),
             actor: Actor::Coordinator,
+            on_behalf_of: None,
             cause: None,
+            cause_message: None,
+            previous: Revision(0),
             what: Happening::TeamCreated,
         };
         revisions.map(event).collect()

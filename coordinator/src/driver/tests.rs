@@ -158,6 +158,7 @@ fn running() -> Running {
         hub: Hub::default(),
         new_epoch: Epoch(1),
         leases: Leases::default(),
+        tombstones_kept: Duration::from_secs(3_600),
         expected_types: Vec::new(),
     };
     let clock = Clock::start(board::time::Time(0));

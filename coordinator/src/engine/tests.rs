@@ -8,6 +8,7 @@ mod workers;
 use board::{
     command::{Caller, NewTask, Update, Wish},
     id::{Fence, Revision},
+    listing::{self, At},
     record::Request,
     task::{EndedAttempt, Status},
 };
@@ -95,6 +96,7 @@ impl World {
             new_epoch: Epoch(7),
             leases: Leases::default(),
             expected_types: vec![shell()],
+            tombstones_kept: Duration::from_secs(3_600),
         };
         Self {
             engine: Engine::start(setup, |_| now).unwrap(),
@@ -160,9 +162,21 @@ impl World {
         answer.try_recv().unwrap()
     }
 
+    /// Ten tasks after a place.
+    fn list(&mut self, after: Option<At>) -> oneshot::Receiver<Result<TaskPage, Refusal>> {
+        let wanted = Wanted {
+            filter: ListFilter::default(),
+            order: listing::Order::Id,
+            after,
+            size: 10,
+        };
+        self.read(move |reader| reader.tasks(&team(), &wanted, &Caller::default()))
+    }
+
     /// A task as a reader sees it.
     fn task(&mut self, task: u64) -> TaskView {
-        let mut answer = self.read(move |reader| reader.task(&team(), TaskId(task)));
+        let mut answer =
+            self.read(move |reader| reader.task(&team(), TaskId(task), &Caller::default()));
         self.flush();
         answer.try_recv().unwrap().unwrap()
     }

@@ -145,6 +145,8 @@ fn board_with_attempts_of(worker: &str, instance: u128, count: u64) -> Board {
             lead: MemberName::parse("lead").unwrap(),
             lead_role: "".into(),
             members: Vec::new(),
+            verification_threshold: None,
+            idle_notices: false,
         }),
         Wish::CreateTasks(team, vec![task; usize::try_from(count).unwrap()]),
     ];

@@ -72,10 +72,59 @@ impl TaskService for Echo {
         not_measured()
     }
 
+    async fn batch_update_tasks(
+        &self,
+        _: Request<v1::BatchUpdateTasksRequest>,
+    ) -> Result<Response<v1::BatchUpdateTasksResponse>, Status> {
+        not_measured()
+    }
+
     async fn claim_task(
         &self,
         _: Request<v1::ClaimTaskRequest>,
     ) -> Result<Response<v1::ClaimTaskResponse>, Status> {
+        not_measured()
+    }
+
+    async fn claim_next_task(
+        &self,
+        _: Request<v1::ClaimNextTaskRequest>,
+    ) -> Result<Response<v1::ClaimNextTaskResponse>, Status> {
+        not_measured()
+    }
+
+    async fn renew_claim(
+        &self,
+        _: Request<v1::RenewClaimRequest>,
+    ) -> Result<Response<v1::RenewClaimResponse>, Status> {
+        not_measured()
+    }
+
+    async fn release_task(
+        &self,
+        _: Request<v1::ReleaseTaskRequest>,
+    ) -> Result<Response<v1::ReleaseTaskResponse>, Status> {
+        not_measured()
+    }
+
+    async fn reopen_task(
+        &self,
+        _: Request<v1::ReopenTaskRequest>,
+    ) -> Result<Response<v1::ReopenTaskResponse>, Status> {
+        not_measured()
+    }
+
+    async fn delete_task(
+        &self,
+        _: Request<v1::DeleteTaskRequest>,
+    ) -> Result<Response<v1::DeleteTaskResponse>, Status> {
+        not_measured()
+    }
+
+    async fn explain_task(
+        &self,
+        _: Request<v1::ExplainTaskRequest>,
+    ) -> Result<Response<v1::ExplainTaskResponse>, Status> {
         not_measured()
     }
 }

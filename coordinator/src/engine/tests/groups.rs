@@ -15,7 +15,7 @@ fn nothing_is_let_out_before_the_commit() {
     let mut refused = world.call(cancel(99), None);
     let mut over = world.wait(1);
     let mut cancelled = world.call(cancel(1), None);
-    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1)));
+    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1), &Caller::default()));
     world.engine.elapse(world.now);
     world.engine.place(world.now);
     assert_eq!(created.try_recv(), Err(Empty));
@@ -56,7 +56,7 @@ fn failing_store_lets_nothing_out() {
     let mut created = world.call(create([delegated()]), Some(request(1, 1)));
     let mut over = world.wait(1);
     let mut cancelled = world.call(cancel(1), None);
-    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1)));
+    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1), &Caller::default()));
     world.engine.elapse(world.now);
     world.engine.place(world.now);
     let committed = world.engine.commit(world.now);

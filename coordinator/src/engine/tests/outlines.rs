@@ -35,7 +35,7 @@ fn assert_is_whole(view: &TaskView) {
 fn outline_comes_back_whole_for_a_look_and_goes_again() {
     let mut world = with_outline();
 
-    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1)));
+    let mut seen = world.read(|reader| reader.task(&team(), TaskId(1), &Caller::default()));
     assert!(!is_outlined(&world, 1));
     world.flush();
 
@@ -47,13 +47,12 @@ fn outline_comes_back_whole_for_a_look_and_goes_again() {
 fn outline_is_listed_whole() {
     let mut world = with_outline();
 
-    let filter = ListFilter::default();
-    let mut listed = world.read(move |reader| reader.tasks(&team(), &filter, TaskId(0), 10));
+    let mut listed = world.list(None);
     world.flush();
 
     let page = listed.try_recv().unwrap().unwrap().page;
     assert_eq!((page.items.len(), page.next), (1, None));
-    assert_is_whole(&page.items[0]);
+    assert_is_whole(&page.items[0].0);
     assert!(is_outlined(&world, 1));
 }
 
@@ -127,8 +126,7 @@ fn list_past_the_last_number_is_empty() {
     let mut world = World::new();
     world.called(create([plain()])).unwrap();
 
-    let (filter, last) = (ListFilter::default(), TaskId(u64::MAX));
-    let mut listed = world.read(move |reader| reader.tasks(&team(), &filter, last, 10));
+    let mut listed = world.list(Some(At::Id(TaskId(u64::MAX))));
     world.flush();
 
     let page = listed.try_recv().unwrap().unwrap().page;

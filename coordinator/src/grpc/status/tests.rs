@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use board::{
+    event::Actor,
     id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TeamName},
     refusal::Staleness,
     task::Status as TaskStatus,
@@ -75,6 +76,7 @@ fn refusals() -> Vec<Refusal> {
     let all = from_fields.into_iter().chain(from_edges);
     all.chain(roster_refusals())
         .chain(task_refusals())
+        .chain(team_refusals())
         .collect()
 }
 
@@ -95,6 +97,7 @@ fn roster_refusals() -> Vec<Refusal> {
         Refusal::TaskUnknown {
             task: TASK,
             team: team(),
+            was_deleted: true,
         },
         Refusal::AgentTypeUnknown {
             agent_type: agent_type("zz-a"),
@@ -113,12 +116,12 @@ fn roster_refusals() -> Vec<Refusal> {
         Refusal::RequestIdReused,
         Refusal::LeadOnly {
             action: "zz-act",
-            member: member("zz-a"),
+            member: Actor::Member(member("zz-a")),
         },
         Refusal::NotOwner {
             task: TASK,
             owner: Some(member("zz-a")),
-            member: member("zz-b"),
+            member: Actor::Member(member("zz-b")),
         },
     ]
 }
@@ -163,6 +166,62 @@ fn task_refusals() -> Vec<Refusal> {
             what: "zz-things",
             max: 4713,
         },
+        Refusal::TaskNotHeld { task: TASK },
+        Refusal::TaskOpen {
+            task: TASK,
+            status: TaskStatus::Pending,
+        },
+        Refusal::TaskPaused {
+            task: TASK,
+            reason: "zz-reason".into(),
+        },
+        Refusal::TaskNotPaused { task: TASK },
+        Refusal::TaskHasChildren {
+            task: TASK,
+            children: vec![OTHER],
+        },
+        Refusal::AttemptOver {
+            task: TASK,
+            expected: AttemptNumber(4713),
+            actual: AttemptNumber(4714),
+        },
+    ]
+}
+
+fn team_refusals() -> Vec<Refusal> {
+    vec![
+        Refusal::TeamOver { team: team() },
+        Refusal::TeamActive {
+            team: team(),
+            tasks: vec![TASK, OTHER],
+        },
+        Refusal::TeamPermanent { team: team() },
+        Refusal::MemberActive {
+            member: member("zz-a"),
+            tasks: vec![TASK],
+        },
+        Refusal::MemberLeads {
+            member: member("zz-a"),
+        },
+        Refusal::PlanNotApproved {
+            member: member("zz-a"),
+        },
+        Refusal::MailboxFull {
+            member: member("zz-a"),
+            count: 4713,
+            bytes: 4714,
+        },
+        Refusal::SelfRecipient {
+            member: member("zz-a"),
+        },
+        Refusal::NotAsked {
+            member: member("zz-a"),
+        },
+        Refusal::DiskLow,
+        Refusal::RevisionGone {
+            after: Revision(4713),
+            oldest: Revision(4714),
+        },
     ]
 }
 
@@ -180,7 +239,8 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::DuplicateEdge { .. }
         | Refusal::Cycle { .. }
         | Refusal::PromptMissing { .. }
-        | Refusal::AgentTypeMissing { .. } => Code::InvalidArgument,
+        | Refusal::AgentTypeMissing { .. }
+        | Refusal::SelfRecipient { .. } => Code::InvalidArgument,
         Refusal::TeamUnknown { .. }
         | Refusal::MemberUnknown { .. }
         | Refusal::TaskUnknown { .. }
@@ -194,17 +254,33 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::TaskHeld { .. }
         | Refusal::TaskRunning { .. }
         | Refusal::TaskOver { .. }
-        | Refusal::StatusBackward { .. } => Code::FailedPrecondition,
+        | Refusal::StatusBackward { .. }
+        | Refusal::TaskNotHeld { .. }
+        | Refusal::TaskOpen { .. }
+        | Refusal::TaskPaused { .. }
+        | Refusal::TaskNotPaused { .. }
+        | Refusal::TaskHasChildren { .. }
+        | Refusal::TeamOver { .. }
+        | Refusal::TeamActive { .. }
+        | Refusal::TeamPermanent { .. }
+        | Refusal::MemberActive { .. }
+        | Refusal::MemberLeads { .. }
+        | Refusal::PlanNotApproved { .. }
+        | Refusal::NotAsked { .. }
+        | Refusal::RevisionGone { .. } => Code::FailedPrecondition,
         Refusal::IncarnationStale { .. }
         | Refusal::LateEnding { .. }
         | Refusal::RevisionMismatch { .. }
+        | Refusal::AttemptOver { .. }
         | Refusal::Stale { .. } => Code::Aborted,
-        Refusal::Full { .. } => Code::ResourceExhausted,
+        Refusal::Full { .. } | Refusal::MailboxFull { .. } | Refusal::DiskLow => {
+            Code::ResourceExhausted
+        }
     }
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 31;
+const KINDS: usize = 48;
 
 /// Checks what every error promises, and answers its reason.
 fn assert_says_all(status: &Status) -> String {
