@@ -267,13 +267,8 @@ impl Board {
     /// Whether a dissolved team has a task that is not being stopped, or none at all that is not
     /// over.
     pub(crate) fn has_unstopped(&self, uid: TeamUid) -> bool {
-        let open = &self.teams[&uid].index.open;
-        open.is_empty() || open.by_id(TaskId(0)).any(|id| !self.is_stopping((uid, id)))
-    }
-
-    pub(crate) fn is_stopping(&self, key: TaskKey) -> bool {
-        let placement = self.whole(key).and_then(|task| task.placement());
-        placement.is_some_and(|placement| placement.stop.is_some())
+        let index = &self.teams[&uid].index;
+        index.open.is_empty() || index.open.len() > index.stopping
     }
 
     /// Those on a team's roster, by name.

@@ -361,6 +361,8 @@ pub enum FleetCommand {
     OfferTypes(Vec<OfferedType>),
     /// A worker serves this team, and becomes a member of it.
     JoinWorker(TeamUid, WorkerName),
+    /// A worker is gone for good, for all that is known, and leaves this team.
+    LeaveWorker(TeamUid, WorkerName, Arc<str>),
     /// Give a task to a worker.
     Dispatch(TaskKey, WorkerName, InstanceId),
     /// The sub-agent began.

@@ -50,6 +50,9 @@ pub fn decide_fleet(
     match command {
         FleetCommand::OfferTypes(types) => roster::offer_types(draft, types),
         FleetCommand::JoinWorker(team, worker) => roster::join_worker(draft, *team, worker),
+        FleetCommand::LeaveWorker(team, worker, reason) => {
+            members::leave_worker(draft, *team, worker, reason)
+        }
         FleetCommand::Dispatch(task, worker, instance) => {
             attempts::dispatch(draft, *task, worker, *instance)
         }

@@ -115,6 +115,8 @@ pub(crate) struct TeamIndex {
     pub(crate) dependants: BTreeMap<TaskId, Vec<TaskId>>,
     pub(crate) queues: BTreeMap<Queue, BTreeSet<Place>>,
     pub(crate) running: u32,
+    /// How many tasks are being stopped.
+    pub(crate) stopping: usize,
     pub(crate) running_members: BTreeMap<MemberName, u32>,
     pub(crate) claimed: BTreeSet<TaskId>,
     /// How many tasks each member holds by a claim.
@@ -175,6 +177,7 @@ impl TeamIndex {
                 *self.holding.entry(by.clone()).or_default() += 1;
             }
         }
+        self.stopping += usize::from(is_stopping(task));
     }
 
     /// Takes out what [`Self::enter`] entered.
@@ -195,6 +198,7 @@ impl TeamIndex {
                 release(&mut self.holding, by);
             }
         }
+        self.stopping -= usize::from(is_stopping(task));
     }
 
     pub(crate) fn adopt(&mut self, parent: Option<TaskId>, task: TaskId) {
@@ -352,6 +356,11 @@ pub(crate) fn queue_of(task: &Task, members: &BTreeMap<MemberName, Member>) -> O
         worker: worker.and_then(|member| WorkerName::parse(member.name.as_str()).ok()),
         member: hosted.map(|member| member.name.clone()),
     })
+}
+
+fn is_stopping(task: &Task) -> bool {
+    let placement = task.placement();
+    placement.is_some_and(|placement| placement.stop.is_some())
 }
 
 /// A ready task's place.

@@ -47,7 +47,7 @@ impl Board {
             } else {
                 self.dissolving.insert(team.uid);
             }
-            self.forget_members(team.uid);
+            self.forget_wants(team.uid);
         }
         if let Some(board) = self.teams.get_mut(&team.uid) {
             board.head = team.clone();
@@ -67,8 +67,9 @@ impl Board {
         );
     }
 
-    /// Members of a team that is over want nothing any more.
-    fn forget_members(&mut self, uid: TeamUid) {
+    /// The members of a team that is over want nothing any more, and nothing waits for its tasks.
+    fn forget_wants(&mut self, uid: TeamUid) {
+        self.cascades.retain(|(team, _)| *team != uid);
         self.member_deadlines.retain(|(_, (team, _))| *team != uid);
         self.stranded.retain(|(team, _)| *team != uid);
     }
@@ -176,7 +177,11 @@ impl Board {
             return;
         };
         if self.names.get(&team.head.name) == Some(&uid) {
-            self.names.remove(&team.head.name);
+            let same_name = |(_, other): &(&TeamUid, &TeamBoard)| other.head.name == team.head.name;
+            match self.teams.iter().rev().find(same_name) {
+                Some((last, _)) => self.names.insert(team.head.name.clone(), *last),
+                None => self.names.remove(&team.head.name),
+            };
         }
         if let Some(dissolved) = &team.head.dissolved {
             self.tombstones.remove(&(dissolved.at, uid));
@@ -225,7 +230,7 @@ impl Board {
         for owner in [owner_before.as_ref(), card.owner()].into_iter().flatten() {
             self.see_to_stranded(uid, owner);
         }
-        if is_cascade_due {
+        if is_cascade_due && self.teams[&uid].head.is_open() {
             self.cascades.insert((uid, id));
         } else {
             self.cascades.remove(&(uid, id));

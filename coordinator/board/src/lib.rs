@@ -35,7 +35,8 @@
 //! 9. What is counted and listed of tasks is what their cards say.
 //! 10. A hosted member runs one task at a time.
 //! 11. The next deadline of each task and each member is listed, and no other.
-//! 12. Ended tasks whose dependants were not yet looked after are listed, and no other.
+//! 12. Ended tasks whose dependants were not yet looked after are listed, but for those of teams
+//!     that are over, and no other.
 //! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
 //!     what is in it.
 //! 14. Members who left and own open tasks are listed; so are teams that are being dissolved, and

@@ -8,6 +8,9 @@ use crate::{
     time::Time,
 };
 
+/// The team that always exists, and is meant where none is named.
+pub const DEFAULT_TEAM: &str = "default";
+
 /// A team without its members and tasks. Its counters are in it, so it changes with each commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Team {

@@ -7,6 +7,7 @@ use crate::{
     limits,
     refusal::Refusal,
     task::Artifact,
+    team::MemberKind,
 };
 
 pub(super) fn len(field: &'static str, text: &str, max: usize) -> Result<(), Refusal> {
@@ -196,17 +197,72 @@ pub(super) fn update(update: &Update) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn new_member(member: &NewMember) -> Result<(), Refusal> {
-    len("members.role", &member.role, limits::NOTE_LEN_MAX)?;
+/// What the fields of a member to be are called where it is described.
+pub(super) struct MemberFields {
+    kind: &'static str,
+    role: &'static str,
+    description: &'static str,
+    instructions: &'static str,
+    agent_type: &'static str,
+    model: &'static str,
+    plan_required: &'static str,
+}
+
+/// In a team to be.
+pub(super) const MEMBERS_OF_A_TEAM: MemberFields = MemberFields {
+    kind: "members.kind",
+    role: "members.role",
+    description: "members.description",
+    instructions: "members.instructions",
+    agent_type: "members.agent_type",
+    model: "members.model",
+    plan_required: "members.plan_required",
+};
+
+/// Alone.
+pub(super) const ONE_MEMBER: MemberFields = MemberFields {
+    kind: "member.kind",
+    role: "member.role",
+    description: "member.description",
+    instructions: "member.instructions",
+    agent_type: "member.agent_type",
+    model: "member.model",
+    plan_required: "member.plan_required",
+};
+
+/// A member that somebody adds: an agent, or one that is hosted.
+pub(super) fn new_member(member: &NewMember, fields: &MemberFields) -> Result<(), Refusal> {
+    len(fields.role, &member.role, limits::NOTE_LEN_MAX)?;
     len(
-        "members.description",
+        fields.description,
         &member.description,
         limits::NOTE_LEN_MAX,
     )?;
     len(
-        "members.instructions",
+        fields.instructions,
         &member.instructions,
         limits::INSTRUCTIONS_LEN_MAX,
     )?;
-    len("members.model", &member.model, limits::NAME_LEN_MAX)
+    len(fields.model, &member.model, limits::NAME_LEN_MAX)?;
+    let is_hosted = match member.kind {
+        MemberKind::Agent => false,
+        MemberKind::Hosted => true,
+        MemberKind::Lead | MemberKind::Worker => {
+            return Err(Refusal::BadValue {
+                field: fields.kind,
+                why: "is neither agent nor hosted".into(),
+            });
+        }
+    };
+    if is_hosted && member.agent_type.is_none() {
+        let field = fields.agent_type;
+        return Err(Refusal::Blank { field });
+    }
+    if is_hosted && member.plan_required {
+        return Err(Refusal::BadValue {
+            field: fields.plan_required,
+            why: "is for agents only".into(),
+        });
+    }
+    Ok(())
 }

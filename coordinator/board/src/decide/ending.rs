@@ -33,10 +33,6 @@ pub(super) fn end_task(
         nudge::count_completion(draft, key)?;
     }
     close(draft, key, actor, None, ending)?;
-    if !draft.team(key.0).is_open() {
-        // All of it is being cancelled: nothing is freed any more.
-        return Ok(Vec::new());
-    }
     settle(draft, key.0, key.1, actor)
 }
 
@@ -48,7 +44,7 @@ fn close(
     ending: Ending,
 ) -> Result<(), Obstacle> {
     let at = draft.now;
-    let cascade_due = draft.team(key.0).is_open();
+    let is_open = draft.team(key.0).is_open();
     let task = draft.task_mut(key)?;
     let from = task.status();
     let held_by = match &task.state {
@@ -61,7 +57,7 @@ fn close(
         at,
         by: actor.clone(),
         stop_reason: ending.stop_reason,
-        cascade_due,
+        cascade_due: is_open,
     });
     let ended = Happening::TaskEnded {
         task: key.1,
@@ -72,6 +68,9 @@ fn close(
     };
     draft.happened(key.0, actor, cause, ended);
     draft.effect(Effect::TaskOver(key));
+    if !is_open {
+        return Ok(());
+    }
     notices::finished(draft, key, actor)?;
     if let Some(member) = held_by {
         notices::maybe_idle(draft, key, &member, &ending.message)?;
@@ -89,6 +88,10 @@ pub(super) fn settle(
     actor: &Actor,
 ) -> Result<Vec<TaskId>, Obstacle> {
     let mut unblocked = Vec::new();
+    if !draft.team(team).is_open() {
+        // All of it is being cancelled: nothing is freed any more.
+        return Ok(unblocked);
+    }
     let mut due = VecDeque::from([ended]);
     while let Some(id) = due.pop_front() {
         if id != ended && draft.touched() >= limits::STEP_MAX {

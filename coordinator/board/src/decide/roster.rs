@@ -76,20 +76,7 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
     };
     join(draft, uid, &actor, &lead)?;
     for member in &wish.members {
-        check::new_member(member)?;
-        if !matches!(member.kind, MemberKind::Agent | MemberKind::Hosted) {
-            return Err(Refusal::BadValue {
-                field: "members.kind",
-                why: "is neither agent nor hosted".into(),
-            }
-            .into());
-        }
-        if member.kind == MemberKind::Hosted && member.agent_type.is_none() {
-            return Err(Refusal::Blank {
-                field: "members.agent_type",
-            }
-            .into());
-        }
+        check::new_member(member, &check::MEMBERS_OF_A_TEAM)?;
         join(draft, uid, &actor, member)?;
     }
     Ok(Answer::Team(uid))
@@ -102,7 +89,9 @@ pub(super) fn join(
     new: &NewMember,
 ) -> Result<(), Refusal> {
     let before = draft.ever_member(team, &new.name);
-    if before.is_some_and(Member::is_present) {
+    // What the last one of the name leaves behind must not become this one's.
+    let is_leaving = || draft.board.stranded.contains(&(team, new.name.clone()));
+    if before.is_some_and(|member| member.is_present() || is_leaving()) {
         return Err(Refusal::MemberExists {
             member: new.name.clone(),
         });

@@ -54,7 +54,6 @@ pub(super) fn cancel(
     key: TaskKey,
     reason: &Arc<str>,
 ) -> Result<(), Obstacle> {
-    let actor = who.actor.clone();
     let reason: Arc<str> = if reason.trim().is_empty() {
         format!("cancelled by {}", who.actor).into()
     } else {
@@ -68,18 +67,28 @@ pub(super) fn cancel(
         }
         .into());
     }
+    call_off(draft, key, &who.actor, &reason)
+}
+
+/// Cancels a task that is not over: at once, or by the stop ladder where a worker runs it.
+pub(super) fn call_off(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    reason: &Arc<str>,
+) -> Result<(), Obstacle> {
     if draft.task(key)?.placement().is_some() {
-        return request_stop(draft, key, &actor, &reason, AfterStop::Cancel);
+        return request_stop(draft, key, actor, reason, AfterStop::Cancel);
     }
     draft.task_mut(key)?.error = reason.clone();
-    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, &reason)?;
+    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
     let ending = Ending {
         status: EndStatus::Cancelled,
         attempt,
         stop_reason: Some(StopReason::Cancelled),
-        message: reason,
+        message: reason.clone(),
     };
-    ending::end_task(draft, key, &actor, ending)?;
+    ending::end_task(draft, key, actor, ending)?;
     Ok(())
 }
 

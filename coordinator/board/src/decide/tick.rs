@@ -58,26 +58,27 @@ pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision
 fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> bool {
     let (board, now) = (draft.board, draft.now);
     let mut is_due = false;
+    // Records, not tasks: who leaves may have a full mailbox.
     let late = board
         .member_deadlines
         .iter()
         .take_while(|(at, _)| *at <= now);
     for (_, member) in late.take(limits::STEP_MAX) {
-        if draft.touched() >= limits::STEP_MAX {
+        if draft.records() >= limits::STEP_MAX {
             return true;
         }
         is_due = true;
         handshake::unanswered(draft, member).expect("open tasks are whole");
     }
     for member in &board.stranded {
-        if draft.touched() >= limits::STEP_MAX {
+        if draft.records() >= limits::STEP_MAX {
             return true;
         }
         is_due = true;
         members::free_step(draft, member).expect("open tasks are whole");
     }
     for team in &board.dissolving {
-        if draft.touched() >= limits::STEP_MAX {
+        if draft.records() >= limits::STEP_MAX {
             return true;
         }
         if board.has_unstopped(*team) {

@@ -38,7 +38,7 @@ impl Derived {
             }
             match &entry.card {
                 Card::Whole(task) => self.task((uid, id), team, task, &mut index),
-                Card::Outline(stub) if stub.cascade_due => {
+                Card::Outline(stub) if stub.cascade_due && team.head.is_open() => {
                     self.cascades.insert((uid, id));
                 }
                 Card::Outline(_) => {}
@@ -67,6 +67,7 @@ impl Derived {
             &index.open_children,
         )?;
         same(9, "running", kept.running, index.running)?;
+        same(9, "stopping", kept.stopping, index.stopping)?;
         let (members, derived) = (&kept.running_members, &index.running_members);
         same(9, "running members", members, derived)?;
         for (member, count) in members {
@@ -111,6 +112,7 @@ impl Derived {
             }
             TaskState::Placed(placement) => {
                 index.running += 1;
+                index.stopping += usize::from(placement.stop.is_some());
                 if let Some(member) = &placement.member {
                     *index.running_members.entry(member.clone()).or_default() += 1;
                 }
@@ -119,7 +121,7 @@ impl Derived {
                     .or_default()
                     .insert(key);
             }
-            TaskState::Ended(end) if end.cascade_due => {
+            TaskState::Ended(end) if end.cascade_due && team.head.is_open() => {
                 self.cascades.insert(key);
             }
             TaskState::Pending(_) | TaskState::Ended(_) => {}

@@ -17,9 +17,21 @@ pub enum Act {
     Lost(u8, Skew),
     NeverArrived(u8, Skew),
     Join(u8),
+    Roster(u8, bool, Roster),
     Outline(u8),
     Wait(u32),
     Spare(Vec<u8>),
+}
+
+/// What is done to a roster, or to the team as a whole.
+#[derive(Debug, Clone, Copy)]
+pub enum Roster {
+    Add(u8, bool),
+    Remove(u8, bool),
+    HandOver(u8),
+    LeaveWorker(u8),
+    Dissolve(bool),
+    MakeAgain,
 }
 
 #[derive(Debug, Clone)]
@@ -181,6 +193,17 @@ fn report() -> impl Strategy<Value = Report> {
     ]
 }
 
+fn roster() -> impl Strategy<Value = Roster> {
+    prop_oneof![
+        4 => (any::<u8>(), any::<bool>()).prop_map(|(m, hosted)| Roster::Add(m, hosted)),
+        4 => (any::<u8>(), any::<bool>()).prop_map(|(m, force)| Roster::Remove(m, force)),
+        1 => any::<u8>().prop_map(Roster::HandOver),
+        1 => any::<u8>().prop_map(Roster::LeaveWorker),
+        1 => any::<bool>().prop_map(Roster::Dissolve),
+        2 => Just(Roster::MakeAgain),
+    ]
+}
+
 pub fn act() -> impl Strategy<Value = Act> {
     let offer = (
         0..3_u8,
@@ -200,6 +223,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::NeverArrived(t, s)),
         1 => any::<u8>().prop_map(Act::Join),
         2 => any::<u8>().prop_map(Act::Outline),
+        2 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
         3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
         1 => few(2).prop_map(Act::Spare),
     ]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use board::{
     Board,
-    command::{Answer, Wish},
+    command::{Answer, Call, Caller, Wish},
     event::Happening,
     id::TaskKey,
     invariants,
@@ -150,8 +150,13 @@ proptest! {
         script.spared.clear();
         for key in script.shelf.tasks.keys().copied().collect::<Vec<_>>() {
             let name = script.board.team(key.0).unwrap().name.clone();
+            let by_the_lead = Call {
+                caller: Caller::default(),
+                request: None,
+                wish: Wish::CancelTask(name, key.1, "".into()),
+            };
             // What is over already says so.
-            let _ = script.by(LEAD, Wish::CancelTask(name, key.1, "".into()));
+            let _ = script.call(&by_the_lead);
         }
         let mut moments = 0;
         while let Some(at) = script.next_deadline() {

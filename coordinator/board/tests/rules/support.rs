@@ -37,7 +37,7 @@ pub use shelf::{Shelf, outlined};
 pub use words::*;
 
 /// How long the boards of scripts keep a team that is over.
-pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(3_600);
+pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A board on which things are done, and what was kept of them.
 #[derive(Debug, Clone)]
@@ -359,7 +359,8 @@ fn check_decision(board: &Board, decision: &Decision) {
     for record in &decision.records {
         match record {
             Record::Team(team) => {
-                let last = revisions.remove(&team.uid);
+                let before = board.team(team.uid).map(|team| team.revision.0);
+                let last = revisions.remove(&team.uid).or(before);
                 assert_eq!(Some(team.revision.0), last, "a team counts its events");
             }
             Record::Task(team, task) => {

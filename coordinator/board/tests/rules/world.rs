@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    acts::{Act, Change, NewSpec, Report, Skew},
+    acts::{Act, Change, NewSpec, Report, Roster, Skew},
     support::*,
 };
 use board::{
-    command::{EndReport, FleetCommand, NewTask, Update, Wish},
+    command::{EndReport, FleetCommand, NewTask, Removal, Update, Wish},
     id::{
         AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName, TeamUid,
     },
@@ -129,6 +129,7 @@ impl World {
                 let command = FleetCommand::JoinWorker(TEAM, worker_name(worker));
                 vec![self.script.try_fleet(command)]
             }
+            Act::Roster(who, is_second, doing) => vec![self.roster(*who, *is_second, *doing)],
             Act::Outline(task) => {
                 let key = self.any_task(*task);
                 self.script.board.outline(key);
@@ -144,6 +145,39 @@ impl World {
                 vec![]
             }
         }
+    }
+
+    /// Only the second team changes its lead and comes to an end: most of what is done is done in
+    /// the first by its lead.
+    fn roster(&mut self, who: u8, is_second: bool, doing: Roster) -> Step {
+        let uid = TeamUid(1 + u64::from(is_second));
+        let team = self.script.board.team(uid).unwrap().name.clone();
+        let second = self.script.board.team(TeamUid(2)).unwrap().name.clone();
+        let removal = |force| Removal {
+            force,
+            reason: "so".into(),
+        };
+        let wish = match doing {
+            Roster::Add(m, is_hosted) => {
+                let kind = match is_hosted {
+                    true => MemberKind::Hosted,
+                    false => MemberKind::Agent,
+                };
+                Wish::AddMember(team, member(member_name(m), kind))
+            }
+            Roster::Remove(m, force) => {
+                Wish::RemoveMember(team, name(member_name(m)), removal(force))
+            }
+            Roster::HandOver(to) => Wish::HandOverLead(second, name(member_name(to))),
+            Roster::LeaveWorker(worker) => {
+                let worker = worker_name(WORKERS[usize::from(worker) % WORKERS.len()]);
+                let leave = FleetCommand::LeaveWorker(uid, worker, "gone".into());
+                return self.script.try_fleet(leave);
+            }
+            Roster::Dissolve(force) => Wish::DissolveTeam(second, removal(force)),
+            Roster::MakeAgain => Wish::CreateTeam(crate::support::team("u")),
+        };
+        self.by(who, wish)
     }
 
     /// All that is due now: it must come to an end.
