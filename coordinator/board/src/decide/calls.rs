@@ -128,17 +128,15 @@ fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> 
             team: wish.team().clone(),
         });
     }
-    let joins_itself = match wish {
-        Wish::AddMember(_, new) => {
-            caller.attempt.is_none() && caller.member.as_ref() == Some(&new.name)
-        }
-        _ => false,
-    };
-    if joins_itself && draft.member(uid, &wish_name(wish)).is_err() {
-        // Whoever joins is not on the roster yet.
+    if let Wish::AddMember(_, new) = wish
+        && caller.attempt.is_none()
+        && caller.member.as_ref() == Some(&new.name)
+        && draft.member(uid, &new.name).is_err()
+    {
+        // Whoever joins by itself is not on the roster yet.
         return Ok(Who {
             team: uid,
-            actor: Actor::Member(wish_name(wish)),
+            actor: Actor::Member(new.name.clone()),
             member: None,
             is_lead: false,
             list_of: None,
@@ -162,13 +160,6 @@ fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> 
         });
     }
     Ok(who)
-}
-
-fn wish_name(wish: &Wish) -> MemberName {
-    match wish {
-        Wish::AddMember(_, new) => new.name.clone(),
-        _ => unreachable!("only who is added joins by itself"),
-    }
 }
 
 /// Finds the caller: the sub-agent of an attempt, a member on the team's roster, or, without a
