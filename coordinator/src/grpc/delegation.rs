@@ -26,7 +26,7 @@ use super::{
     team::unexpected,
     to_wire,
 };
-use crate::{driver::NotTaken, engine::Told, handle::Unavailable};
+use crate::{driver::NotTaken, handle::Unavailable};
 
 /// The fields that the three ways to delegate have in common, as a RunTaskRequest.
 macro_rules! as_run_task {

@@ -22,7 +22,7 @@ use tonic::Status as WireStatus;
 pub use self::{
     fleet::{end_report, fence, hello},
     task::{
-        attempt, claim_next, delegated, item, lease, new_task, place, place_text, revision, update,
+        attempt, claim_next, delegated, item, lease, new_task, place_text, revision, update,
         wait_until, wanted,
     },
 };

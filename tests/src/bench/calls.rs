@@ -26,6 +26,16 @@ pub fn request() -> v1::CreateTaskRequest {
     }
 }
 
+/// The same as an item of a batch.
+pub fn item() -> v1::NewTask {
+    let request = request();
+    v1::NewTask {
+        subject: request.subject,
+        description: request.description,
+        ..v1::NewTask::default()
+    }
+}
+
 pub fn create(setting: &Setting) -> anyhow::Result<()> {
     println!("create: durable CreateTask with a description of 240 bytes");
     let dir = cluster::fresh_dir(setting, "disk")?;

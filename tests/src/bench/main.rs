@@ -3,6 +3,7 @@
 //! `cargo run --release -p ganger-tests --bin bench -- NAME`. They assert nothing: machines differ,
 //! and so do their neighbours.
 
+mod board;
 mod calls;
 mod ceiling;
 mod cluster;
@@ -50,6 +51,20 @@ enum Bench {
         #[arg(long, default_value_t = 100_000)]
         open: u64,
     },
+    /// The ready list and the next claim on a large board.
+    Ready,
+    /// CreateTask and UpdateTask on boards of growing size.
+    Growth {
+        /// The largest board.
+        #[arg(long, default_value_t = 1_000_000)]
+        tasks: u64,
+    },
+    /// What a pending task weighs in memory.
+    Memory {
+        /// Tasks on the board.
+        #[arg(long, default_value_t = 200_000)]
+        tasks: u64,
+    },
     /// Memory of a coordinator that has nothing to do.
     Rest,
     /// All of the above.
@@ -94,12 +109,18 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
         Bench::Dispatch => workers::dispatch(setting),
         Bench::Spawn => spawn::spawn(setting),
         Bench::Recover { tasks, open } => recover::recover(setting, *tasks, *open),
+        Bench::Ready => board::ready(setting),
+        Bench::Growth { tasks } => board::growth(setting, *tasks),
+        Bench::Memory { tasks } => board::memory(setting, *tasks),
         Bench::Rest => recover::rest(setting),
         Bench::All => {
             calls::create(setting)?;
             workers::cycle(setting)?;
             workers::dispatch(setting)?;
             spawn::spawn(setting)?;
+            board::ready(setting)?;
+            board::growth(setting, 1_000_000)?;
+            board::memory(setting, 200_000)?;
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)
         }

@@ -7,13 +7,13 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
-use board::{
+use ::board::{
     command::{Call, Caller, NewTask, Update, Wish},
     id::{Epoch, TaskId, TeamName},
     task::Status,
     time::Time,
 };
+use anyhow::Context;
 use ganger_coordinator::{
     engine::{DEFAULT_TEAM, Engine, Input, Setup},
     fleet::Leases,
@@ -81,7 +81,7 @@ async fn status(addr: &str) -> anyhow::Result<v1::TaskCounts> {
     Ok(status.tasks.unwrap_or_default())
 }
 
-fn first_line(child: &mut Child) -> anyhow::Result<String> {
+pub fn first_line(child: &mut Child) -> anyhow::Result<String> {
     let out = child.stdout.as_mut().context("its output is read")?;
     let mut text = String::new();
     BufReader::new(out).read_line(&mut text)?;
@@ -89,7 +89,7 @@ fn first_line(child: &mut Child) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-fn rss_kib(child: &Child) -> anyhow::Result<u64> {
+pub fn rss_kib(child: &Child) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     let line = status
         .lines()
