@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     artifact, completions, daemon, demo, doctor, failure::EXIT_CODES, fleet, healthcheck, logs,
-    output::Format, run, task, team, up, values::span, watch,
+    man, output::Format, run, task, team, up, values::span, watch,
 };
 
 /// A durable team board for AI agents, and the fleet that works it off.
@@ -65,6 +65,12 @@ pub struct Globals {
     /// How long to wait for an answer, such as 30s or 5m [default: for ever]
     #[arg(long, global = true, value_name = "SPAN", value_parser = span)]
     pub timeout: Option<Duration>,
+    /// The message because of which this is done; the history names it
+    #[arg(long, global = true, value_name = "MESSAGE_ID")]
+    pub because_of: Option<u64>,
+    /// On whose behalf this is done; the history names them
+    #[arg(long, global = true, value_name = "NAME")]
+    pub on_behalf_of: Option<String>,
 }
 
 /// What to do.
@@ -102,6 +108,8 @@ pub enum Verb {
     Healthcheck(healthcheck::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
+    /// The manual pages, one for each verb
+    Man(man::Args),
 }
 
 #[cfg(test)]
@@ -152,6 +160,9 @@ mod tests {
             "ganger fleet types",
             "ganger healthcheck --service readiness --addr 127.0.0.1:1",
             "ganger completions bash",
+            "ganger man",
+            "ganger man share/man/man1",
+            "ganger task list --because-of 12 --on-behalf-of carol",
             "ganger up --data-dir data --sandbox none --slots 3",
             "ganger demo --repo . --keep --sandbox none --out report",
             "ganger doctor --data-dir data",

@@ -6,7 +6,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
+use clap::{Command, CommandFactory as _, Parser};
 
 use crate::failure::Failure;
 
@@ -54,6 +54,14 @@ pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode
     }
 }
 
+/// The daemons' own command lines, as subcommands of the tool.
+pub fn command_lines() -> [Command; 2] {
+    [
+        Coordinator::command().name("coordinator"),
+        Worker::command().name("worker"),
+    ]
+}
+
 /// A daemon that isn't named first.
 pub fn misplaced(name: &str) -> Failure {
     Failure::Usage(format!(
@@ -63,8 +71,6 @@ pub fn misplaced(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

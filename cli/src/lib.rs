@@ -25,11 +25,13 @@ mod follow;
 mod healthcheck;
 mod local;
 mod logs;
+mod man;
 mod output;
 mod run;
 mod signals;
 mod task;
 mod team;
+mod tree;
 mod up;
 mod values;
 mod watch;
@@ -84,6 +86,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Artifact(verb) => within(context, artifact::run(verb, context)).await,
         Verb::Watch(args) => within(context, watch::run(args, context)).await,
         Verb::Completions(args) => completions::run(&args).map(|()| Exit::Done),
+        Verb::Man(args) => man::run(&args, context).map(|()| Exit::Done),
     }
 }
 
