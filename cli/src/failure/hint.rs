@@ -21,9 +21,28 @@ pub fn refused(refused: &Refused) -> Option<String> {
         Some("TEAM_NOT_FOUND") => {
             "see `ganger team list`, or make it with `ganger team create`".into()
         }
-        Some("MEMBER_NOT_FOUND") => {
-            "see the roster with `ganger team show`; speak as another with --member".into()
+        Some("TEAM_ACTIVE") => {
+            "wait for what runs with `ganger task wait`, or repeat with --force to stop it".into()
         }
+        Some("MEMBER_NOT_FOUND") => {
+            "see the roster with `ganger member list`; speak as another with --member".into()
+        }
+        Some("MEMBER_ACTIVE") => {
+            "ask it to leave with `ganger mail shutdown`, or repeat with --force to stop what it runs"
+                .into()
+        }
+        Some("MAILBOX_FULL") => {
+            "its owner must take mail out first: `ganger mail receive --ack`".into()
+        }
+        Some("REVISION_GONE") => {
+            "see from which revision on events are kept with `ganger team show`, and watch --after \
+             that one"
+                .into()
+        }
+        Some("ATTEMPT_STALE") => format!(
+            "somebody else began another attempt; see `ganger task history {task}`, and claim it \
+             anew"
+        ),
         Some("TASK_NOT_FOUND") => {
             "see `ganger task list`; another team is named with --team".into()
         }
