@@ -43,7 +43,13 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = context.connect().await?;
     // A tool has no request id: it is not called twice.
     let call = client.ask_once(async { client.tools().call_tool(request).await });
-    let answer = call.await?;
+    let answer = call.await.inspect_err(|failure| {
+        if failure.exit() == Exit::Unavailable {
+            context
+                .out
+                .note("it may have been called: look before you call it again");
+        }
+    })?;
     if answer.is_error && !context.out.is_json() {
         anstream::eprintln!("{}", safe_block(answer.text.trim_end()));
     } else {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // Where a test helper unwraps, the test fails, as it should.
 
 mod machine;
+mod pages;
 mod scripted;
+mod talking;
 mod verbs;
 mod waiting;
 

@@ -27,9 +27,9 @@ pub type Into<T> = mpsc::Sender<Result<T, Status>>;
 
 /// What it is asked, for the test to look at and to answer.
 pub enum Asked {
-    Created(v1::CreateTaskRequest, tonic::metadata::MetadataMap),
+    Created(Box<v1::CreateTaskRequest>, tonic::metadata::MetadataMap),
     Listed(v1::ListTasksRequest),
-    Streamed(v1::StreamTaskRequest, Into<v1::StreamTaskResponse>),
+    Streamed(Box<v1::StreamTaskRequest>, Into<v1::StreamTaskResponse>),
     Cancelled(v1::CancelTaskRequest),
     Watched(
         v1::WatchTranscriptRequest,
@@ -94,6 +94,20 @@ impl Scripted {
 
     pub async fn next(&mut self) -> Asked {
         self.asked.recv().await.unwrap()
+    }
+
+    /// What comes next, which must be this call.
+    pub async fn other(&mut self, call: &str) -> Value {
+        match self.next().await {
+            Asked::Other(name, request) if name == call => request,
+            Asked::Other(name, request) => panic!("{name} was asked, not {call}: {request}"),
+            _ => panic!("something else was asked, not {call}"),
+        }
+    }
+
+    /// Whether nothing more was asked.
+    pub fn is_asked_no_more(&mut self) -> bool {
+        self.asked.try_recv().is_err()
     }
 }
 
@@ -165,7 +179,7 @@ service! {
         request: Request<v1::CreateTaskRequest>,
     ) -> Answer<v1::CreateTaskResponse> {
         let metadata = request.metadata().clone();
-        self.tell(Asked::Created(request.into_inner(), metadata))
+        self.tell(Asked::Created(request.into_inner().into(), metadata))
             .await;
         self.next(|script| &mut script.created)
     }
@@ -201,7 +215,7 @@ service! {
         request: Request<v1::StreamTaskRequest>,
     ) -> Answer<Self::StreamTaskStream> {
         let (into, out) = mpsc::channel(16);
-        self.tell(Asked::Streamed(request.into_inner(), into)).await;
+        self.tell(Asked::Streamed(request.into_inner().into(), into)).await;
         let mut answer = Response::new(ReceiverStream::new(out));
         answer
             .metadata_mut()
