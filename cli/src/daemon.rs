@@ -36,8 +36,13 @@ pub struct Passed {
 
 /// Runs the daemon that the command line names first; none where it names none.
 pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    let (_program, name) = (line.next()?, line.next()?);
+    let (program, name) = (line.next()?, line.next()?);
     match name.to_str()? {
+        "help" => {
+            let name = line.next()?;
+            let is_daemon = name == "coordinator" || name == "worker";
+            is_daemon.then(|| run_if_named([program, name, "--help".into()].into_iter()))?
+        }
         "coordinator" => {
             let line = [OsString::from("ganger coordinator")]
                 .into_iter()
@@ -85,6 +90,7 @@ mod tests {
 
         assert!(run_if_named(line("ganger")).is_none());
         assert!(run_if_named(line("ganger task show")).is_none());
+        assert!(run_if_named(line("ganger help task")).is_none());
         assert!(run_if_named(line("ganger --team coordinator")).is_none());
     }
 }

@@ -23,7 +23,7 @@ Examples:
   ganger man | man -l -
   ganger man /usr/local/share/man/man1")]
 pub struct Args {
-    /// The directory to put the pages into: ganger.1, ganger-task.1, ganger-task-create.1 …
+    /// The directory to put the pages into: ganger.1, ganger-task.1, ganger-task-create.1, ...
     /// [default: print ganger.1]
     dir: Option<PathBuf>,
 }
@@ -166,6 +166,13 @@ mod tests {
         assert!(root.contains("\n  124  timed out\n"), "{root}");
         let create = text(&pages, "ganger-task-create.1");
         assert!(!create.contains("GANGER_ADDR"), "{create}");
+    }
+
+    #[test]
+    fn pages_are_readable_in_every_locale() {
+        for page in pages().unwrap() {
+            assert!(page.roff.is_ascii(), "{}", page.file);
+        }
     }
 
     #[test]

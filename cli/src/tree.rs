@@ -13,10 +13,7 @@ pub fn whole() -> Command {
     let mut tree = Cli::command().mut_args(|arg| arg.global(false));
     for daemon in daemon::command_lines() {
         let name = daemon.get_name().to_owned();
-        tree = tree.mut_subcommand(name, |listed| {
-            let about = listed.get_about().cloned().unwrap_or_default();
-            daemon.about(about)
-        });
+        tree = tree.mut_subcommand(name, |_| daemon);
     }
     tree
 }

@@ -75,8 +75,10 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let request = request(&args);
     let client = context.connect().await?;
-    let span = args.wait.unwrap_or_default();
-    let answer = talk::receive(&client, request, span).await?;
+    let answer = match args.wait {
+        Some(span) => talk::receive(&client, request, span).await?,
+        None => talk::look(&client, request).await?,
+    };
     context.out.answer(&answer, || {
         let lines: Vec<String> = answer.messages.iter().map(told).collect();
         match lines.is_empty() {

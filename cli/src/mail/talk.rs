@@ -33,6 +33,21 @@ pub async fn send(
         .await
 }
 
+/// Reads the mailbox as it is.
+///
+/// # Errors
+/// What the coordinator refused.
+pub async fn look(
+    client: &Client,
+    request: v1::ReceiveMessagesRequest,
+) -> Result<v1::ReceiveMessagesResponse, Failure> {
+    client
+        .ask(request, |client, request| async move {
+            client.mail().receive_messages(request).await
+        })
+        .await
+}
+
 /// Reads the mailbox; where nothing passes the filter, waits for what does until the time is over.
 /// A break of the wire is bridged.
 ///
@@ -135,12 +150,7 @@ pub async fn find(client: &Client, id: u64) -> Result<v1::Message, Failure> {
         limit: 1,
         ..v1::ReceiveMessagesRequest::default()
     };
-    let answer = client
-        .ask(request, |client, request| async move {
-            client.mail().receive_messages(request).await
-        })
-        .await?;
-    let mut messages = answer.messages.into_iter();
+    let mut messages = look(client, request).await?.messages.into_iter();
     messages
         .find(|message| message.id == id)
         .ok_or_else(|| Failure::Refused(Box::new(absent(id))))

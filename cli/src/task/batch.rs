@@ -21,8 +21,8 @@ pub enum Verb {
     #[command(after_help = "\
 The file is a JSON array of tasks, or the JSON of BatchCreateTasks. The fields are those of the
 contract: subject, description, active_form, owner, blocks, blocked_by, blocked_by_items, metadata,
-priority, labels, agent_type, prompt, parent_task_id, kind, deadline, timeout, … blocked_by_items
-names earlier tasks of the same file by their place, from 0.
+priority, labels, agent_type, prompt, parent_task_id, kind, deadline, timeout and more. What stands
+in blocked_by_items names earlier tasks of the same file by their place, from 0.
 
 Example:
   echo '[{\"subject\": \"Analyze\"}, {\"subject\": \"Report\", \"blocked_by_items\": [0]}]' |
@@ -31,7 +31,8 @@ Example:
     /// Change tasks in order, all or none: each change sees what the earlier ones did
     #[command(after_help = "\
 The file is a JSON array of changes, or the JSON of BatchUpdateTasks. A change has a task_id, and
-the fields of the contract that change: status, owner, subject, add_blocked_by, metadata, result, …
+the fields of the contract that change: status, owner, subject, add_blocked_by, metadata, result
+and more.
 
 Example:
   echo '[{\"task_id\": 1, \"status\": \"TASK_STATUS_COMPLETED\"},

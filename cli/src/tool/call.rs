@@ -20,7 +20,7 @@ refuses is an answer too: it is printed, and the exit code is 1.
 
 Examples:
   ganger tool call TaskList
-  ganger tool call TaskCreate '{\"subject\": \"Write the migration\", \"description\": \"…\"}'
+  ganger tool call TaskCreate '{\"subject\": \"Write the migration\", \"description\": \"In SQL\"}'
   ganger tool call TaskUpdate taskId=3 status=completed
   ganger tool call TaskUpdate taskId=3 'addBlockedBy:=[\"2\"]'")]
 pub struct Args {

@@ -55,11 +55,9 @@ async fn mail_is_acknowledged_once_it_is_printed_and_only_where_asked() {
         assert!(said.out.contains("\n  words 5\n"), "{}", said.out);
     }
     assert!(looked.err.contains("ganger mail ack"), "{}", looked.err);
-    assert_eq!(
-        coordinator.other("receive_messages").await,
-        json!({"wait": "0s"})
-    );
-    coordinator.other("receive_messages").await;
+    for _ in 0..2 {
+        assert_eq!(coordinator.other("receive_messages").await, json!({}));
+    }
     assert_eq!(
         coordinator.other("ack_messages").await,
         json!({"messageIds": ["3", "5"]})

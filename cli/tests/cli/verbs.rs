@@ -301,7 +301,10 @@ async fn completions_and_help_need_no_coordinator() {
     let help = run(dir.path(), &["--help"]).await;
     let worker = run(dir.path(), &["worker", "--help"]).await;
 
+    let helped = run(dir.path(), &["help", "worker"]).await;
+
     assert_eq!((script.code, help.code, worker.code), (0, 0, 0));
+    assert_eq!((helped.code, helped.out), (0, worker.out.clone()));
     assert!(script.out.contains("_ganger"), "{}", script.out);
     assert!(help.out.contains("124  timed out"), "{}", help.out);
     assert!(worker.out.contains("--coordinator"), "{}", worker.out);
