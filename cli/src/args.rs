@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     artifact, completions, daemon, demo, doctor, failure::EXIT_CODES, fleet, healthcheck, logs,
-    output::Format, run, task, team, up, values::span, watch,
+    mail, man, member, output::Format, run, task, team, tool, up, values::span, watch,
 };
 
 /// A durable team board for AI agents, and the fleet that works it off.
@@ -65,6 +65,12 @@ pub struct Globals {
     /// How long to wait for an answer, such as 30s or 5m [default: for ever]
     #[arg(long, global = true, value_name = "SPAN", value_parser = span)]
     pub timeout: Option<Duration>,
+    /// The message because of which this is done; the history names it
+    #[arg(long, global = true, value_name = "MESSAGE_ID")]
+    pub because_of: Option<u64>,
+    /// On whose behalf this is done; the history names them
+    #[arg(long, global = true, value_name = "NAME")]
+    pub on_behalf_of: Option<String>,
 }
 
 /// What to do.
@@ -76,12 +82,21 @@ pub enum Verb {
     Demo(demo::Args),
     /// Find out what this machine can hold, and what is wrong
     Doctor(doctor::Args),
-    /// Teams and their rosters
+    /// Teams, from their making to their end
     #[command(subcommand)]
     Team(team::Verb),
+    /// Who is on a team's roster
+    #[command(subcommand)]
+    Member(member::Verb),
     /// The task board
     #[command(subcommand)]
     Task(task::Verb),
+    /// Messages between the members of a team
+    #[command(subcommand)]
+    Mail(mail::Verb),
+    /// The tools that lead agents know, under their known names
+    #[command(subcommand)]
+    Tool(tool::Verb),
     /// Have a sub-agent do something, and wait for it
     Run(Box<run::Args>),
     /// The transcript of a task, as it grows
@@ -102,6 +117,8 @@ pub enum Verb {
     Healthcheck(healthcheck::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
+    /// The manual pages, one for each verb
+    Man(man::Args),
 }
 
 #[cfg(test)]
@@ -133,12 +150,50 @@ mod tests {
     fn every_line_of_the_help_parses() {
         for line in [
             "ganger team create red --lead ann --hosted bob=shell --with carol",
-            "ganger team show red",
+            "ganger team get red",
+            "ganger team list --all",
+            "ganger team dissolve red --force --reason why",
+            "ganger team hand-over carol",
+            "ganger member list --all",
+            "ganger member add bob --type shell --role dev",
+            "ganger member remove bob --force",
             "ganger task create Fix --blocked-by 1,2 --type shell --prompt true --output-glob out/**",
             "ganger task create Fix --time-limit 5m --priority high --label a --label b --metadata {}",
             "ganger task list --status in-progress --ready --limit 3",
             "ganger task update 3 --status completed --result done --expected-revision 7",
-            "ganger task claim 3",
+            "ganger task create Fix --share-todos --max-attempts 3 --on-failure pause",
+            "ganger task batch create plan.json",
+            "ganger task batch update - --request-id 018f",
+            "ganger task list --text migration --order tree --ready=false",
+            "ganger task get 3",
+            "ganger task explain 3 --limit 5",
+            "ganger task history 3",
+            "ganger task claim 3 --lease 2h",
+            "ganger task claim-next --label a --priority-min high --no-lease",
+            "ganger task next",
+            "ganger task renew 3 --attempt 2",
+            "ganger task release 3 --reason why",
+            "ganger task reopen 3 --reason why",
+            "ganger task delete 3",
+            "ganger task pause 3 --reason why",
+            "ganger task resume 3",
+            "ganger task wait 3 4 5 --timeout 5m",
+            "ganger task wait --any 3,4",
+            "ganger mail send --to alice,bob hello",
+            "ganger mail send --broadcast -",
+            "ganger mail read --wait 5m --type question --ack",
+            "ganger mail ack --up-to 7",
+            "ganger mail ack 3 5,6",
+            "ganger mail watch --ack --from bob",
+            "ganger mail ask bob what --wait 5m",
+            "ganger mail answer 12 that",
+            "ganger mail shutdown alice bob --answer-within 30s",
+            "ganger mail plan - --wait 1h",
+            "ganger mail approve 12",
+            "ganger mail reject 12 why",
+            "ganger tool list",
+            "ganger tool show TaskCreate",
+            "ganger tool call TaskUpdate taskId=3 status=completed",
             "ganger task cancel 3 --reason why",
             "ganger task watch --until-done",
             "ganger run --type shell true",
@@ -152,12 +207,68 @@ mod tests {
             "ganger fleet types",
             "ganger healthcheck --service readiness --addr 127.0.0.1:1",
             "ganger completions bash",
+            "ganger man",
+            "ganger man share/man/man1",
+            "ganger task list --because-of 12 --on-behalf-of carol",
             "ganger up --data-dir data --sandbox none --slots 3",
             "ganger demo --repo . --keep --sandbox none --out report",
             "ganger doctor --data-dir data",
         ] {
             if let Err(error) = Cli::try_parse_from(line.split(' ')) {
                 panic!("{line}: {error}");
+            }
+        }
+    }
+
+    /// The words of a shell's line up to what isn't the tool's: a pipe, a file, a comment.
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut quoted, mut begun) = (vec![String::new()], false, false);
+        for c in line.chars() {
+            match c {
+                '\'' => {
+                    quoted = !quoted;
+                    begun = true;
+                }
+                '|' | '<' | '>' | '#' if !quoted => break,
+                ' ' if !quoted => {
+                    if begun {
+                        words.push(String::new());
+                    }
+                    begun = false;
+                }
+                c => {
+                    words.last_mut().unwrap().push(c);
+                    begun = true;
+                }
+            }
+        }
+        if !begun {
+            words.pop();
+        }
+        words
+    }
+
+    fn examples(verb: &clap::Command) -> Vec<String> {
+        let help = verb.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let lines = help.lines().filter_map(|line| {
+            let at = line.find("ganger ")?;
+            let lead = line[..at].trim();
+            // A line of its own, one after a heading, or one that a pipe feeds.
+            (lead.is_empty() || lead == "Example:" || lead.ends_with('|'))
+                .then(|| line[at..].to_owned())
+        });
+        let below = verb.get_subcommands().flat_map(examples);
+        lines.chain(below).collect()
+    }
+
+    #[test]
+    fn every_example_of_the_help_parses() {
+        let examples = examples(&Cli::command());
+        assert!(examples.len() > 40, "{examples:?}");
+        for example in examples {
+            if let Err(error) = Cli::try_parse_from(shell_words(&example)) {
+                panic!("{example}: {error}");
             }
         }
     }
@@ -175,6 +286,12 @@ mod tests {
             "ganger task list --timeout soon",
             "ganger artifact get abc",
             "ganger task create x --metadata [1]",
+            "ganger team dissolve",
+            "ganger task reopen 3",
+            "ganger task wait",
+            "ganger mail ack",
+            "ganger mail reject 12",
+            "ganger task list --because-of yesterday",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
 

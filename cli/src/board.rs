@@ -122,8 +122,12 @@ impl Board {
                 },
             ]);
         }
+        let nudge = match self.team.verification_nudge_needed {
+            true => "; it is time to verify the work",
+            false => "",
+        };
         let mut lines = vec![format!(
-            "team {}: {}",
+            "team {}: {}{nudge}",
             self.team.name,
             team::counts(self.team.tasks.as_ref())
         )];
@@ -321,6 +325,19 @@ mod tests {
         assert!(lines[2].starts_with("#1"), "{}", lines[2]);
         assert!(lines[3].starts_with("#6"), "{}", lines[3]);
         assert_eq!(lines[4], "and 4 more: ganger task list");
+    }
+
+    #[test]
+    fn board_says_when_its_work_wants_verifying() {
+        let mut board = board(vec![task(1, v1::TaskStatus::Completed)]);
+        board.team.verification_nudge_needed = true;
+
+        let lines = board.lines(SystemTime::UNIX_EPOCH, 10);
+
+        assert_eq!(
+            lines[0],
+            "team red: 1 (1 completed); it is time to verify the work"
+        );
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The way to the coordinator: one channel, who calls, and one more try where the wire broke.
 //!
-//! Every unary call of this tool is a read or carries a request id, so that a second try can't do
-//! a thing twice.
+//! Every unary call that is tried again is a read, says what is to be rather than what to do, or
+//! carries a request id, so that a second try can't do a thing twice. The rest is made once.
 
 use std::{error::Error as _, io, path::Path, time::Duration};
 
 use ganger_proto::{
-    MEMBER_KEY, TEAM_KEY,
+    BEHALF_KEY, CAUSE_KEY, MEMBER_KEY, TEAM_KEY,
     v1::{
         artifact_service_client::ArtifactServiceClient,
         delegation_service_client::DelegationServiceClient,
-        fleet_service_client::FleetServiceClient, task_service_client::TaskServiceClient,
-        team_service_client::TeamServiceClient,
+        fleet_service_client::FleetServiceClient, mailbox_service_client::MailboxServiceClient,
+        task_service_client::TaskServiceClient, team_service_client::TeamServiceClient,
+        tool_service_client::ToolServiceClient,
     },
 };
 use tonic::{
@@ -41,7 +42,8 @@ pub struct Client {
     caller: Caller,
 }
 
-/// Who calls: the token, the team and the member, on every call.
+/// Who calls and why: the token, the team, the member, on whose behalf and because of which
+/// message, on every call.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     metadata: Vec<(&'static str, MetadataValue<Ascii>)>,
@@ -62,7 +64,14 @@ impl Caller {
             token.set_sensitive(true);
             metadata.push(("authorization", token));
         }
-        for (key, name) in [(TEAM_KEY, &settings.team), (MEMBER_KEY, &settings.member)] {
+        if let Some(message) = settings.because_of {
+            metadata.push((CAUSE_KEY, message.into()));
+        }
+        for (key, name) in [
+            (TEAM_KEY, &settings.team),
+            (MEMBER_KEY, &settings.member),
+            (BEHALF_KEY, &settings.on_behalf_of),
+        ] {
             if let Some(name) = name {
                 let value = name.parse().map_err(|_| {
                     Failure::Usage(format!("{name:?} can't be the name of a team or a member"))
@@ -140,6 +149,18 @@ impl Client {
         Ok(answer.map_err(|status| self.failure(status))?.into_inner())
     }
 
+    /// Makes a unary call that must not be made twice.
+    ///
+    /// # Errors
+    /// What the coordinator refused, or the breaking of the wire: then it may have happened.
+    pub async fn ask_once<A>(
+        &self,
+        call: impl Future<Output = Result<Response<A>, Status>>,
+    ) -> Result<A, Failure> {
+        let answer = call.await.map_err(|status| self.failure(status))?;
+        Ok(answer.into_inner())
+    }
+
     /// Teams and their rosters.
     pub fn teams(&self) -> TeamServiceClient<Wire> {
         TeamServiceClient::new(self.wire())
@@ -153,6 +174,16 @@ impl Client {
     /// Running tasks.
     pub fn delegation(&self) -> DelegationServiceClient<Wire> {
         DelegationServiceClient::new(self.wire())
+    }
+
+    /// Mail.
+    pub fn mail(&self) -> MailboxServiceClient<Wire> {
+        MailboxServiceClient::new(self.wire())
+    }
+
+    /// The tools that lead agents know.
+    pub fn tools(&self) -> ToolServiceClient<Wire> {
+        ToolServiceClient::new(self.wire())
     }
 
     /// Blobs.
@@ -261,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn token_team_and_member_go_on_every_call() {
+    fn who_calls_and_why_goes_on_every_call() {
         let dir = tempfile::tempdir().unwrap();
         let token_file = dir.path().join("token");
         std::fs::write(&token_file, "s3cret\n").unwrap();
@@ -273,6 +304,8 @@ mod tests {
             format: crate::output::Format::Table,
             color: clap::ColorChoice::Auto,
             timeout: None,
+            because_of: Some(12),
+            on_behalf_of: Some("carol".into()),
         };
 
         let request = Caller::new(&settings)
@@ -286,6 +319,9 @@ mod tests {
         );
         assert_eq!(request.metadata().get("ganger-team").unwrap(), "red");
         assert_eq!(request.metadata().get("ganger-member").unwrap(), "alice/3");
+        let why = |key: &str| request.metadata().get(key).unwrap().to_str().unwrap();
+        assert_eq!(why("ganger-cause-message"), "12");
+        assert_eq!(why("ganger-on-behalf-of"), "carol");
         assert!(!format!("{request:?}").contains("s3cret"));
     }
 

@@ -2,14 +2,17 @@
 
 use std::io::Write as _;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::{args::Cli, failure::Failure};
+use crate::{failure::Failure, tree};
 
 /// Which script.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ganger completions bash > /etc/bash_completion.d/ganger")]
+#[command(after_help = "\
+Examples:
+  ganger completions bash > /etc/bash_completion.d/ganger
+  ganger completions zsh > /usr/local/share/zsh/site-functions/_ganger
+  ganger completions fish > ~/.config/fish/completions/ganger.fish")]
 pub struct Args {
     /// The shell
     pub shell: Shell,
@@ -20,8 +23,39 @@ pub struct Args {
 /// # Errors
 /// Where stdout is gone.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "ganger", &mut script);
-    std::io::stdout().write_all(&script)?;
+    std::io::stdout().write_all(&script(args.shell))?;
     Ok(())
+}
+
+fn script(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(
+        shell,
+        &mut tree::with_globals_everywhere(),
+        "ganger",
+        &mut script,
+    );
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shell_completes_the_daemons_flags_too() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
+            let script = String::from_utf8(script(shell)).unwrap();
+
+            for flag in [
+                "expect-type",
+                "check-config",
+                "drain-seconds",
+                "blocked-by",
+                "on-behalf-of",
+            ] {
+                assert!(script.contains(flag), "{shell}: no {flag}");
+            }
+        }
+    }
 }

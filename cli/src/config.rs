@@ -35,6 +35,10 @@ pub struct Settings {
     pub color: clap::ColorChoice,
     /// How long to wait for an answer; unset for ever.
     pub timeout: Option<Duration>,
+    /// The message because of which the calls are made.
+    pub because_of: Option<u64>,
+    /// On whose behalf the calls are made.
+    pub on_behalf_of: Option<String>,
 }
 
 /// What one configuration file says. Unknown keys are errors.
@@ -181,6 +185,9 @@ fn merge(globals: &Globals, files: &[FileSettings]) -> Settings {
         timeout: first(globals.timeout, files, |file| {
             humantime::parse_duration(file.timeout.as_deref()?).ok()
         }),
+        // What one call is about is no setting: files don't say it.
+        because_of: globals.because_of,
+        on_behalf_of: globals.on_behalf_of.clone(),
     }
 }
 
@@ -216,6 +223,8 @@ mod tests {
                 format: Format::Json,
                 color: clap::ColorChoice::Auto,
                 timeout: Some(Duration::from_secs(3)),
+                because_of: None,
+                on_behalf_of: None,
             }
         );
     }

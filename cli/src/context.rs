@@ -66,5 +66,6 @@ impl Context {
 pub fn wait_over(span: Duration) -> Failure {
     Failure::WaitOver {
         waited: words::span(span),
+        next: None,
     }
 }

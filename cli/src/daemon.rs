@@ -6,7 +6,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
+use clap::{Command, CommandFactory as _, Parser};
 
 use crate::failure::Failure;
 
@@ -36,8 +36,13 @@ pub struct Passed {
 
 /// Runs the daemon that the command line names first; none where it names none.
 pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    let (_program, name) = (line.next()?, line.next()?);
+    let (program, name) = (line.next()?, line.next()?);
     match name.to_str()? {
+        "help" => {
+            let name = line.next()?;
+            let is_daemon = name == "coordinator" || name == "worker";
+            is_daemon.then(|| run_if_named([program, name, "--help".into()].into_iter()))?
+        }
         "coordinator" => {
             let line = [OsString::from("ganger coordinator")]
                 .into_iter()
@@ -54,6 +59,14 @@ pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode
     }
 }
 
+/// The daemons' own command lines, as subcommands of the tool.
+pub fn command_lines() -> [Command; 2] {
+    [
+        Coordinator::command().name("coordinator"),
+        Worker::command().name("worker"),
+    ]
+}
+
 /// A daemon that isn't named first.
 pub fn misplaced(name: &str) -> Failure {
     Failure::Usage(format!(
@@ -63,8 +76,6 @@ pub fn misplaced(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -79,6 +90,7 @@ mod tests {
 
         assert!(run_if_named(line("ganger")).is_none());
         assert!(run_if_named(line("ganger task show")).is_none());
+        assert!(run_if_named(line("ganger help task")).is_none());
         assert!(run_if_named(line("ganger --team coordinator")).is_none());
     }
 }

@@ -201,6 +201,8 @@ fn settings(local: &Local, context: &Context) -> Settings {
         token_file: None,
         team: Some(TEAM.into()),
         member: None,
+        because_of: None,
+        on_behalf_of: None,
         ..context.settings.clone()
     }
 }

@@ -78,6 +78,8 @@ pub enum Failure {
     WaitOver {
         /// How long it was.
         waited: String,
+        /// How to see whether it happened, where that is known.
+        next: Option<String>,
     },
     /// Nothing like it on this side.
     #[error("{what}")]
@@ -148,9 +150,9 @@ impl Failure {
         match self {
             Self::NoCoordinator { addr, .. } => Some(hint::no_coordinator(addr)),
             Self::Refused(refused) => hint::refused(refused),
-            Self::WaitOver { .. } => {
-                Some("it may still happen; look with `ganger task list`".into())
-            }
+            Self::WaitOver { next, .. } => next
+                .clone()
+                .or_else(|| Some("it may still happen; look with `ganger task list`".into())),
             Self::Local { next, .. } => next.clone(),
             Self::Usage(_) => Some("see `ganger help`".into()),
             Self::Config(_) | Self::Stdout(_) => None,

@@ -20,16 +20,22 @@ mod daemon;
 mod demo;
 mod doctor;
 mod failure;
+mod flags;
 mod fleet;
 mod follow;
 mod healthcheck;
 mod local;
 mod logs;
+mod mail;
+mod man;
+mod member;
 mod output;
 mod run;
 mod signals;
 mod task;
 mod team;
+mod tool;
+mod tree;
 mod up;
 mod values;
 mod watch;
@@ -71,6 +77,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
     match verb {
         // These have more to do than to fail when the wait is over.
         Verb::Run(args) => run::run(*args, context).await,
+        Verb::Task(task::Verb::Wait(args)) => task::wait::run(args, context).await,
         Verb::Up(args) => up::run(args, context).await,
         Verb::Demo(args) => demo::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,
@@ -78,12 +85,16 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Coordinator(_) => Err(daemon::misplaced("coordinator")),
         Verb::Worker(_) => Err(daemon::misplaced("worker")),
         Verb::Team(verb) => within(context, team::run(verb, context)).await,
+        Verb::Member(verb) => within(context, member::run(verb, context)).await,
         Verb::Task(verb) => context.within(task::run(verb, context)).await,
+        Verb::Mail(verb) => context.within(mail::run(verb, context)).await,
+        Verb::Tool(verb) => context.within(tool::run(verb, context)).await,
         Verb::Fleet(verb) => within(context, fleet::run(verb, context)).await,
         Verb::Logs(args) => within(context, logs::run(args, context)).await,
         Verb::Artifact(verb) => within(context, artifact::run(verb, context)).await,
         Verb::Watch(args) => within(context, watch::run(args, context)).await,
         Verb::Completions(args) => completions::run(&args).map(|()| Exit::Done),
+        Verb::Man(args) => man::run(&args, context).map(|()| Exit::Done),
     }
 }
 

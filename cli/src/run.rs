@@ -79,6 +79,9 @@ pub struct Args {
     /// Any JSON object
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     metadata: Option<pbjson_types::Struct>,
+    /// Let the sub-agent see the board of whoever hired it, rather than only tasks of its own
+    #[arg(long)]
+    share_todos: bool,
     /// Don't wait: print the task and end
     #[arg(long, conflicts_with = "save")]
     detach: bool,
@@ -131,6 +134,7 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::StreamT
         output_globs: args.output_globs,
         metadata: args.metadata,
         cancel_on_disconnect: args.cancel_on_disconnect,
+        share_todos: args.share_todos,
         ..v1::StreamTaskRequest::default()
     }
 }
@@ -165,6 +169,7 @@ async fn start(
         inputs: request.inputs,
         output_globs: request.output_globs,
         metadata: request.metadata,
+        share_todos: request.share_todos,
         ..v1::StartTaskRequest::default()
     };
     let call = client.ask(request, |client, request| async move {

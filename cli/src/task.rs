@@ -9,10 +9,20 @@ use crate::{
     failure::{Exit, Failure},
 };
 
+mod batch;
+mod claim;
+mod claim_next;
 mod create;
+mod delete;
+mod explain;
 pub mod list;
+mod pause;
+mod release;
+mod renew;
+mod reopen;
 mod show;
 mod update;
+pub mod wait;
 mod watch;
 
 /// What to do.
@@ -20,24 +30,40 @@ mod watch;
 pub enum Verb {
     /// Put a task on the board
     Create(Box<create::Args>),
+    /// Many tasks in one commit, all or none
+    #[command(subcommand)]
+    Batch(batch::Verb),
     /// List tasks
     #[command(visible_alias = "ls")]
     List(list::Args),
     /// Show one task, whole
+    #[command(visible_alias = "get")]
     Show {
+        /// The task
+        id: u64,
+    },
+    /// Say why a task is where it is, and what happened to it lately
+    Explain(explain::Args),
+    /// Say all that happened to a task: who did it, on whose behalf, because of what
+    History {
         /// The task
         id: u64,
     },
     /// Change a task: all of what is asked, or nothing
     Update(Box<update::Args>),
     /// Take a pending task that nobody holds
-    Claim {
-        /// The task
-        id: u64,
-        /// The revision that it must have
-        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-        expected_revision: u64,
-    },
+    Claim(claim::Args),
+    /// Take the best task that is ready for you
+    #[command(visible_alias = "next")]
+    ClaimNext(claim_next::Args),
+    /// Renew the lease of your claim
+    Renew(renew::Args),
+    /// Give a claimed task back
+    Release(release::Args),
+    /// Hold a pending task: it is neither dispatched nor claimed until it is resumed
+    Pause(pause::PauseArgs),
+    /// Let a held task go on
+    Resume(pause::ResumeArgs),
     /// Cancel a task; one that runs is stopped
     Cancel {
         /// The task
@@ -46,6 +72,13 @@ pub enum Verb {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Open a task again that is over
+    Reopen(reopen::Args),
+    /// Delete a task; what waited for it is freed
+    #[command(visible_alias = "rm")]
+    Delete(delete::Args),
+    /// Wait until tasks are over
+    Wait(wait::Args),
     /// The live board
     Watch(watch::Args),
 }
@@ -57,13 +90,18 @@ pub enum Verb {
 pub async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {
     match verb {
         Verb::Create(args) => create::run(*args, context).await?,
+        Verb::Batch(verb) => batch::run(verb, context).await?,
         Verb::List(args) => list::run(args, context).await?,
         Verb::Show { id } => show::run(id, context).await?,
+        Verb::Explain(args) => explain::run(args, context).await?,
+        Verb::History { id } => explain::history(id, context).await?,
         Verb::Update(args) => update::run(*args, context).await?,
-        Verb::Claim {
-            id,
-            expected_revision,
-        } => claim(id, expected_revision, context).await?,
+        Verb::Claim(args) => claim::run(args, context).await?,
+        Verb::ClaimNext(args) => return claim_next::run(args, context).await,
+        Verb::Renew(args) => renew::run(args, context).await?,
+        Verb::Release(args) => release::run(args, context).await?,
+        Verb::Pause(args) => pause::pause(args, context).await?,
+        Verb::Resume(args) => pause::resume(args, context).await?,
         Verb::Cancel { id, reason } => {
             let client = context.connect().await?;
             let answer = cancel(&client, id, &reason).await?;
@@ -73,6 +111,9 @@ pub async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {
                 _ => format!("task #{id} is cancelled"),
             })?;
         }
+        Verb::Reopen(args) => reopen::run(args, context).await?,
+        Verb::Delete(args) => delete::run(args, context).await?,
+        Verb::Wait(args) => return wait::run(args, context).await,
         Verb::Watch(args) => return watch::run(args, context).await,
     }
     Ok(Exit::Done)
@@ -115,28 +156,4 @@ pub async fn cancel(
             client.delegation().cancel_task(request).await
         })
         .await
-}
-
-async fn claim(id: u64, expected_revision: u64, context: &Context) -> Result<(), Failure> {
-    let request = v1::ClaimTaskRequest {
-        task_id: id,
-        expected_revision,
-        request_id: request_id(),
-        ..v1::ClaimTaskRequest::default()
-    };
-    let client = context.connect().await?;
-    let answer = client
-        .ask(request, |client, request| async move {
-            client.tasks().claim_task(request).await
-        })
-        .await?;
-    context.out.answer(&answer, || {
-        let owner = answer.task.as_ref().map(|task| task.owner.as_str());
-        format!(
-            "task #{id} is now {}'s (attempt {})",
-            owner.unwrap_or_default(),
-            answer.attempt
-        )
-    })?;
-    Ok(())
 }

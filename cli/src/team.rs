@@ -1,4 +1,4 @@
-//! `ganger team`: teams and their rosters.
+//! `ganger team`: teams, from their making to their end.
 
 use std::time::SystemTime;
 
@@ -6,53 +6,39 @@ use clap::Subcommand;
 use ganger_proto::v1;
 
 use crate::{
-    client::{Client, request_id},
+    client::Client,
     context::Context,
     failure::Failure,
+    member,
     output::{Facts, Table, safe_line, stdout_width, words},
 };
+
+mod create;
+mod dissolve;
+mod hand_over;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Make a team; its lead is the first member
-    Create(Create),
+    Create(create::Args),
     /// List teams
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        /// Those that were dissolved, too
+        #[arg(long)]
+        all: bool,
+    },
     /// Show a team and its roster
+    #[command(visible_alias = "get")]
     Show {
         /// The team [default: the one spoken in]
         name: Option<String>,
     },
-}
-
-/// A team to be.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example: ganger team create db-refactor --lead ann --with carol --hosted bob=shell"
-)]
-pub struct Create {
-    /// Its name: 1 to 64 of A-Z a-z 0-9 . _ -
-    name: String,
-    /// What it is for
-    #[arg(short, long, default_value = "")]
-    description: String,
-    /// The lead's name [default: team-lead]
-    #[arg(long, default_value = "", hide_default_value = true)]
-    lead: String,
-    /// The lead's role label
-    #[arg(long, default_value = "", hide_default_value = true)]
-    role: String,
-    /// A member that calls the API itself; may be repeated
-    #[arg(long = "with", value_name = "NAME")]
-    agents: Vec<String>,
-    /// A member that runs as a sub-agent of this type; may be repeated
-    #[arg(long = "hosted", value_name = "NAME=TYPE")]
-    hosted: Vec<String>,
-    /// The same call again with the same UUID answers the first outcome
-    #[arg(long, value_name = "UUID")]
-    request_id: Option<String>,
+    /// End a team: its open tasks are cancelled, its mail is closed
+    Dissolve(dissolve::Args),
+    /// Make another member the lead
+    HandOver(hand_over::Args),
 }
 
 /// Does it.
@@ -61,69 +47,22 @@ pub struct Create {
 /// What the coordinator refused.
 pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
     match verb {
-        Verb::Create(create) => self::create(create, context).await,
-        Verb::List => list(context).await,
+        Verb::Create(args) => create::run(args, context).await,
+        Verb::List { all } => list(all, context).await,
         Verb::Show { name } => show(name, context).await,
+        Verb::Dissolve(args) => dissolve::run(args, context).await,
+        Verb::HandOver(args) => hand_over::run(args, context).await,
     }
 }
 
-async fn create(create: Create, context: &Context) -> Result<(), Failure> {
-    let request = create.request()?;
-    let client = context.connect().await?;
-    let answer = client
-        .ask(request, |client, request| async move {
-            client.teams().create_team(request).await
-        })
-        .await?;
-    context.out.answer(&answer, || {
-        format!(
-            "made team {}; its lead is {}",
-            answer.team_name, answer.lead_agent_id
-        )
-    })?;
-    Ok(())
-}
-
-impl Create {
-    fn request(self) -> Result<v1::CreateTeamRequest, Failure> {
-        let agents = self.agents.into_iter().map(|name| {
-            Ok(v1::NewMember {
-                name,
-                kind: v1::MemberKind::Agent.into(),
-                ..v1::NewMember::default()
-            })
-        });
-        let hosted = self.hosted.iter().map(|member| {
-            let (name, agent_type) = member
-                .split_once('=')
-                .ok_or_else(|| Failure::Usage(format!("--hosted {member:?}: give NAME=TYPE")))?;
-            Ok(v1::NewMember {
-                name: name.into(),
-                kind: v1::MemberKind::Hosted.into(),
-                agent_type: agent_type.into(),
-                ..v1::NewMember::default()
-            })
-        });
-        Ok(v1::CreateTeamRequest {
-            members: agents.chain(hosted).collect::<Result<_, Failure>>()?,
-            team_name: self.name,
-            description: self.description,
-            agent_type: self.role,
-            lead: self.lead,
-            request_id: self.request_id.unwrap_or_else(request_id),
-            ..v1::CreateTeamRequest::default()
-        })
-    }
-}
-
-async fn list(context: &Context) -> Result<(), Failure> {
+async fn list(include_dissolved: bool, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let mut all = v1::ListTeamsResponse::default();
     loop {
         let request = v1::ListTeamsRequest {
             page_size: 1_000,
             page_token: all.next_page_token,
-            ..v1::ListTeamsRequest::default()
+            include_dissolved,
         };
         let page = client
             .ask(request, |client, request| async move {
@@ -137,45 +76,97 @@ async fn list(context: &Context) -> Result<(), Failure> {
         }
     }
     context.out.answer(&all, || {
-        let mut table = Table::new(&["TEAM", "LEAD", "MEMBERS", "TASKS", "AGE", "DESCRIPTION"]);
-        let now = SystemTime::now();
-        for team in &all.teams {
-            table.row(vec![
-                team.name.clone(),
-                safe_line(&team.lead),
-                team.member_count.to_string(),
-                counts(team.tasks.as_ref()),
-                words::age(team.created_at.as_ref(), now),
-                safe_line(&team.description),
-            ]);
-        }
-        table.text(stdout_width())
+        team_table(&all.teams, SystemTime::now()).text(stdout_width())
     })?;
     Ok(())
+}
+
+fn team_table(teams: &[v1::Team], now: SystemTime) -> Table {
+    let mut table = Table::new(&["TEAM", "LEAD", "MEMBERS", "TASKS", "AGE", "DESCRIPTION"]);
+    for team in teams {
+        let description = safe_line(&team.description);
+        table.row(vec![
+            team.name.clone(),
+            safe_line(&team.lead),
+            team.member_count.to_string(),
+            counts(team.tasks.as_ref()),
+            words::age(team.created_at.as_ref(), now),
+            match end(team, now) {
+                ended if ended.is_empty() => description,
+                ended => format!("({ended}) {description}"),
+            },
+        ]);
+    }
+    table
+}
+
+/// That and when a team was dissolved; nothing where it wasn't.
+fn end(team: &v1::Team, now: SystemTime) -> String {
+    let age = words::age(team.dissolved_at.as_ref(), now);
+    match (age.as_str(), team.dissolving) {
+        ("", true) => "dissolving".into(),
+        ("", false) => String::new(),
+        (age, true) => format!("dissolved {age} ago, still stopping tasks"),
+        (age, false) => format!("dissolved {age} ago"),
+    }
 }
 
 async fn show(name: Option<String>, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let team = name.unwrap_or_default();
     let found = get(&client, &team).await?;
-    let members = members(&client, &team).await?;
+    let members = member::all(&client, &team, false).await?;
     let value = serde_json::json!({"team": found, "members": members});
     context.out.answer(&value, || {
-        let mut facts = Facts::new();
-        facts
-            .add("team", found.name.clone())
-            .add("lead", found.lead_agent_id.clone())
-            .add("description", safe_line(&found.description))
-            .add("tasks", counts(found.tasks.as_ref()))
-            .add("made", words::time(found.created_at.as_ref()))
-            .add("revision", found.revision.to_string());
+        let now = SystemTime::now();
         format!(
             "{}\n{}",
-            facts.text(),
-            roster(&members).text(stdout_width())
+            team_facts(&found, now).text(),
+            member::roster(&members, now).text(stdout_width())
         )
     })?;
     Ok(())
+}
+
+fn team_facts(team: &v1::Team, now: SystemTime) -> Facts {
+    let mut facts = Facts::new();
+    let yes = |is: bool, word: &str| if is { word.to_owned() } else { String::new() };
+    let ended = match (end(team, now), team.dissolved_by.as_str()) {
+        (ended, "") => ended,
+        (ended, by) => format!("{ended} by {}", safe_line(by)),
+    };
+    facts
+        .add("team", team.name.clone())
+        .add("lead", team.lead_agent_id.clone())
+        .add("description", safe_line(&team.description))
+        .add("ended", ended)
+        .add("tasks", counts(team.tasks.as_ref()))
+        .add("to verify", verification(team))
+        .add("idle notices", yes(team.idle_notices, "to the lead"))
+        .add("made", words::time(team.created_at.as_ref()))
+        .add("revision", team.revision.to_string())
+        .add(
+            "events kept",
+            match team.oldest_revision {
+                0 | 1 => String::new(),
+                oldest => format!("from revision {oldest} on"),
+            },
+        );
+    facts
+}
+
+/// How far it is to the next verification, as in `2 completed since the last verification`.
+pub fn verification(team: &v1::Team) -> String {
+    match (team.closed_since_verification, team.verification_threshold) {
+        (0, _) | (_, 0) => String::new(),
+        (closed, threshold) => {
+            let now = match team.verification_nudge_needed {
+                true => "; it is time for one",
+                false => "",
+            };
+            format!("{closed} completed since the last verification (due at {threshold}){now}")
+        }
+    }
 }
 
 /// Tells one team; an empty name is the one spoken in.
@@ -190,47 +181,6 @@ pub async fn get(client: &Client, team: &str) -> Result<v1::Team, Failure> {
         })
         .await?;
     Ok(answer.team.unwrap_or_default())
-}
-
-async fn members(client: &Client, team: &str) -> Result<Vec<v1::Member>, Failure> {
-    let mut members = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = v1::ListMembersRequest {
-            team: team.into(),
-            page_size: 1_000,
-            page_token,
-            ..v1::ListMembersRequest::default()
-        };
-        let page = client
-            .ask(request, |client, request| async move {
-                client.teams().list_members(request).await
-            })
-            .await?;
-        members.extend(page.members);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(members);
-        }
-    }
-}
-
-fn roster(members: &[v1::Member]) -> Table {
-    let mut table = Table::new(&["MEMBER", "KIND", "TYPE", "STANDS", "TASKS", "ROLE"]);
-    for member in members {
-        table.row(vec![
-            match member.incarnation {
-                0 | 1 => safe_line(&member.name),
-                again => format!("{}/{again}", safe_line(&member.name)),
-            },
-            words::tail(member.kind().as_str_name(), "MEMBER_KIND_"),
-            safe_line(&member.agent_type),
-            words::tail(member.liveness().as_str_name(), "MEMBER_LIVENESS_"),
-            words::ids(&member.tasks),
-            safe_line(&member.role),
-        ]);
-    }
-    table
 }
 
 /// How many tasks stand where, as in `12 (3 pending, 9 completed)`.
@@ -261,6 +211,10 @@ pub fn counts(counts: Option<&v1::TaskCounts>) -> String {
 mod tests {
     use super::*;
 
+    fn at(seconds: i64) -> Option<pbjson_types::Timestamp> {
+        Some(pbjson_types::Timestamp { seconds, nanos: 0 })
+    }
+
     #[test]
     fn counts_leave_out_what_is_not_there() {
         assert_eq!(counts(None), "0");
@@ -276,22 +230,48 @@ mod tests {
     }
 
     #[test]
-    fn roster_shows_who_joined_again() {
-        let member = v1::Member {
-            name: "bob".into(),
-            incarnation: 2,
-            kind: v1::MemberKind::Hosted.into(),
-            agent_type: "shell".into(),
-            liveness: v1::MemberLiveness::Working.into(),
-            tasks: vec![3],
-            ..v1::Member::default()
+    fn tombstones_are_told_from_teams() {
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(100);
+        let team = |name: &str| v1::Team {
+            name: name.into(),
+            lead: "ann".into(),
+            member_count: 2,
+            description: "paint".into(),
+            created_at: at(40),
+            ..v1::Team::default()
+        };
+        let dissolved = v1::Team {
+            dissolved_at: at(88),
+            dissolving: true,
+            ..team("red")
         };
 
-        let text = roster(&[member]).text(None);
+        let text = team_table(&[team("blue"), dissolved], now).text(None);
 
         assert_eq!(
             console::strip_ansi_codes(&text),
-            "MEMBER  KIND    TYPE   STANDS   TASKS  ROLE\nbob/2   hosted  shell  working  #3\n"
+            "TEAM  LEAD  MEMBERS  TASKS  AGE    DESCRIPTION\n\
+             blue  ann   2        0      1m00s  paint\n\
+             red   ann   2        0      1m00s  (dissolved 12s ago, still stopping tasks) paint\n"
         );
+    }
+
+    #[test]
+    fn team_says_when_its_work_wants_verifying() {
+        let mut team = v1::Team {
+            closed_since_verification: 2,
+            verification_threshold: 3,
+            ..v1::Team::default()
+        };
+        assert_eq!(
+            verification(&team),
+            "2 completed since the last verification (due at 3)"
+        );
+
+        team.verification_nudge_needed = true;
+        assert!(verification(&team).ends_with("; it is time for one"));
+
+        team.verification_threshold = 0;
+        assert_eq!(verification(&team), "");
     }
 }

@@ -49,6 +49,28 @@ pub enum Kind {
     Verification,
 }
 
+/// What becomes of a task when its tries are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// It failed
+    Fail,
+    /// It is held until somebody resumes or cancels it
+    Pause,
+    /// It is held, and nobody's any more
+    Release,
+}
+
+/// The order of a list of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// By id
+    Id,
+    /// The most urgent first; what is over comes last
+    Priority,
+    /// Each task before its children
+    Tree,
+}
+
 /// What becomes of a task when a blocker fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BlockerFailed {
@@ -98,6 +120,26 @@ impl From<BlockerFailed> for v1::BlockerFailedPolicy {
             BlockerFailed::Wait => Self::Wait,
             BlockerFailed::Cancel => Self::Cancel,
             BlockerFailed::Proceed => Self::Proceed,
+        }
+    }
+}
+
+impl From<OnFailure> for v1::FailurePolicy {
+    fn from(policy: OnFailure) -> Self {
+        match policy {
+            OnFailure::Fail => Self::Fail,
+            OnFailure::Pause => Self::Pause,
+            OnFailure::Release => Self::Release,
+        }
+    }
+}
+
+impl From<Order> for v1::TaskOrder {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Id => Self::Id,
+            Order::Priority => Self::Priority,
+            Order::Tree => Self::Tree,
         }
     }
 }
@@ -169,6 +211,17 @@ pub fn read_text(path: &Path) -> Result<String, Failure> {
         std::fs::read_to_string(path)
     };
     text.map_err(|error| Failure::local(format!("can't read {}: {error}", path.display())))
+}
+
+/// A text of the command line; `-` reads it from stdin.
+///
+/// # Errors
+/// Where stdin can't be read, or isn't UTF-8.
+pub fn text_or_stdin(text: String) -> Result<String, Failure> {
+    match text.as_str() {
+        "-" => read_text(Path::new("-")),
+        _ => Ok(text),
+    }
 }
 
 /// A SHA-256: 64 hexadecimal digits.

@@ -11,9 +11,12 @@ use crate::{
 
 /// From where.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "With -o json each event is one line of JSON. A break of the wire is bridged without gap or repeat."
-)]
+#[command(after_help = "\
+With -o json each event is one line of JSON. A break of the wire is bridged without gap or repeat.
+
+Examples:
+  ganger --team db-refactor watch
+  ganger --team db-refactor watch --after 0        # all that is kept, then what comes")]
 pub struct Args {
     /// The last revision that is known: 0 for all events [default: from now on]
     #[arg(long, value_name = "REVISION")]
@@ -36,18 +39,22 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 /// An event in a line: `14:00:00 #3 dispatched to worker-1 (attempt 2)`.
 pub fn line(event: &v1::Event) -> String {
-    let mut line = faint(&words::time_of_day(event.at.as_ref()));
+    line_at(&words::time_of_day(event.at.as_ref()), event)
+}
+
+/// The same with its day, for what may be long ago.
+pub fn dated_line(event: &v1::Event) -> String {
+    line_at(&words::time(event.at.as_ref()), event)
+}
+
+fn line_at(time: &str, event: &v1::Event) -> String {
+    let mut line = faint(time);
     if event.task_id != 0 {
         line.push_str(&format!(" #{}", event.task_id));
     }
-    let kind = words::event(event.r#type());
-    line.push(' ');
-    line.push_str(kind.strip_prefix("task ").unwrap_or(&kind));
+    line.push_str(&format!(" {}", what(event)));
     let mut add = |text: String| line.push_str(&text);
 
-    if !event.member.is_empty() && event.r#type() != v1::EventType::TaskClaimed {
-        add(format!(" {}", safe_line(&event.member)));
-    }
     if !event.subject.is_empty() {
         add(format!(": {}", safe_line(&event.subject)));
     }
@@ -62,10 +69,8 @@ pub fn line(event: &v1::Event) -> String {
     if event.r#type() == v1::EventType::TaskUpdated && !fields.is_empty() {
         add(format!(" {}", safe_line(&fields.join(", "))));
     }
-    // A worker's own doing needs no second mention of it.
-    let actor_worker = event.actor.strip_prefix("worker:");
     let worker = match event.worker.as_str() {
-        "" => actor_worker.unwrap_or_default(),
+        "" => worker_actor(event).unwrap_or_default(),
         worker => worker,
     };
     if !worker.is_empty() && event.r#type() != v1::EventType::TaskUnblocked {
@@ -84,10 +89,54 @@ pub fn line(event: &v1::Event) -> String {
     if !event.message.is_empty() {
         add(format!(": {}", safe_line(&event.message)));
     }
-    if !event.actor.is_empty() && event.actor != "coordinator" && actor_worker.is_none() {
-        add(faint(&format!(" ({})", safe_line(&event.actor))));
+    let who = who(event);
+    if !who.is_empty() {
+        add(faint(&format!(" ({who})")));
     }
     line
+}
+
+/// What happened, and to which member.
+fn what(event: &v1::Event) -> String {
+    let member = safe_line(&event.member);
+    let kind = words::event(event.r#type());
+    let kind = kind.strip_prefix("task ").unwrap_or(&kind);
+    match event.r#type() {
+        v1::EventType::MessageSent => {
+            let kind = words::message_type(event.message_type());
+            let to = if member.is_empty() { "" } else { " to " };
+            format!("message {} ({kind}){to}{member}", event.message_id)
+        }
+        v1::EventType::LeadHandedOver => format!("{kind} to {member}"),
+        // The one who claims is the one who did it.
+        v1::EventType::TaskClaimed => kind.to_owned(),
+        _ if member.is_empty() => kind.to_owned(),
+        _ => format!("{kind} {member}"),
+    }
+}
+
+/// Who did it, for whom, and because of which message: `ann, for carol, because of message 12`.
+fn who(event: &v1::Event) -> String {
+    let mut parts = Vec::new();
+    // A worker's own doing needs no second mention of it.
+    if event.actor != "coordinator" && worker_actor(event).is_none() {
+        parts.push(safe_line(&event.actor));
+    }
+    if event.on_behalf_of_task != 0 {
+        parts.push(format!("for #{}", event.on_behalf_of_task));
+    }
+    if !event.on_behalf_of.is_empty() {
+        parts.push(format!("for {}", safe_line(&event.on_behalf_of)));
+    }
+    if event.cause_message_id != 0 {
+        parts.push(format!("because of message {}", event.cause_message_id));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
+}
+
+fn worker_actor(event: &v1::Event) -> Option<&str> {
+    event.actor.strip_prefix("worker:")
 }
 
 #[cfg(test)]
@@ -144,6 +193,67 @@ mod tests {
                 ..event(v1::EventType::TaskUnblocked)
             }),
             "14:00:00 #3 unblocked by #2"
+        );
+    }
+
+    #[test]
+    fn events_say_on_whose_behalf_and_because_of_which_message() {
+        let event = v1::Event {
+            r#type: v1::EventType::TaskPaused.into(),
+            actor: "ann".into(),
+            task_id: 3,
+            on_behalf_of: "carol".into(),
+            cause_message_id: 12,
+            ..v1::Event::default()
+        };
+
+        assert_eq!(
+            said(event.clone()),
+            " #3 paused (ann, for carol, because of message 12)"
+        );
+        assert_eq!(
+            said(v1::Event {
+                actor: "worker:w1".into(),
+                on_behalf_of: "bob".into(),
+                cause_message_id: 0,
+                ..event.clone()
+            }),
+            " #3 paused on w1 (for bob)"
+        );
+        assert_eq!(
+            said(v1::Event {
+                actor: "task:4".into(),
+                on_behalf_of: String::new(),
+                on_behalf_of_task: 4,
+                cause_message_id: 0,
+                ..event
+            }),
+            " #3 paused (task:4, for #4)"
+        );
+    }
+
+    #[test]
+    fn events_of_members_and_mail_name_them() {
+        let event = |kind: v1::EventType| v1::Event {
+            r#type: kind.into(),
+            actor: "ann".into(),
+            member: "bob".into(),
+            message_id: 12,
+            message_type: v1::MessageType::ShutdownRequest.into(),
+            ..v1::Event::default()
+        };
+
+        assert_eq!(
+            said(event(v1::EventType::MessageSent)),
+            " message 12 (shutdown request) to bob (ann)"
+        );
+        assert_eq!(
+            said(event(v1::EventType::LeadHandedOver)),
+            " lead handed over to bob (ann)"
+        );
+        assert_eq!(
+            said(event(v1::EventType::MemberJoined)),
+            " member joined bob (ann)"
         );
     }
 }

@@ -110,6 +110,29 @@ fn advice_of_the_coordinator_is_taken_where_this_tool_has_none() {
 }
 
 #[test]
+fn facts_of_a_refusal_stand_in_what_to_do() {
+    let next = |reason: &str, fact: (&str, &str)| {
+        let facts = HashMap::from([(fact.0.into(), fact.1.into())]);
+        let details = ErrorDetails::with_error_info(reason, "ganger.dev", facts);
+        let status = Status::with_error_details(Code::FailedPrecondition, "no", details);
+        Failure::from(status).next().unwrap()
+    };
+
+    assert_eq!(
+        next("REVISION_GONE", ("oldest_revision", "41")),
+        "see what is kept with `ganger watch --after 40`"
+    );
+    assert_eq!(
+        next("MAILBOX_FULL", ("member", "bob")),
+        "bob must take mail out first: `ganger mail receive --ack`"
+    );
+    assert_eq!(
+        next("TASK_PAUSED", ("task", "3")),
+        "let it go on with `ganger task resume 3`"
+    );
+}
+
+#[test]
 fn missing_coordinator_names_the_way_to_start_one() {
     let failure = Failure::NoCoordinator {
         addr: "127.0.0.1:50051".into(),

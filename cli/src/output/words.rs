@@ -64,6 +64,16 @@ pub fn event(kind: v1::EventType) -> String {
     tail(kind.as_str_name(), "EVENT_TYPE_").replace('_', " ")
 }
 
+/// What a member is doing, as in `waiting for answer`.
+pub fn liveness(liveness: v1::MemberLiveness) -> String {
+    tail(liveness.as_str_name(), "MEMBER_LIVENESS_").replace('_', " ")
+}
+
+/// What a message is, as in `shutdown request`.
+pub fn message_type(kind: v1::MessageType) -> String {
+    tail(kind.as_str_name(), "MESSAGE_TYPE_").replace('_', " ")
+}
+
 /// Task ids as in `#1, #2`.
 pub fn ids(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(|id| format!("#{id}")).collect();

@@ -6,11 +6,11 @@ use ganger_proto::v1;
 
 use crate::{
     artifact,
-    client::request_id,
     context::Context,
     failure::Failure,
+    flags::{RequestId, Retry, text_or_file},
     output::safe_line,
-    values::{self, BlockerFailed, Kind, Priority, number},
+    values::{self, BlockerFailed, Kind, OnFailure, Priority, number},
 };
 
 /// A task to be.
@@ -54,7 +54,7 @@ pub struct Args {
     )]
     agent_type: String,
     /// What the sub-agent is told
-    #[arg(long, conflicts_with = "prompt_file")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
     prompt: Option<String>,
     /// A file with what the sub-agent is told; - for stdin
     #[arg(long, value_name = "FILE")]
@@ -94,6 +94,14 @@ pub struct Args {
     /// How many attempts may be lost with their workers
     #[arg(long, value_name = "N")]
     crash_limit: Option<i32>,
+    #[command(flatten)]
+    retry: Retry,
+    /// What becomes of it when its tries are used up [default: fail]
+    #[arg(long, value_name = "POLICY")]
+    on_failure: Option<OnFailure>,
+    /// Let its sub-agent see the board of whoever hired it, rather than only tasks of its own
+    #[arg(long)]
+    share_todos: bool,
     /// A file to put into the sandbox below /inputs; may be repeated
     #[arg(long = "input", value_name = "FILE[=PATH]")]
     inputs: Vec<String>,
@@ -103,9 +111,11 @@ pub struct Args {
     /// Any JSON object
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     metadata: Option<pbjson_types::Struct>,
-    /// The same call again with the same UUID answers the first outcome
-    #[arg(long, value_name = "UUID")]
-    request_id: Option<String>,
+    /// An id of your own; Ganger only keeps it
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    client_task_id: String,
+    #[command(flatten)]
+    request_id: RequestId,
 }
 
 /// Puts the task on the board.
@@ -113,11 +123,8 @@ pub struct Args {
 /// # Errors
 /// What the coordinator refused.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let prompt = match (&args.prompt, &args.prompt_file) {
-        (Some(prompt), _) => prompt.clone(),
-        (None, Some(path)) => values::read_text(path)?,
-        (None, None) => String::new(),
-    };
+    let prompt = text_or_file(args.prompt.clone(), args.prompt_file.as_deref())?;
+    let prompt = prompt.unwrap_or_default();
     let client = context.connect().await?;
     let inputs = artifact::put_all(&client, &args.inputs, context).await?;
     let request = request(args, prompt, inputs);
@@ -154,7 +161,12 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::CreateT
         blocker_failed_policy: number::<_, v1::BlockerFailedPolicy>(args.on_blocker_failed),
         inputs,
         output_globs: args.output_globs,
-        request_id: args.request_id.unwrap_or_else(request_id),
+        client_task_id: args.client_task_id,
+        request_id: args.request_id.or_new(),
+        share_todos: args.share_todos,
+        retry: args.retry.policy(),
+        failure_policy: number::<_, v1::FailurePolicy>(args.on_failure),
+        // The team is who calls; the type has one spelling here.
         ..v1::CreateTaskRequest::default()
     }
 }

@@ -9,11 +9,18 @@ use crate::{
     context::Context,
     failure::Failure,
     output::{Table, safe_line, stdout_width, words},
-    values::{Status, number},
+    values::{Order, Status, number},
 };
 
 /// Which tasks. Filters add up.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+All of them are listed, page after page, unless --limit says how many.
+
+Examples:
+  ganger task list --ready --order priority
+  ganger task list --order tree
+  ganger task list --text migration --status in-progress")]
 pub struct Args {
     /// Only tasks in this status
     #[arg(long)]
@@ -42,12 +49,33 @@ pub struct Args {
         value_name = "TYPE"
     )]
     pub agent_type: String,
-    /// Only pending tasks that nothing holds back
-    #[arg(long, conflicts_with = "blocked")]
-    pub ready: bool,
-    /// Only pending tasks that open blockers hold back
-    #[arg(long)]
-    pub blocked: bool,
+    /// Only tasks whose subject or description has this text, in any case
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TEXT"
+    )]
+    pub text: String,
+    /// Only pending tasks that nothing holds back; with =false, all others
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        conflicts_with = "blocked"
+    )]
+    pub ready: Option<bool>,
+    /// Only pending tasks that open blockers hold back; with =false, all others
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub blocked: Option<bool>,
     /// Only children of this task
     #[arg(
         long,
@@ -56,6 +84,9 @@ pub struct Args {
         value_name = "ID"
     )]
     pub parent: u64,
+    /// In which order [default: id]
+    #[arg(long)]
+    pub order: Option<Order>,
     /// How many at the most [default: all]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -67,18 +98,8 @@ pub struct Args {
 /// What the coordinator refused.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let limit = args.limit.unwrap_or(usize::MAX);
-    let request = v1::ListTasksRequest {
-        status: number::<_, v1::TaskStatus>(args.status),
-        owner: args.owner,
-        label: args.label,
-        agent_type: args.agent_type,
-        ready: args.ready.then_some(true),
-        blocked: args.blocked.then_some(true),
-        parent_task_id: args.parent,
-        ..v1::ListTasksRequest::default()
-    };
     let client = context.connect().await?;
-    let answer = pages(&client, request, limit).await?;
+    let answer = pages(&client, request(args), limit).await?;
     context
         .out
         .answer(&answer, || match answer.tasks.is_empty() {
@@ -91,6 +112,21 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             .note(&format!("there are more than these {limit}"));
     }
     Ok(())
+}
+
+fn request(args: Args) -> v1::ListTasksRequest {
+    v1::ListTasksRequest {
+        status: number::<_, v1::TaskStatus>(args.status),
+        owner: args.owner,
+        label: args.label,
+        agent_type: args.agent_type,
+        text: args.text,
+        ready: args.ready,
+        blocked: args.blocked,
+        parent_task_id: args.parent,
+        order: number::<_, v1::TaskOrder>(args.order),
+        ..v1::ListTasksRequest::default()
+    }
 }
 
 /// Lists page after page, until there are enough or no more. `next_page_token` says whether
@@ -123,7 +159,8 @@ pub async fn pages(
     }
 }
 
-fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
+/// The tasks under each other.
+pub fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
     let mut table = Table::new(&[
         "ID",
         "STANDS",
@@ -143,10 +180,15 @@ fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
                 .unwrap_or_default(),
             safe_line(&task.agent_type),
             words::ids(&task.open_blockers),
-            safe_line(&task.subject),
+            format!("{}{}", indent(task.depth), safe_line(&task.subject)),
         ]);
     }
     table
+}
+
+/// How far a child stands to the right; deeper than that, a line would hold nothing else.
+fn indent(depth: i32) -> String {
+    "  ".repeat(usize::try_from(depth).unwrap_or(0).min(20))
 }
 
 /// Whose a task is, else who runs it.
@@ -160,7 +202,59 @@ pub fn who(task: &v1::Task) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn asked(line: &str) -> serde_json::Value {
+        let line = Line::try_parse_from(line.split(' ')).unwrap();
+        serde_json::to_value(request(line.args)).unwrap()
+    }
+
+    #[test]
+    fn every_filter_and_order_goes_on_the_wire() {
+        assert_eq!(asked("list"), serde_json::json!({}));
+        assert_eq!(
+            asked(
+                "list --status pending --owner ann --label a --type shell --text Fix --ready \
+                 --parent 3 --order tree"
+            ),
+            serde_json::json!({
+                "status": "TASK_STATUS_PENDING", "owner": "ann", "label": "a",
+                "agentType": "shell", "text": "Fix", "ready": true, "parentTaskId": "3",
+                "order": "TASK_ORDER_TREE",
+            })
+        );
+        assert_eq!(
+            asked("list --blocked=false --order priority"),
+            serde_json::json!({"blocked": false, "order": "TASK_ORDER_PRIORITY"})
+        );
+    }
+
+    #[test]
+    fn children_stand_to_the_right_of_their_parents() {
+        let task = |id, depth| v1::Task {
+            id,
+            depth,
+            subject: format!("Task {id}"),
+            status: v1::TaskStatus::Pending.into(),
+            ..v1::Task::default()
+        };
+
+        let tasks = [task(1, 0), task(3, 1), task(4, 2), task(2, 0)];
+        let lines = task_table(&tasks, SystemTime::UNIX_EPOCH).lines(None);
+
+        let at = |line: &str| line.find("Task").unwrap();
+        assert_eq!(at(&lines[2]), at(&lines[1]) + 2);
+        assert_eq!(at(&lines[3]), at(&lines[1]) + 4);
+        assert_eq!(at(&lines[4]), at(&lines[1]));
+    }
 
     #[test]
     fn table_shows_who_does_what_and_what_is_blocked() {

@@ -76,8 +76,26 @@ fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
                 .map(words::span)
                 .unwrap_or_default(),
         )
+        .add("claimed until", words::time(task.lease_until.as_ref()))
         .add("deadline", words::time(task.deadline.as_ref()))
         .add("time limit", words::wire_span(task.timeout.as_ref()))
+        .add("tries", tries(task))
+        .add(
+            "if it fails",
+            match task.failure_policy() {
+                v1::FailurePolicy::Pause => "it is held",
+                v1::FailurePolicy::Release => "it is held, and nobody's",
+                v1::FailurePolicy::Fail | v1::FailurePolicy::Unspecified => "",
+            },
+        )
+        .add(
+            "shares",
+            if task.share_todos {
+                "the board of whoever hired it"
+            } else {
+                ""
+            },
+        )
         .add(
             "stopped by",
             words::tail(task.stop_reason().as_str_name(), "STOP_REASON_"),
@@ -86,6 +104,7 @@ fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
         .add("metadata", metadata(task))
         .add("inputs", files(&task.inputs))
         .add("outputs", files(&task.outputs))
+        .add("client id", safe_line(&task.client_task_id))
         .add("revision", task.revision.to_string())
         .add("description", safe_block(&task.description))
         .add("prompt", safe_block(&task.prompt))
@@ -98,6 +117,21 @@ fn optional_id(id: u64) -> String {
         0 => String::new(),
         id => format!("#{id}"),
     }
+}
+
+/// How many attempts may fail, and did, as in `1 failed of 3, up to 5m between`.
+fn tries(task: &v1::Task) -> String {
+    let Some(retry) = &task.retry else {
+        return String::new();
+    };
+    let between = match words::wire_span(retry.max_backoff.as_ref()) {
+        span if span.is_empty() => span,
+        span => format!(", up to {span} between"),
+    };
+    format!(
+        "{} failed of {}{between}",
+        task.failure_count, retry.max_attempts
+    )
 }
 
 fn happened(at: Option<&pbjson_types::Timestamp>, by: &str) -> String {
@@ -170,6 +204,19 @@ mod tests {
             }],
             result: "a\nb".into(),
             revision: 9,
+            retry: Some(v1::RetryPolicy {
+                max_attempts: 3,
+                initial_backoff: None,
+                max_backoff: Some(crate::values::wire_span(std::time::Duration::from_secs(90))),
+            }),
+            failure_count: 1,
+            failure_policy: v1::FailurePolicy::Pause.into(),
+            share_todos: true,
+            client_task_id: "a-7".into(),
+            lease_until: Some(pbjson_types::Timestamp {
+                seconds: 1_795_269_600,
+                nanos: 0,
+            }),
             ..v1::Task::default()
         };
 
@@ -177,9 +224,12 @@ mod tests {
 
         assert_eq!(
             console::strip_ansi_codes(&text),
-            "task        #3 Report\nteam        red\nstatus      pending\n\
-             stands      queued (NO_WORKER_FOR_TYPE: coder)\npriority    high\n\
-             blocked by  #1, #2\ninputs      in.txt  2.00 KiB  ab\nrevision    9\n\
+            "task           #3 Report\nteam           red\nstatus         pending\n\
+             stands         queued (NO_WORKER_FOR_TYPE: coder)\npriority       high\n\
+             blocked by     #1, #2\nclaimed until  2026-11-21T14:00:00Z\n\
+             tries          1 failed of 3, up to 1m30s between\nif it fails    it is held\n\
+             shares         the board of whoever hired it\n\
+             inputs         in.txt  2.00 KiB  ab\nclient id      a-7\nrevision       9\n\
              result\n  a\n  b\n"
         );
     }

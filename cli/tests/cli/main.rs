@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // Where a test helper unwraps, the test fails, as it should.
 
+mod full_board;
 mod machine;
+mod pages;
 mod scripted;
+mod talking;
 mod verbs;
 mod waiting;
 

@@ -8,8 +8,13 @@ use std::{
 use ganger_proto::v1::{
     self,
     delegation_service_server::{DelegationService, DelegationServiceServer},
+    mailbox_service_server::{MailboxService, MailboxServiceServer},
     task_service_server::{TaskService, TaskServiceServer},
+    team_service_server::{TeamService, TeamServiceServer},
+    tool_service_server::{ToolService, ToolServiceServer},
 };
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
@@ -22,14 +27,17 @@ pub type Into<T> = mpsc::Sender<Result<T, Status>>;
 
 /// What it is asked, for the test to look at and to answer.
 pub enum Asked {
-    Created(v1::CreateTaskRequest, tonic::metadata::MetadataMap),
+    Created(Box<v1::CreateTaskRequest>, tonic::metadata::MetadataMap),
     Listed(v1::ListTasksRequest),
-    Streamed(v1::StreamTaskRequest, Into<v1::StreamTaskResponse>),
+    Streamed(Box<v1::StreamTaskRequest>, Into<v1::StreamTaskResponse>),
     Cancelled(v1::CancelTaskRequest),
     Watched(
         v1::WatchTranscriptRequest,
         Into<v1::WatchTranscriptResponse>,
     ),
+    MailWatched(v1::WatchMailboxRequest, Into<v1::WatchMailboxResponse>),
+    /// Any other call, by its name, as JSON.
+    Other(&'static str, Value),
 }
 
 /// What it answers to unary calls, in turn.
@@ -38,6 +46,8 @@ pub struct Script {
     pub created: Vec<Result<v1::CreateTaskResponse, Status>>,
     pub listed: Vec<Result<v1::ListTasksResponse, Status>>,
     pub got: Vec<Result<v1::GetTaskResponse, Status>>,
+    /// To any other call, by its name, as JSON.
+    pub others: Vec<(&'static str, Result<Value, Status>)>,
 }
 
 #[derive(Clone)]
@@ -70,7 +80,10 @@ impl Scripted {
         };
         let server = Server::builder()
             .add_service(TaskServiceServer::new(services.clone()))
-            .add_service(DelegationServiceServer::new(services))
+            .add_service(DelegationServiceServer::new(services.clone()))
+            .add_service(MailboxServiceServer::new(services.clone()))
+            .add_service(TeamServiceServer::new(services.clone()))
+            .add_service(ToolServiceServer::new(services))
             .serve_with_incoming(TcpListenerStream::new(listener));
         Self {
             addr: addr.to_string(),
@@ -81,6 +94,20 @@ impl Scripted {
 
     pub async fn next(&mut self) -> Asked {
         self.asked.recv().await.unwrap()
+    }
+
+    /// What comes next, which must be this call.
+    pub async fn other(&mut self, call: &str) -> Value {
+        match self.next().await {
+            Asked::Other(name, request) if name == call => request,
+            Asked::Other(name, request) => panic!("{name} was asked, not {call}: {request}"),
+            _ => panic!("something else was asked, not {call}"),
+        }
+    }
+
+    /// Whether nothing more was asked.
+    pub fn is_asked_no_more(&mut self) -> bool {
+        self.asked.try_recv().is_err()
     }
 }
 
@@ -97,29 +124,64 @@ impl Services {
             false => answers.remove(0).map(Response::new),
         }
     }
+
+    /// Tells of a call, and answers what the script has for it next.
+    async fn other<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        call: &'static str,
+        request: Request<Q>,
+    ) -> Answer<A> {
+        let request = serde_json::to_value(request.into_inner()).unwrap();
+        self.tell(Asked::Other(call, request)).await;
+        let mut script = self.script.lock().unwrap();
+        match script.others.iter().position(|(name, _)| *name == call) {
+            None => Err(Status::internal("the script has no answer to this")),
+            Some(at) => script
+                .others
+                .remove(at)
+                .1
+                .map(|answer| Response::new(serde_json::from_value(answer).unwrap())),
+        }
+    }
 }
 
-fn unasked<T>() -> Answer<T> {
-    Err(Status::unimplemented("no test asks this"))
+/// A service: calls that are told and answered as JSON, then those that are written out.
+macro_rules! service {
+    ($service:ident { $($call:ident: $request:ident => $answer:ident,)* } $($rest:tt)*) => {
+        #[tonic::async_trait]
+        impl $service for Services {
+            $(
+                async fn $call(&self, request: Request<v1::$request>) -> Answer<v1::$answer> {
+                    self.other(stringify!($call), request).await
+                }
+            )*
+            $($rest)*
+        }
+    };
 }
 
-#[tonic::async_trait]
-impl TaskService for Services {
+service! {
+    TaskService {
+        batch_create_tasks: BatchCreateTasksRequest => BatchCreateTasksResponse,
+        update_task: UpdateTaskRequest => UpdateTaskResponse,
+        batch_update_tasks: BatchUpdateTasksRequest => BatchUpdateTasksResponse,
+        claim_task: ClaimTaskRequest => ClaimTaskResponse,
+        claim_next_task: ClaimNextTaskRequest => ClaimNextTaskResponse,
+        renew_claim: RenewClaimRequest => RenewClaimResponse,
+        release_task: ReleaseTaskRequest => ReleaseTaskResponse,
+        reopen_task: ReopenTaskRequest => ReopenTaskResponse,
+        delete_task: DeleteTaskRequest => DeleteTaskResponse,
+        explain_task: ExplainTaskRequest => ExplainTaskResponse,
+    }
+
     async fn create_task(
         &self,
         request: Request<v1::CreateTaskRequest>,
     ) -> Answer<v1::CreateTaskResponse> {
         let metadata = request.metadata().clone();
-        self.tell(Asked::Created(request.into_inner(), metadata))
+        self.tell(Asked::Created(request.into_inner().into(), metadata))
             .await;
         self.next(|script| &mut script.created)
-    }
-
-    async fn batch_create_tasks(
-        &self,
-        _: Request<v1::BatchCreateTasksRequest>,
-    ) -> Answer<v1::BatchCreateTasksResponse> {
-        unasked()
     }
 
     async fn get_task(&self, _: Request<v1::GetTaskRequest>) -> Answer<v1::GetTaskResponse> {
@@ -133,43 +195,32 @@ impl TaskService for Services {
         self.tell(Asked::Listed(request.into_inner())).await;
         self.next(|script| &mut script.listed)
     }
-
-    async fn update_task(
-        &self,
-        _: Request<v1::UpdateTaskRequest>,
-    ) -> Answer<v1::UpdateTaskResponse> {
-        unasked()
-    }
-
-    async fn claim_task(&self, _: Request<v1::ClaimTaskRequest>) -> Answer<v1::ClaimTaskResponse> {
-        unasked()
-    }
 }
 
-#[tonic::async_trait]
-impl DelegationService for Services {
+service! {
+    DelegationService {
+        run_task: RunTaskRequest => RunTaskResponse,
+        start_task: StartTaskRequest => StartTaskResponse,
+        pause_task: PauseTaskRequest => PauseTaskResponse,
+        resume_task: ResumeTaskRequest => ResumeTaskResponse,
+        wait_tasks: WaitTasksRequest => WaitTasksResponse,
+        list_agent_types: ListAgentTypesRequest => ListAgentTypesResponse,
+    }
+
     type StreamTaskStream = Ends<v1::StreamTaskResponse>;
     type WatchTranscriptStream = Ends<v1::WatchTranscriptResponse>;
-
-    async fn run_task(&self, _: Request<v1::RunTaskRequest>) -> Answer<v1::RunTaskResponse> {
-        unasked()
-    }
 
     async fn stream_task(
         &self,
         request: Request<v1::StreamTaskRequest>,
     ) -> Answer<Self::StreamTaskStream> {
         let (into, out) = mpsc::channel(16);
-        self.tell(Asked::Streamed(request.into_inner(), into)).await;
+        self.tell(Asked::Streamed(request.into_inner().into(), into)).await;
         let mut answer = Response::new(ReceiverStream::new(out));
         answer
             .metadata_mut()
             .insert("ganger-task-id", "7".parse().unwrap());
         Ok(answer)
-    }
-
-    async fn start_task(&self, _: Request<v1::StartTaskRequest>) -> Answer<v1::StartTaskResponse> {
-        unasked()
     }
 
     async fn cancel_task(
@@ -188,11 +239,53 @@ impl DelegationService for Services {
         self.tell(Asked::Watched(request.into_inner(), into)).await;
         Ok(Response::new(ReceiverStream::new(out)))
     }
+}
 
-    async fn list_agent_types(
+service! {
+    MailboxService {
+        send_message: SendMessageRequest => SendMessageResponse,
+        receive_messages: ReceiveMessagesRequest => ReceiveMessagesResponse,
+        ack_messages: AckMessagesRequest => AckMessagesResponse,
+    }
+
+    type WatchMailboxStream = Ends<v1::WatchMailboxResponse>;
+
+    async fn watch_mailbox(
         &self,
-        _: Request<v1::ListAgentTypesRequest>,
-    ) -> Answer<v1::ListAgentTypesResponse> {
-        unasked()
+        request: Request<v1::WatchMailboxRequest>,
+    ) -> Answer<Self::WatchMailboxStream> {
+        let (into, out) = mpsc::channel(16);
+        self.tell(Asked::MailWatched(request.into_inner(), into))
+            .await;
+        Ok(Response::new(ReceiverStream::new(out)))
+    }
+}
+
+service! {
+    TeamService {
+        create_team: CreateTeamRequest => CreateTeamResponse,
+        get_team: GetTeamRequest => GetTeamResponse,
+        list_teams: ListTeamsRequest => ListTeamsResponse,
+        dissolve_team: DissolveTeamRequest => DissolveTeamResponse,
+        add_member: AddMemberRequest => AddMemberResponse,
+        remove_member: RemoveMemberRequest => RemoveMemberResponse,
+        hand_over_lead: HandOverLeadRequest => HandOverLeadResponse,
+        list_members: ListMembersRequest => ListMembersResponse,
+    }
+
+    type WatchTeamStream = Ends<v1::WatchTeamResponse>;
+
+    async fn watch_team(
+        &self,
+        _: Request<v1::WatchTeamRequest>,
+    ) -> Answer<Self::WatchTeamStream> {
+        Err(Status::unimplemented("no test asks this"))
+    }
+}
+
+service! {
+    ToolService {
+        list_tools: ListToolsRequest => ListToolsResponse,
+        call_tool: CallToolRequest => CallToolResponse,
     }
 }

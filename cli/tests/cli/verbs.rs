@@ -104,7 +104,9 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
                 --prompt-file script --blocked-by 1,2 --blocks 9 --parent 4 --priority high \
                 --label a --label b --kind verification --on-blocker-failed proceed \
                 --deadline 2030-01-01T00:00:00Z --time-limit 90s --crash-limit 0 \
-                --output-glob out/** --metadata {\"n\":1} --request-id abc";
+                --output-glob out/** --metadata {\"n\":1} --request-id abc --share-todos \
+                --max-attempts 3 --backoff 2s --backoff-max 1m --on-failure pause \
+                --client-task-id mine --because-of 12 --on-behalf-of carol";
     let args = ["--addr", &coordinator.addr, "--team", "red"]
         .into_iter()
         .chain(line.split_whitespace());
@@ -117,6 +119,8 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
     assert_eq!(metadata.get("authorization").unwrap(), "Bearer s3cret");
     assert_eq!(metadata.get("ganger-team").unwrap(), "red");
     assert_eq!(metadata.get("ganger-member").unwrap(), "ann/2");
+    assert_eq!(metadata.get("ganger-cause-message").unwrap(), "12");
+    assert_eq!(metadata.get("ganger-on-behalf-of").unwrap(), "carol");
     assert_eq!(
         serde_json::to_value(&request).unwrap(),
         serde_json::json!({
@@ -127,6 +131,9 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
             "blockerFailedPolicy": "BLOCKER_FAILED_POLICY_PROCEED",
             "deadline": "2030-01-01T00:00:00+00:00", "timeout": "90s", "crashLimit": 0,
             "outputGlobs": ["out/**"], "metadata": {"n": 1.0}, "requestId": "abc",
+            "shareTodos": true, "failurePolicy": "FAILURE_POLICY_PAUSE",
+            "retry": {"maxAttempts": 3, "initialBackoff": "2s", "maxBackoff": "60s"},
+            "clientTaskId": "mine",
         })
     );
 }
@@ -294,7 +301,10 @@ async fn completions_and_help_need_no_coordinator() {
     let help = run(dir.path(), &["--help"]).await;
     let worker = run(dir.path(), &["worker", "--help"]).await;
 
+    let helped = run(dir.path(), &["help", "worker"]).await;
+
     assert_eq!((script.code, help.code, worker.code), (0, 0, 0));
+    assert_eq!((helped.code, helped.out), (0, worker.out.clone()));
     assert!(script.out.contains("_ganger"), "{}", script.out);
     assert!(help.out.contains("124  timed out"), "{}", help.out);
     assert!(worker.out.contains("--coordinator"), "{}", worker.out);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tonic::Status;
 
 use crate::{
-    ganger, said,
+    ganger, run, said,
     scripted::{Asked, Into, Script, Scripted},
     signal,
 };
@@ -49,7 +49,7 @@ async fn streamed(
     coordinator: &mut Scripted,
 ) -> (v1::StreamTaskRequest, Into<v1::StreamTaskResponse>) {
     match coordinator.next().await {
-        Asked::Streamed(request, into) => (request, into),
+        Asked::Streamed(request, into) => (*request, into),
         _ => panic!("something else was asked"),
     }
 }
@@ -312,4 +312,81 @@ async fn logs_go_on_where_they_were_when_the_wire_broke() {
     );
     assert_eq!((first.attempt, first.after_index), (0, 0));
     assert_eq!((second.attempt, second.after_index), (2, 1));
+}
+
+fn waited(statuses: &[&str], timed_out: bool) -> serde_json::Value {
+    let task = |(id, status): (usize, &&str)| serde_json::json!({"id": id + 1, "subject": "Work", "status": status});
+    let tasks: Vec<_> = statuses.iter().enumerate().map(task).collect();
+    serde_json::json!({"tasks": tasks, "finished": 1, "timedOut": timed_out})
+}
+
+#[tokio::test]
+async fn wait_for_tasks_bridges_a_broken_wire_and_says_how_they_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = waited(&["TASK_STATUS_COMPLETED", "TASK_STATUS_FAILED"], false);
+    let mut coordinator = Scripted::start(Script {
+        others: vec![
+            ("wait_tasks", Err(Status::unavailable("restarting"))),
+            ("wait_tasks", Err(Status::unavailable("starting"))),
+            // A wait that nobody bounded is taken up again where the coordinator ends it.
+            ("wait_tasks", Ok(waited(&["TASK_STATUS_PENDING"], true))),
+            ("wait_tasks", Ok(ended)),
+        ],
+        ..Script::default()
+    })
+    .await;
+
+    let said = run(
+        dir.path(),
+        &["--addr", &coordinator.addr, "task", "wait", "1", "2"],
+    )
+    .await;
+
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(
+        said.out.contains("completed") && said.out.contains("failed"),
+        "{}",
+        said.out
+    );
+    for _ in 0..4 {
+        assert_eq!(
+            coordinator.other("wait_tasks").await,
+            serde_json::json!({"taskIds": ["1", "2"], "until": "WAIT_UNTIL_ALL"})
+        );
+    }
+}
+
+#[tokio::test]
+async fn wait_that_is_over_shows_how_the_tasks_stand_and_is_timed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let over = waited(&["TASK_STATUS_COMPLETED", "TASK_STATUS_IN_PROGRESS"], true);
+    let mut coordinator = Scripted::start(Script {
+        others: vec![("wait_tasks", Ok(over))],
+        ..Script::default()
+    })
+    .await;
+    let args = [
+        "--addr",
+        &coordinator.addr,
+        "--timeout",
+        "0s",
+        "task",
+        "wait",
+        "--any",
+        "1,2",
+    ];
+
+    let said = run(dir.path(), &args).await;
+
+    assert_eq!(said.code, 124, "{}", said.err);
+    assert!(said.out.contains("in_progress"), "{}", said.out);
+    assert!(
+        said.err.contains("the wait is over; 1 of 2 are"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        coordinator.other("wait_tasks").await,
+        serde_json::json!({"taskIds": ["1", "2"], "until": "WAIT_UNTIL_ANY", "timeout": "0s"})
+    );
 }
