@@ -105,12 +105,12 @@ pub struct Member {
     pub plan: Plan,
     /// That it was asked to stop and leave, and has not answered.
     pub shutdown: Option<Shutdown>,
-    /// What it asked and waits to be answered.
-    pub question: Option<Question>,
+    /// What it asked and waits to be answered, oldest first.
+    pub questions: Vec<Question>,
 }
 
 /// Where the plan of a member stands, who may change nothing before it is approved (M8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Plan {
     /// None is wanted.
     #[default]
@@ -121,6 +121,8 @@ pub enum Plan {
     Submitted {
         /// By which message.
         request: MessageId,
+        /// What ties the response to it.
+        correlation: Arc<str>,
         /// When it counts as rejected.
         deadline: Time,
     },
@@ -130,7 +132,7 @@ pub enum Plan {
 
 impl Plan {
     /// Whether it lets the member change the board.
-    pub fn is_free(self) -> bool {
+    pub fn is_free(&self) -> bool {
         matches!(self, Self::NotRequired | Self::Approved)
     }
 }
@@ -140,17 +142,23 @@ impl Plan {
 pub struct Shutdown {
     /// The message that asked.
     pub request: MessageId,
+    /// What ties the response to it.
+    pub correlation: Arc<str>,
     /// Who asked.
     pub by: MemberName,
     /// When it is enforced.
     pub deadline: Time,
 }
 
-/// A question that waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A question that waits for its answer. The message may have been acknowledged since.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The message that asked.
     pub message: MessageId,
+    /// What ties the answer to it.
+    pub correlation: Arc<str>,
+    /// Who was asked: anything that one of them writes to the member is its answer.
+    pub asked: Arc<[MemberName]>,
     /// When.
     pub at: Time,
 }

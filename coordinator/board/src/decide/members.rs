@@ -90,7 +90,7 @@ pub(super) fn leave(
     member.left_at = Some(draft.now);
     member.plan = Plan::NotRequired;
     member.shutdown = None;
-    member.question = None;
+    member.questions = Vec::new();
     draft.put_member(*team, member);
     let left = Happening::MemberLeft {
         member: name.clone(),

@@ -116,7 +116,7 @@ pub(super) fn join(
                 false => Plan::NotRequired,
             },
             shutdown: None,
-            question: None,
+            questions: Vec::new(),
         },
     );
     let member = new.name.clone();
