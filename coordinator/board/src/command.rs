@@ -520,6 +520,8 @@ pub struct Receipt {
     pub member: MemberName,
     /// Which incarnation of it.
     pub incarnation: Incarnation,
+    /// It is in its mailbox; not so for who left at once because of it.
+    pub stored: bool,
     /// It waited for an answer, and takes this as it.
     pub answers: bool,
 }

@@ -3,6 +3,9 @@
 //! Reads see the overlay first, so that a later item of a batch sees the earlier ones. A refusal
 //! drops the draft; nothing needs to be undone.
 
+mod mail;
+mod tally;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -17,13 +20,15 @@ use crate::{
         AgentTypeName, Fence, MemberKey, MemberName, MessageId, Revision, TaskId, TaskKey,
         TeamName, TeamUid,
     },
-    mail::{Head, Letter, Recipients},
+    mail::Letter,
     record::{Meta, OfferedType, Outcome, Record},
     refusal::{Obstacle, Refusal},
     task::{BlockerFailedPolicy, Status, Task},
     team::{Member, Team},
     time::Time,
 };
+
+pub(crate) use mail::Room;
 
 pub(crate) struct Draft<'b> {
     pub(crate) board: &'b Board,
@@ -41,24 +46,17 @@ pub(crate) struct Draft<'b> {
     posts: BTreeSet<(MemberKey, MessageId)>,
     letters_gone: BTreeSet<(TeamUid, MessageId)>,
     posts_gone: BTreeSet<(MemberKey, MessageId)>,
+    /// How many copies of a message this draft takes away that it did not file.
+    copies_gone: BTreeMap<(TeamUid, MessageId), usize>,
     rooms: BTreeMap<MemberKey, Room>,
+    /// Bytes of the coordinator's own messages.
+    notices_len: usize,
     events: Vec<Event>,
     effects: Vec<Effect>,
     /// Because of which message all of this is done.
     pub(crate) cause_message: Option<MessageId>,
     /// On whose behalf.
     pub(crate) on_behalf_of: Option<MemberName>,
-}
-
-/// How much of a mailbox is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Room {
-    /// Messages.
-    pub(crate) count: usize,
-    /// Their bytes.
-    pub(crate) bytes: usize,
-    /// Those from the coordinator.
-    pub(crate) notices: usize,
 }
 
 impl<'b> Draft<'b> {
@@ -78,7 +76,9 @@ impl<'b> Draft<'b> {
             posts: BTreeSet::new(),
             letters_gone: BTreeSet::new(),
             posts_gone: BTreeSet::new(),
+            copies_gone: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            notices_len: 0,
             events: Vec::new(),
             effects: Vec::new(),
             cause_message: None,
@@ -390,91 +390,6 @@ impl<'b> Draft<'b> {
                 .card(blocker)
                 .is_none_or(|card| card.holds_back(policy)),
         }
-    }
-
-    /// How much of a member's mailbox is taken.
-    pub(crate) fn room(&mut self, key: &MemberKey) -> &mut Room {
-        let board = self.board;
-        self.rooms.entry(key.clone()).or_insert_with(|| {
-            let mailbox = board.mailbox(key.0, &key.1);
-            mailbox.map_or_else(Room::default, |mailbox| Room {
-                count: mailbox.len(),
-                bytes: mailbox.bytes,
-                notices: mailbox.notices,
-            })
-        })
-    }
-
-    /// Files a message. One that has several copies needs a [post](Self::post) for each.
-    pub(crate) fn file(&mut self, team: TeamUid, letter: Letter) {
-        if let Recipients::One(member) = &letter.to {
-            let key = (team, member.clone());
-            self.take_room(&key, &letter.head());
-        }
-        self.letters.insert((team, letter.id), Arc::new(letter));
-    }
-
-    /// Puts a copy of a filed message into a mailbox.
-    pub(crate) fn post(&mut self, team: TeamUid, member: &MemberName, id: MessageId) {
-        let key = (team, member.clone());
-        if let Some(head) = self.head(team, id) {
-            self.take_room(&key, &head);
-        }
-        self.posts.insert((key, id));
-    }
-
-    fn take_room(&mut self, key: &MemberKey, head: &Head) {
-        let is_notice = head.from == crate::mail::Sender::Coordinator;
-        let room = self.room(key);
-        room.count += 1;
-        room.bytes += head.size as usize;
-        room.notices += usize::from(is_notice);
-    }
-
-    /// What is known of a message that is not acknowledged.
-    pub(crate) fn head(&self, team: TeamUid, id: MessageId) -> Option<Head> {
-        if let Some(letter) = self.letters.get(&(team, id)) {
-            return Some(letter.head());
-        }
-        let filed = self.board.teams.get(&team)?.letters.get(&id)?;
-        Some((*filed.head).clone())
-    }
-
-    /// Takes a message that was on the board before this draft out of a mailbox, and off the
-    /// board with its last copy. Says whether it was there.
-    pub(crate) fn discard(&mut self, key: &MemberKey, id: MessageId) -> bool {
-        let (team, member) = key;
-        let board = self.board;
-        let Some(filed) = board.teams.get(team).and_then(|team| team.letters.get(&id)) else {
-            return false;
-        };
-        let is_there = board
-            .mailbox(*team, member)
-            .is_some_and(|mailbox| mailbox.letters.contains_key(&id));
-        let post = (key.clone(), id);
-        let is_gone = self.letters_gone.contains(&(*team, id)) || self.posts_gone.contains(&post);
-        if !is_there || is_gone {
-            return false;
-        }
-        let is_notice = filed.head.from == crate::mail::Sender::Coordinator;
-        let size = filed.head.size as usize;
-        let room = self.room(key);
-        room.count -= 1;
-        room.bytes -= size;
-        room.notices -= usize::from(is_notice);
-        if filed.only.is_some() {
-            self.letters_gone.insert((*team, id));
-            return true;
-        }
-        self.posts_gone.insert(post);
-        let gone = self.posts_gone.iter();
-        let copies_gone = gone
-            .filter(|((of, _), gone)| of == team && *gone == id)
-            .count();
-        if copies_gone == filed.copies {
-            self.letters_gone.insert((*team, id));
-        }
-        true
     }
 
     pub(crate) fn fence(&self, (team, task): TaskKey, attempt: crate::id::AttemptNumber) -> Fence {

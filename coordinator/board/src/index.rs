@@ -228,11 +228,6 @@ impl TeamIndex {
         }
     }
 
-    /// Whether a member holds, or has run, nothing.
-    pub(crate) fn is_idle(&self, member: &MemberName) -> bool {
-        !self.holding.contains_key(member) && !self.running_members.contains_key(member)
-    }
-
     pub(crate) fn queued(&self) -> usize {
         self.queues.values().map(BTreeSet::len).sum()
     }

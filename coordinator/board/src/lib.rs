@@ -65,7 +65,7 @@ pub mod invariants;
 pub mod limits;
 pub mod listing;
 pub mod mail;
-mod nudge;
+pub mod nudge;
 pub mod placement;
 pub mod record;
 pub mod refusal;

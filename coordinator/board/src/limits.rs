@@ -76,9 +76,18 @@ pub const MAILBOX_MESSAGES_MAX: usize = 1_000;
 pub const MAILBOX_BYTES_MAX: usize = 16 * KIB * KIB;
 /// Notices of the coordinator that find room in a mailbox beyond that.
 pub const MAILBOX_RESERVE: usize = 100;
+/// Their bytes.
+pub const MAILBOX_RESERVE_LEN: usize = KIB * KIB;
 /// What a notice of the coordinator says of a task's description or result. The whole is in the
 /// task.
 pub const NOTICE_TEXT_LEN_MAX: usize = 4 * KIB;
+/// Bytes of notices that one command brings about before the rest of them say a line each, so that
+/// the ending of a thousand tasks stays one commit.
+pub const NOTICES_LEN_MAX: usize = KIB * KIB;
+/// What such a notice says.
+pub const NOTICE_LINE_LEN_MAX: usize = 200;
+/// Questions of a member that wait to be answered.
+pub const QUESTIONS_OPEN_MAX: usize = 16;
 /// Messages that one call acknowledges by name.
 pub const ACKS_MAX: usize = 1_000;
 

@@ -132,7 +132,8 @@ pub struct Head {
 pub struct Mailbox {
     pub(crate) letters: BTreeMap<MessageId, Arc<Head>>,
     pub(crate) bytes: usize,
-    pub(crate) notices: usize,
+    /// The message that stands for notices that found no room.
+    pub(crate) digest: Option<MessageId>,
 }
 
 impl Mailbox {
@@ -154,14 +155,16 @@ impl Mailbox {
 
     pub(crate) fn put(&mut self, id: MessageId, head: Arc<Head>) {
         self.bytes += head.size as usize;
-        self.notices += usize::from(head.from == Sender::Coordinator);
+        if head.kind == MailKind::Digest {
+            self.digest = Some(id);
+        }
         self.letters.insert(id, head);
     }
 
     pub(crate) fn take(&mut self, id: MessageId) {
         if let Some(head) = self.letters.remove(&id) {
             self.bytes -= head.size as usize;
-            self.notices -= usize::from(head.from == Sender::Coordinator);
+            self.digest = self.digest.filter(|digest| *digest != id);
         }
     }
 }

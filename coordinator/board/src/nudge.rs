@@ -21,6 +21,14 @@ pub(crate) fn due(team: &Team) -> Option<u32> {
     (threshold > 0 && closed >= threshold).then_some(closed)
 }
 
+/// The advice, as a sentence that an agent can act on.
+pub fn advice(closed: u32) -> String {
+    format!(
+        "{closed} tasks were completed since the last verification: make a task of kind \
+         VERIFICATION for somebody who did none of them, before you go on."
+    )
+}
+
 /// Whether a subject has a word that begins with "verif", in any case.
 fn names_verification(subject: &str) -> bool {
     subject

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, notices, retry, roster, stopping};
+use super::{ending, ending::Ending, handshake, notices, retry, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -247,16 +247,17 @@ pub(super) fn ended(
                 message: report.error.clone(),
             };
             if status == EndStatus::Failed {
+                draft.task_mut(key)?.failures += 1;
+                retry::try_again(&mut draft, key, &actor, ending)?;
                 if let Some(member) = &placement.member {
                     notices::member_failed(&mut draft, key, member, &report.error)?;
                 }
-                draft.task_mut(key)?.failures += 1;
-                retry::try_again(&mut draft, key, &actor, ending)?;
             } else {
                 ending::end_task(&mut draft, key, &actor, ending)?;
             }
         }
     }
+    rest(&mut draft, key, placement.member.as_ref())?;
     Ok(draft.finish(Answer::Done, None))
 }
 
@@ -312,6 +313,7 @@ pub(super) fn refused(
             requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
         }
     }
+    rest(&mut draft, key, placement.member.as_ref())?;
     Ok(draft.finish(Answer::Done, None))
 }
 
@@ -341,6 +343,17 @@ pub(super) fn lost(
 pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Result<(), Obstacle> {
     let lost = AttemptEnding::Lost;
     let placement = end_attempt(draft, key, lost, reason.clone(), Usage::default())?;
+    let member = placement.member.clone();
+    after_loss(draft, key, placement, reason)?;
+    rest(draft, key, member.as_ref())
+}
+
+fn after_loss(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    placement: Placement,
+    reason: &Arc<str>,
+) -> Result<(), Obstacle> {
     let actor = Actor::Coordinator;
     if let Some(stop) = placement.stop {
         return stopping::after_stop(draft, key, &actor, placement.attempt, &stop);
@@ -366,6 +379,14 @@ pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Re
     requeue(draft, key, &actor, placement.attempt, waiting)
 }
 
+/// The hosted member that was run is at rest.
+fn rest(draft: &mut Draft<'_>, key: TaskKey, member: Option<&MemberName>) -> Result<(), Obstacle> {
+    match member {
+        Some(member) => handshake::at_rest(draft, key.0, member),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn never_arrived(
     mut draft: Draft<'_>,
     key: TaskKey,
@@ -389,6 +410,7 @@ pub(super) fn never_arrived(
             requeue(&mut draft, key, &actor, attempt, waiting)?;
         }
     }
+    rest(&mut draft, key, placement.member.as_ref())?;
     Ok(draft.finish(Answer::Done, None))
 }
 

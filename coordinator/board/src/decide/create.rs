@@ -128,10 +128,10 @@ fn create_task(
         update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
         update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
+    ending::heed_blockers(draft, (who.team, id))?;
     if let Some(owner) = new.owner.as_ref() {
         notices::assigned(draft, (who.team, id), owner, &actor)?;
     }
-    ending::heed_blockers(draft, (who.team, id))?;
     Ok(())
 }
 

@@ -33,6 +33,12 @@ pub(super) fn delete(
         subject: card.subject.clone(),
     };
     draft.happened(key.0, &who.actor, None, deleted);
+    if card.end().is_none() {
+        draft.effect(Effect::TaskOver(key));
+        if let Some(owner) = card.owner.as_ref().filter(|owner| !who.is(owner)) {
+            notices::withdrawn(draft, key.0, &card, owner, &who.actor)?;
+        }
+    }
     for blocker in &card.blocked_by {
         draft.note_edge(key.0, *blocker, task, false);
     }
@@ -49,12 +55,6 @@ pub(super) fn delete(
             && ending::free_if_unblocked(draft, waits, &who.actor, task)?
         {
             unblocked.push(dependant);
-        }
-    }
-    if card.end().is_none() {
-        draft.effect(Effect::TaskOver(key));
-        if let Some(owner) = card.owner.as_ref().filter(|owner| !who.is(owner)) {
-            notices::withdrawn(draft, key.0, &card, owner, &who.actor)?;
         }
     }
     Ok(Answer::Deleted {

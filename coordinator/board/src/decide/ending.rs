@@ -32,8 +32,20 @@ pub(super) fn end_task(
     if is_completed {
         nudge::count_completion(draft, key)?;
     }
+    let task = draft.task(key)?;
+    let held_by = match &task.state {
+        TaskState::Claimed(_) => task.owner.clone(),
+        TaskState::Placed(placement) => placement.member.clone(),
+        _ => None,
+    };
+    let message = ending.message.clone();
     close(draft, key, actor, None, ending)?;
-    settle(draft, key.0, key.1, actor)
+    let unblocked = settle(draft, key.0, key.1, actor)?;
+    if let Some(member) = held_by {
+        // After all is freed: it may have something to do again.
+        notices::maybe_idle(draft, key, &member, &message)?;
+    }
+    Ok(unblocked)
 }
 
 fn close(
@@ -47,11 +59,6 @@ fn close(
     let is_open = draft.team(key.0).is_open();
     let task = draft.task_mut(key)?;
     let from = task.status();
-    let held_by = match &task.state {
-        TaskState::Claimed(_) => task.owner.clone(),
-        TaskState::Placed(placement) => placement.member.clone(),
-        _ => None,
-    };
     task.state = TaskState::Ended(End {
         status: ending.status,
         at,
@@ -71,11 +78,7 @@ fn close(
     if !is_open {
         return Ok(());
     }
-    notices::finished(draft, key, actor)?;
-    if let Some(member) = held_by {
-        notices::maybe_idle(draft, key, &member, &ending.message)?;
-    }
-    Ok(())
+    notices::finished(draft, key, actor)
 }
 
 /// Frees, or cancels, what waited for a task that is over, and what waited for the cancelled, and

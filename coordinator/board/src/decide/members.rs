@@ -97,11 +97,7 @@ pub(super) fn leave(
         reason: ending::line(reason),
     };
     draft.happened(*team, actor, None, left);
-    let letters = draft.board.mailbox(*team, name).into_iter();
-    let letters: Vec<_> = letters.flat_map(|mailbox| mailbox.letters.keys()).collect();
-    for letter in letters {
-        draft.discard(key, *letter);
-    }
+    draft.empty_mailbox(key);
     let why = departure(name, reason);
     for task in &runs {
         stopping::request_stop(draft, (*team, *task), actor, &why, AfterStop::Requeue)?;

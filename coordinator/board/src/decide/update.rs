@@ -61,6 +61,7 @@ pub(super) fn update(
         .into());
     }
     let mut fields = texts(draft, key, changes)?;
+    let owner_before = draft.task(key)?.owner.clone();
     fields.add(owner(draft, who, key, changes, &actor)?);
     let rewired = edges(draft, who, key, changes, &actor)?;
     fields.add(rewired.fields);
@@ -68,6 +69,9 @@ pub(super) fn update(
         // A change of status is an event of its own.
         let updated = Happening::TaskUpdated { task, fields };
         draft.happened(key.0, &actor, None, updated);
+    }
+    if !changes.status.is_some_and(Status::is_terminal) {
+        notices::owners(draft, key, owner_before.as_ref(), &actor)?;
     }
     let mut unblocked = rewired.settle(draft, key.0, &actor)?;
     if let Some(to) = changes.status {
@@ -326,18 +330,9 @@ fn owner(
         task.agent_type.as_ref(),
         &task.prompt,
     )?;
-    let reason: Arc<str> = match new {
-        Some(new) => format!("handed over to {new}").into(),
-        None => "taken from its owner".into(),
-    };
+    let reason = notices::handed_over(new.as_ref());
     take_from_runner(draft, key, actor, &reason, changes.stop_running)?;
-    let old = std::mem::replace(&mut draft.task_mut(key)?.owner, new.clone());
-    if let Some(old) = old {
-        notices::unassigned(draft, key, &old, actor, &reason)?;
-    }
-    if let Some(new) = new {
-        notices::assigned(draft, key, new, actor)?;
-    }
+    draft.task_mut(key)?.owner = new.clone();
     Ok(Fields::OWNER)
 }
 

@@ -4,7 +4,9 @@
 use super::{Checked, hold, same};
 use crate::{
     board::TeamBoard,
-    mail::{Mailbox, Sender},
+    id::MessageId,
+    limits,
+    mail::{MailKind, Mailbox},
 };
 
 pub(super) fn check(team: &TeamBoard) -> Checked {
@@ -34,12 +36,20 @@ pub(super) fn check(team: &TeamBoard) -> Checked {
         hold(13, is_filed, || {
             format!("{member} has a message that is not filed")
         })?;
-        let bytes = heads().map(|head| head.size as usize).sum();
+        let bytes: usize = heads().map(|head| head.size as usize).sum();
         same(13, "bytes of a mailbox", mailbox.bytes, bytes)?;
-        let notices = heads()
-            .filter(|head| head.from == Sender::Coordinator)
-            .count();
-        same(13, "notices of a mailbox", mailbox.notices, notices)?;
+        let digests = mailbox.letters.iter();
+        let digests = digests.filter(|(_, head)| head.kind == MailKind::Digest);
+        let digests: Vec<MessageId> = digests.map(|(id, _)| *id).collect();
+        let kept: Vec<MessageId> = mailbox.digest.into_iter().collect();
+        same(13, "digest of a mailbox", kept, digests)?;
+        // Beyond the notices' reserve there is room for a digest alone.
+        let is_bounded = mailbox.len()
+            <= limits::MAILBOX_MESSAGES_MAX + limits::MAILBOX_RESERVE + 1
+            && bytes <= limits::MAILBOX_BYTES_MAX + limits::MAILBOX_RESERVE_LEN + 1_024;
+        hold(13, is_bounded, || {
+            format!("{member} has {} messages", mailbox.len())
+        })?;
     }
     Ok(())
 }

@@ -18,17 +18,18 @@ use std::{
 use board::{
     Board,
     command::{
-        Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewTask, Soft, Update,
-        Wish,
+        Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewLetter, NewTask, Soft,
+        Update, Wish,
     },
     decide::{decide, decide_fleet, tick},
     decision::Decision,
-    id::{Epoch, Fence, InstanceId, MemberKey, MemberName, TaskId, TaskKey},
+    id::{Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey},
     invariants,
+    mail::Letter,
     record::Record,
     refusal::{Obstacle, Refusal},
     task::{Status, Task},
-    team::MemberKind,
+    team::{Member, MemberKind},
     time::Time,
 };
 
@@ -296,6 +297,36 @@ impl Script {
         let (fence, _) = self.running(task);
         let key = (fence.team, fence.task);
         self.fleet(FleetCommand::Lost(key, fence.attempt, "gone".into()))
+    }
+
+    pub fn send(&mut self, who: &str, letter: NewLetter) -> Step {
+        self.by(who, send(letter))
+    }
+
+    /// Takes everything out of a member's mailbox.
+    pub fn read(&mut self, who: &str) -> &mut Self {
+        self.by(who, ack(Some(u64::MAX), &[])).unwrap();
+        self
+    }
+
+    /// What waits in a member's mailbox, oldest first, as lines: id, what it is, summary.
+    pub fn mailbox(&self, who: &str) -> Vec<String> {
+        let mailbox = self.board.mailbox(TEAM, &name(who)).into_iter();
+        let ids = mailbox.flat_map(|mailbox| mailbox.after(MessageId(0)));
+        let line = |(id, _): (MessageId, _)| {
+            let letter = self.letter(id.0);
+            format!("{id} {:?}: {}", letter.kind, letter.summary)
+        };
+        ids.map(line).collect()
+    }
+
+    pub fn letter(&self, id: u64) -> Arc<Letter> {
+        self.shelf.letter(TEAM, MessageId(id))
+    }
+
+    pub fn member(&self, who: &str) -> &Member {
+        let mut members = self.board.members_ever(TEAM);
+        members.find(|member| member.name == name(who)).unwrap()
     }
 
     pub fn running(&self, task: u64) -> (Fence, InstanceId) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use board::{
     Board,
     id::{AgentTypeName, Epoch, MemberName, MessageId, TaskId, TaskKey, TeamUid},
+    mail::Letter,
     record::Record,
     task::Task,
 };
@@ -61,6 +62,14 @@ impl Shelf {
                 self.posts.retain(|(team, ..), _| team != gone);
             }
             Record::Stub(..) => panic!("no decision writes a stub"),
+        }
+    }
+
+    /// A message that is not acknowledged by all.
+    pub fn letter(&self, team: TeamUid, id: MessageId) -> Arc<Letter> {
+        match &self.letters[&(team, id)] {
+            Record::Letter(_, letter) => letter.clone(),
+            other => panic!("{other:?} is kept as a message"),
         }
     }
 

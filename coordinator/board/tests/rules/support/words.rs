@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use board::{
-    command::{CreateTeam, EndReport, NewMember, NewTask, Update, Wish},
-    id::{
-        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey,
-        TeamName, TeamUid, WorkerName,
+    command::{
+        Ack, Addressees, CreateTeam, EndReport, NewLetter, NewMember, NewTask, Receipt, Update,
+        Wish,
     },
+    id::{
+        AgentTypeName, AttemptNumber, Epoch, Fence, Incarnation, InstanceId, MemberName, MessageId,
+        TaskId, TaskKey, TeamName, TeamUid, WorkerName,
+    },
+    mail::MailKind,
     record::OfferedType,
     task::{AttemptEnding, Status, Usage},
     team::MemberKind,
@@ -159,4 +163,80 @@ pub fn report(ending: AttemptEnding, result: &str, error: &str) -> EndReport {
 
 pub fn done(result: &str) -> EndReport {
     report(AttemptEnding::Completed, result, "")
+}
+
+/// Words to members.
+pub fn words<'n>(to: impl IntoIterator<Item = &'n str>, text: &str) -> NewLetter {
+    NewLetter {
+        to: Addressees::Named(to.into_iter().map(name).collect()),
+        kind: MailKind::Text,
+        text: text.into(),
+        summary: "".into(),
+        payload: "".into(),
+        correlation: "".into(),
+        approve: None,
+        task: None,
+        timeout: None,
+    }
+}
+
+/// Words to everybody.
+pub fn to_everybody(text: &str) -> NewLetter {
+    NewLetter {
+        to: Addressees::Everybody,
+        ..words([], text)
+    }
+}
+
+/// A message of another kind, to members.
+pub fn of_kind<'n>(kind: MailKind, to: impl IntoIterator<Item = &'n str>, text: &str) -> NewLetter {
+    NewLetter {
+        kind,
+        ..words(to, text)
+    }
+}
+
+/// A response.
+pub fn response<'n>(
+    kind: MailKind,
+    to: impl IntoIterator<Item = &'n str>,
+    approve: bool,
+    text: &str,
+) -> NewLetter {
+    NewLetter {
+        approve: Some(approve),
+        ..of_kind(kind, to, text)
+    }
+}
+
+/// The same with what ties it to its question.
+pub fn tied(correlation: &str, letter: NewLetter) -> NewLetter {
+    NewLetter {
+        correlation: correlation.into(),
+        ..letter
+    }
+}
+
+pub fn send(letter: NewLetter) -> Wish {
+    Wish::SendMessage(t(), Box::new(letter))
+}
+
+pub fn ack(up_to: Option<u64>, messages: &[u64]) -> Wish {
+    Wish::AckMessages(
+        t(),
+        Ack {
+            up_to: up_to.map(MessageId),
+            messages: messages.iter().copied().map(MessageId).collect(),
+        },
+    )
+}
+
+/// What became of a copy in the mailbox of a member's first incarnation.
+pub fn receipt(member: &str, answers: bool) -> Receipt {
+    Receipt {
+        member: name(member),
+        incarnation: Incarnation(1),
+        stored: true,
+        answers,
+    }
 }
