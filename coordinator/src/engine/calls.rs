@@ -217,6 +217,7 @@ impl Engine {
                     Some(Receipt {
                         member: member.name.clone(),
                         incarnation: member.incarnation,
+                        stored: true,
                         answers: false,
                     })
                 };

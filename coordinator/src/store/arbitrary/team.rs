@@ -67,21 +67,41 @@ pub(super) fn member() -> impl Strategy<Value = Member> {
     let plan = prop_oneof![
         Just(Plan::NotRequired),
         Just(Plan::Required),
-        (message_id(), time())
-            .prop_map(|(request, deadline)| Plan::Submitted { request, deadline }),
+        (message_id(), short(), time()).prop_map(|(request, correlation, deadline)| {
+            Plan::Submitted {
+                request,
+                correlation,
+                deadline,
+            }
+        }),
         Just(Plan::Approved),
     ];
-    let shutdown =
-        (message_id(), member_name(), time()).prop_map(|(request, by, deadline)| Shutdown {
+    let shutdown = (message_id(), short(), member_name(), time()).prop_map(
+        |(request, correlation, by, deadline)| Shutdown {
             request,
+            correlation,
             by,
             deadline,
+        },
+    );
+    let asked = proptest::collection::vec(member_name(), 1..3);
+    let question =
+        (message_id(), short(), asked, time()).prop_map(|(message, correlation, asked, at)| {
+            Question {
+                message,
+                correlation,
+                asked: asked.into(),
+                at,
+            }
         });
-    let question = (message_id(), time()).prop_map(|(message, at)| Question { message, at });
-    let asked = (plan, option::of(shutdown), option::of(question));
+    let asked = (
+        plan,
+        option::of(shutdown),
+        proptest::collection::vec(question, 0..3),
+    );
     (who, texts, option::of(agent_type()), times, asked).prop_map(
         |((name, incarnation, kind), texts, agent_type, (joined_at, left_at), asked)| {
-            let (plan, shutdown, question) = asked;
+            let (plan, shutdown, questions) = asked;
             let (role, description, instructions, model) = texts;
             Member {
                 name,
@@ -96,7 +116,7 @@ pub(super) fn member() -> impl Strategy<Value = Member> {
                 left_at,
                 plan,
                 shutdown,
-                question,
+                questions,
             }
         },
     )

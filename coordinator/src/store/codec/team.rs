@@ -200,8 +200,10 @@ struct MemberMessage {
     plan_deadline: i64,
     #[prost(message, optional, tag = "14")]
     shutdown: Option<ShutdownMessage>,
-    #[prost(message, optional, tag = "15")]
-    question: Option<QuestionMessage>,
+    #[prost(message, repeated, tag = "15")]
+    questions: Vec<QuestionMessage>,
+    #[prost(string, tag = "16")]
+    plan_correlation: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -212,22 +214,32 @@ struct ShutdownMessage {
     by: String,
     #[prost(int64, tag = "3")]
     deadline: i64,
+    #[prost(string, tag = "4")]
+    correlation: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 struct QuestionMessage {
     #[prost(uint64, tag = "1")]
     message: u64,
     #[prost(int64, tag = "2")]
     at: i64,
+    #[prost(string, tag = "3")]
+    correlation: String,
+    #[prost(string, repeated, tag = "4")]
+    asked: Vec<String>,
 }
 
 pub(in crate::store) fn encode_member(member: &Member) -> Vec<u8> {
-    let (plan, plan_request, plan_deadline) = match member.plan {
-        Plan::NotRequired => (0, 0, 0),
-        Plan::Required => (1, 0, 0),
-        Plan::Submitted { request, deadline } => (2, request.0, deadline.0),
-        Plan::Approved => (3, 0, 0),
+    let (plan, plan_request, plan_deadline, plan_correlation) = match &member.plan {
+        Plan::NotRequired => (0, 0, 0, ""),
+        Plan::Required => (1, 0, 0, ""),
+        Plan::Submitted {
+            request,
+            correlation,
+            deadline,
+        } => (2, request.0, deadline.0, &**correlation),
+        Plan::Approved => (3, 0, 0, ""),
     };
     let message = MemberMessage {
         name: member.name.to_string(),
@@ -247,13 +259,21 @@ pub(in crate::store) fn encode_member(member: &Member) -> Vec<u8> {
             request: shutdown.request.0,
             by: shutdown.by.to_string(),
             deadline: shutdown.deadline.0,
+            correlation: shutdown.correlation.to_string(),
         }),
-        question: member.question.map(|question| QuestionMessage {
-            message: question.message.0,
-            at: question.at.0,
-        }),
+        questions: member.questions.iter().map(question).collect(),
+        plan_correlation: plan_correlation.to_owned(),
     };
     seal(MEMBER, &message)
+}
+
+fn question(question: &Question) -> QuestionMessage {
+    QuestionMessage {
+        message: question.message.0,
+        at: question.at.0,
+        correlation: question.correlation.to_string(),
+        asked: question.asked.iter().map(ToString::to_string).collect(),
+    }
 }
 
 pub(in crate::store) fn decode_member(
@@ -266,11 +286,15 @@ pub(in crate::store) fn decode_member(
         1 => Plan::Required,
         2 => Plan::Submitted {
             request: MessageId(message.plan_request),
+            correlation: message.plan_correlation.into(),
             deadline: Time(message.plan_deadline),
         },
         3 => Plan::Approved,
         _ => return Err(CodecError::Bad("plan")),
     };
+    let questions = message.questions.into_iter();
+    let questions = questions.map(|question| decode_question(question, names));
+    let questions = questions.collect::<Result<_, CodecError>>()?;
     Ok(Member {
         name: names.member(message.name)?,
         incarnation: Incarnation(message.incarnation),
@@ -290,18 +314,26 @@ pub(in crate::store) fn decode_member(
             .shutdown
             .map(|shutdown| decode_shutdown(shutdown, names))
             .transpose()?,
-        question: message.question.map(|question| Question {
-            message: MessageId(question.message),
-            at: Time(question.at),
-        }),
+        questions,
     })
 }
 
 fn decode_shutdown(message: ShutdownMessage, names: &mut Names) -> Result<Shutdown, CodecError> {
     Ok(Shutdown {
         request: MessageId(message.request),
+        correlation: message.correlation.into(),
         by: names.member(message.by)?,
         deadline: Time(message.deadline),
+    })
+}
+
+fn decode_question(message: QuestionMessage, names: &mut Names) -> Result<Question, CodecError> {
+    let asked = message.asked.into_iter().map(|name| names.member(name));
+    Ok(Question {
+        message: MessageId(message.message),
+        correlation: message.correlation.into(),
+        asked: asked.collect::<Result<_, _>>()?,
+        at: Time(message.at),
     })
 }
 

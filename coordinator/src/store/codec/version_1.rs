@@ -105,7 +105,7 @@ fn a_member_needs_no_plan_and_was_asked_nothing() {
         left_at: Some(Time(6)),
         plan: Plan::NotRequired,
         shutdown: None,
-        question: None,
+        questions: Vec::new(),
     };
 
     let member = decode_member(&bytes(MEMBER), &mut Names::default());
