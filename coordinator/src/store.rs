@@ -30,10 +30,13 @@ mod generation;
 mod key;
 mod lock;
 pub mod memory;
+mod opening;
 mod outcomes;
 mod records;
+mod shelves;
 mod sled_store;
 mod stage;
+mod sweep;
 mod watchdog;
 
 #[cfg(test)]
@@ -58,6 +61,11 @@ pub trait Store: Send {
     /// Writes a batch atomically. It is durable when this returns. An error is final: nothing may
     /// be committed after it.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Removes a little of what need not be kept any more, in a durable write of its own that is
+    /// no commit: events past their retention, and all that was a gone team's. Says whether there
+    /// is more. An error is final, as that of a commit.
+    fn sweep(&mut self, now: Time) -> Result<bool, StoreError>;
 
     /// A task, whole, be it open or finished.
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError>;
@@ -153,6 +161,36 @@ impl Horizon {
     /// Whether a page committed at `at` is past it, when there are `newer` outcomes after it.
     fn is_past(&self, newer: u64, at: Time, now: Time) -> bool {
         newer >= self.count || now.since(at) > self.span
+    }
+}
+
+/// How long events are kept: as long as they are among the newest `count` of their team and not
+/// older than `span`, and until a sweep comes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest so many of each team.
+    pub count: u64,
+    /// Those of so long.
+    pub span: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            count: 1_000_000,
+            span: Duration::from_secs(30 * 24 * 3_600),
+        }
+    }
+}
+
+impl Retention {
+    /// Whether an event is past it, when `last` is its team's newest.
+    fn is_past(&self, event: &Event, last: Revision, now: Time) -> bool {
+        last.0 - event.revision.0 >= self.count || self.is_old(event.at, now)
+    }
+
+    fn is_old(&self, at: Time, now: Time) -> bool {
+        now.since(at) > self.span
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 use board::{
-    id::{Revision, TaskId},
+    id::{MessageId, Revision, TaskId},
     record::Record,
 };
 use ganger_coordinator::store::{MemoryStore, Options, SledStore, Store};
@@ -136,17 +136,33 @@ impl Expected {
             ];
             assert!(answers[0] == answers[1], "task {task} differs");
         }
-        let revision = plan::revision_after(self.commits);
-        let after = Revision(revision.saturating_sub(9_000));
-        let events = store.events(plan::TEAM, after, usize::MAX).unwrap();
-        let expected = self.store.events(plan::TEAM, after, usize::MAX).unwrap();
-        assert!(events == expected, "events differ");
-        let last = events.last().map_or(0, |event| event.revision.0);
-        assert_eq!(last, revision);
+        self.check_events(store);
         for number in 1..=self.commits {
             let outcome = store.outcome(plan::request_key(number)).unwrap();
             assert_eq!(outcome.unwrap().request.body, u128::from(number));
         }
+        for letter in (1..=self.commits).map(MessageId) {
+            let found = store.letter(plan::TEAM, letter).unwrap();
+            let expected = self.store.letter(plan::TEAM, letter).unwrap();
+            assert!(found == expected, "message {letter} differs");
+        }
+    }
+
+    /// However far the sweeps came: no event is missing from the oldest one that is there, and
+    /// none that must be kept.
+    fn check_events(&self, store: &SledStore) {
+        let revision = plan::revision_after(self.commits);
+        let oldest = store.oldest_event(plan::TEAM).unwrap();
+        let first_kept = revision.saturating_sub(plan::EVENTS_KEPT) + 1;
+        assert!(oldest.is_none_or(|oldest| oldest.0 <= first_kept));
+        let after = Revision(oldest.map_or(0, |oldest| oldest.0 - 1));
+
+        let events = store.events(plan::TEAM, after, usize::MAX).unwrap();
+
+        let expected = self.store.events(plan::TEAM, after, usize::MAX).unwrap();
+        assert!(events == expected, "events differ");
+        let last = events.last().map_or(0, |event| event.revision.0);
+        assert_eq!(last, revision);
     }
 }
 
@@ -176,6 +192,9 @@ fn nothing_acknowledged_is_missing_or_torn_after_kill_9() {
     }
 
     println!("{ROUNDS} kills, {acknowledged} commits acknowledged");
+    let store = SledStore::open(dir.path(), Options::default()).unwrap();
+    let oldest = store.oldest_event(plan::TEAM).unwrap();
+    assert!(oldest > Some(Revision(1)), "nothing was ever swept");
     assert!(acknowledged > ROUNDS, "the writer was hardly ever heard");
 }
 

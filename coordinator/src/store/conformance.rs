@@ -16,11 +16,12 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use tempfile::TempDir;
 
 use self::gone::{
-    a_deleted_task_is_not_there_be_it_open_or_finished, a_message_is_there_until_it_is_gone,
+    a_deleted_task_is_not_there_be_it_open_or_finished,
+    a_gone_team_is_swept_and_the_others_are_left_alone, a_message_is_there_until_it_is_gone,
     of_a_team_that_is_gone_nothing_is_answered, what_comes_and_goes_in_one_batch_is_not_there,
 };
 use super::{
-    Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, SledStore, Store,
+    Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, Retention, SledStore, Store,
     arbitrary::{self, request_key},
 };
 
@@ -30,6 +31,12 @@ mod property;
 /// Small, so that outcomes are forgotten.
 const HORIZON: Horizon = Horizon {
     count: 7,
+    span: Duration::from_secs(60),
+};
+
+/// Small, so that events are forgotten.
+const RETENTION: Retention = Retention {
+    count: 9,
     span: Duration::from_secs(60),
 };
 
@@ -63,6 +70,7 @@ impl Place for Disk {
     fn open(&self) -> SledStore {
         let options = Options {
             horizon: HORIZON,
+            retention: RETENTION,
             ..Options::default()
         };
         SledStore::open(self.0.path(), options).unwrap()
@@ -75,7 +83,10 @@ macro_rules! for_each_store {
         mod in_memory {
             $(#[test]
             fn $test() {
-                super::$test(&super::Memory(super::MemoryStore::with_horizon(super::HORIZON)));
+                super::$test(&super::Memory(super::MemoryStore::that_forgets(
+                    super::HORIZON,
+                    super::RETENTION,
+                )));
             })+
         }
         mod on_disk {
@@ -101,7 +112,15 @@ for_each_store!(
     a_deleted_task_is_not_there_be_it_open_or_finished,
     of_a_team_that_is_gone_nothing_is_answered,
     an_event_is_found_by_its_revision,
+    the_newest_events_outlive_sweeps,
+    old_events_do_not_outlive_sweeps,
+    a_gone_team_is_swept_and_the_others_are_left_alone,
 );
+
+/// Sweeps until there is no more.
+fn sweep(store: &mut impl Store, now: i64) {
+    while store.sweep(Time(now)).unwrap() {}
+}
 
 fn load(store: &mut impl Store) -> (Opened, Vec<Record>) {
     let mut records = Vec::new();
@@ -208,7 +227,7 @@ fn a_reopened_task_is_whole_at_the_start_again(place: &impl Place) {
     assert_eq!(store.task(team, open.id).unwrap(), Some(open));
 }
 
-fn joined(team: u64, revision: u64, note: &str) -> Event {
+pub(super) fn joined(team: u64, revision: u64, note: &str) -> Event {
     Event {
         team: TeamUid(team),
         revision: Revision(revision),
@@ -270,6 +289,58 @@ fn an_event_is_found_by_its_revision(place: &impl Place) {
     }
     let oldest = |team| store.oldest_event(TeamUid(team)).unwrap();
     assert_eq!((oldest(1), oldest(2)), (Some(Revision(1)), None));
+}
+
+fn the_newest_events_outlive_sweeps(place: &impl Place) {
+    let mut store = place.open();
+    let mut batch = batch_of(Vec::new());
+    batch.events = (1..=1_000).map(|at| joined(1, at, "a")).collect();
+    batch.events.push(joined(2, 1, "of another team"));
+    store.commit(&batch).unwrap();
+    let opened = load(&mut store).0;
+
+    sweep(&mut store, 10);
+
+    // Those that share a page with one that is kept go, too.
+    let all = |store: &dyn Store, team| store.events(TeamUid(team), Revision(0), 2_000).unwrap();
+    let newest: Vec<Event> = (992..=1_000).map(|at| joined(1, at, "a")).collect();
+    assert_eq!(all(&store, 1), newest);
+    assert_eq!(all(&store, 2), [joined(2, 1, "of another team")]);
+    assert_eq!(load(&mut store).0, opened, "it is no commit");
+
+    // It goes on after the last one, and is found again.
+    batch.events = vec![joined(1, 1_001, "b")];
+    store.commit(&batch).unwrap();
+    drop(store);
+    let mut store = place.open();
+    sweep(&mut store, 10);
+    let oldest = store.oldest_event(TeamUid(1)).unwrap();
+    assert_eq!(oldest, Some(Revision(993)));
+    assert_eq!(store.event(TeamUid(1), Revision(992)).unwrap(), None);
+    let last = store.event(TeamUid(1), Revision(1_001)).unwrap();
+    assert_eq!(last, Some(joined(1, 1_001, "b")));
+}
+
+fn old_events_do_not_outlive_sweeps(place: &impl Place) {
+    let mut store = place.open();
+    for (team, revision, at) in [(1, 1, 100), (2, 1, 100), (2, 2, 200), (3, 1, 201)] {
+        let mut batch = batch_of(Vec::new());
+        batch.events = vec![joined(team, revision, "a")];
+        batch.events[0].at = Time(at);
+        store.commit(&batch).unwrap();
+    }
+    let oldest = |store: &dyn Store| {
+        [1, 2, 3].map(|team| store.oldest_event(TeamUid(team)).unwrap().map(|at| at.0))
+    };
+
+    sweep(&mut store, 60_100);
+    assert_eq!(oldest(&store), [Some(1), Some(1), Some(1)]);
+    sweep(&mut store, 60_101);
+    assert_eq!(oldest(&store), [None, Some(2), Some(1)]);
+    drop(store);
+    let mut store = place.open();
+    sweep(&mut store, 60_201);
+    assert_eq!(oldest(&store), [None, None, Some(1)]);
 }
 
 pub(super) fn outcomes(keys: impl IntoIterator<Item = u128>) -> Vec<Outcome> {

@@ -24,7 +24,7 @@ impl SledStore {
         let Some(wanted) = after.0.checked_add(1) else {
             return Ok(Vec::new());
         };
-        let (db, at, _) = self.parts();
+        let (db, at) = (&self.db, &self.at);
         let wanted = Revision(wanted);
         let before = self.page_before(team, wanted)?;
         let from = before.map_or(key::events(team, wanted), |(key, _)| key.to_vec());
@@ -59,7 +59,7 @@ impl SledStore {
 
     /// The revision of a team's oldest event.
     pub(super) fn oldest_event_of(&self, team: TeamUid) -> Result<Option<Revision>, StoreError> {
-        let (db, at, _) = self.parts();
+        let (db, at) = (&self.db, &self.at);
         let all = key::events(team, Revision(0))..=key::events(team, Revision(u64::MAX));
         let mut pages = db.range(all);
         let first = database::guard(at, "reading", || pages.next().transpose())?;
@@ -72,7 +72,7 @@ impl SledStore {
         team: TeamUid,
         revision: Revision,
     ) -> Result<Option<(IVec, IVec)>, StoreError> {
-        let (db, at, _) = self.parts();
+        let (db, at) = (&self.db, &self.at);
         let mut pages = db.range(key::events(team, Revision(0))..=key::events(team, revision));
         database::guard(at, "reading", || pages.next_back().transpose())
     }

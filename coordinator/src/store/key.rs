@@ -5,6 +5,8 @@
 
 use board::id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TeamUid};
 
+const EVENTS: &[u8] = b"e";
+const FINISHED_TASKS: &[u8] = b"f";
 pub(super) const GONE_TEAMS: &[u8] = b"x";
 pub(super) const LETTERS: &[u8] = b"l";
 pub(super) const MEMBERS: &[u8] = b"p";
@@ -14,6 +16,9 @@ pub(super) const OUTCOMES: &[u8] = b"r";
 pub(super) const POSTS: &[u8] = b"q";
 pub(super) const STUBS: &[u8] = b"s";
 pub(super) const TEAMS: &[u8] = b"g";
+
+/// No key of events is after this one.
+pub(super) const LAST_EVENTS: &[u8] = &[b'e', 255, 255, 255, 255, 255, 255, 255, 255, 255];
 
 /// A piece of a value that is too long for one record: `PIECES`, its key, its index.
 const PIECES: u8 = b'c';
@@ -47,7 +52,7 @@ pub(super) fn open_task(team: TeamUid, task: TaskId) -> Vec<u8> {
 
 /// A task that is over, whole.
 pub(super) fn finished_task(team: TeamUid, task: TaskId) -> Vec<u8> {
-    in_team(b'f', team, task.0)
+    in_team(FINISHED_TASKS[0], team, task.0)
 }
 
 /// What a start needs of a task that is over.
@@ -57,7 +62,7 @@ pub(super) fn stub(team: TeamUid, task: TaskId) -> Vec<u8> {
 
 /// A page of a team's events, of which `first` is the first.
 pub(super) fn events(team: TeamUid, first: Revision) -> Vec<u8> {
-    in_team(b'e', team, first.0)
+    in_team(EVENTS[0], team, first.0)
 }
 
 /// A message.
@@ -76,6 +81,23 @@ pub(super) fn post(team: TeamUid, member: &MemberName, letter: MessageId) -> Vec
 /// That a team is there no more, while some of what was its own still lies here.
 pub(super) fn gone_team(team: TeamUid) -> Vec<u8> {
     of_team(GONE_TEAMS[0], team)
+}
+
+/// The prefixes of all that is a team's own.
+pub(super) fn all_of_team(team: TeamUid) -> impl Iterator<Item = Vec<u8>> {
+    let prefixes = [
+        OPEN_TASKS,
+        STUBS,
+        FINISHED_TASKS,
+        LETTERS,
+        POSTS,
+        EVENTS,
+        MEMBERS,
+        TEAMS,
+    ];
+    prefixes
+        .into_iter()
+        .map(move |prefix| of_team(prefix[0], team))
 }
 
 /// An offered agent type.

@@ -20,7 +20,7 @@ use board::{
     time::Time,
 };
 
-use super::{Batch, Horizon, Opened, OutcomesKept, Store, StoreError};
+use super::{Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError};
 
 /// A store in memory. See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,7 @@ struct Kept {
     pages: VecDeque<Page>,
     last_page: u64,
     horizon: Horizon,
+    retention: Retention,
     is_broken: bool,
 }
 
@@ -59,10 +60,11 @@ struct Page {
 }
 
 impl MemoryStore {
-    /// Makes an empty one that forgets outcomes past `horizon`.
-    pub fn with_horizon(horizon: Horizon) -> Self {
+    /// Makes an empty one that forgets outcomes past `horizon` and events past `retention`.
+    pub fn that_forgets(horizon: Horizon, retention: Retention) -> Self {
         let store = Self::default();
         store.kept().horizon = horizon;
+        store.kept().retention = retention;
         store
     }
 
@@ -124,6 +126,35 @@ impl Kept {
         self.letters.retain(|(team, _), _| !gone.contains(team));
         self.posts.retain(|(team, ..)| !gone.contains(team));
         self.events.retain(|(team, _), _| !gone.contains(team));
+    }
+
+    /// Forgets, of each team, events from the oldest on, up to the first that is to be kept.
+    fn forget_events(&mut self, now: Time) {
+        let newest = |team| {
+            let all = (team, Revision(0))..=(team, Revision(u64::MAX));
+            let last = self.events.range(all).next_back();
+            last.map_or(Revision(0), |((_, revision), _)| *revision)
+        };
+        let mut past = Vec::new();
+        let mut kept = BTreeSet::new();
+        for ((team, revision), event) in &self.events {
+            if !kept.contains(team) && self.retention.is_past(event, newest(*team), now) {
+                past.push((*team, *revision));
+            } else {
+                kept.insert(*team);
+            }
+        }
+        for key in past {
+            self.events.remove(&key);
+        }
+    }
+
+    fn check_disk(&self) -> Result<(), StoreError> {
+        if self.is_broken {
+            let source = io::Error::other("the disk went away");
+            return Err(StoreError::io("committing to", "memory", source));
+        }
+        Ok(())
     }
 
     fn remember(&mut self, outcomes: &[Outcome], now: Time) {
@@ -199,13 +230,7 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut kept = self.kept();
-        if kept.is_broken {
-            return Err(StoreError::io(
-                "committing to",
-                "memory",
-                io::Error::other("the disk went away"),
-            ));
-        }
+        kept.check_disk()?;
         let number = kept.opened.commit + 1;
         kept.opened = Opened {
             commit: number,
@@ -221,6 +246,13 @@ impl Store for MemoryStore {
         }
         kept.remember(&batch.outcomes, batch.at);
         Ok(())
+    }
+
+    fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
+        let mut kept = self.kept();
+        kept.check_disk()?;
+        kept.forget_events(now);
+        Ok(false)
     }
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {

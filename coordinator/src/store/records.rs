@@ -54,7 +54,7 @@ pub(super) fn put_record(
 }
 
 /// The team that a record is of.
-fn team_of(record: &Record) -> Option<TeamUid> {
+pub(super) fn team_of(record: &Record) -> Option<TeamUid> {
     match record {
         Record::Meta(_) | Record::Offered(_) => None,
         Record::Team(team) => Some(team.uid),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,17 +22,19 @@ use board::{
 use sled::{Db, IVec};
 
 use super::{
-    Batch, Horizon, Opened, OutcomesKept, Store, StoreError,
+    Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError,
     codec::{
-        CodecError, Commit, Names, check_mark, decode_commit, decode_letter, decode_member,
-        decode_meta, decode_offered, decode_outcomes, decode_stub, decode_task, decode_team,
-        encode_commit, encode_event_pages,
+        CodecError, Commit, Names, check_mark, decode_letter, decode_member, decode_meta,
+        decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
+        encode_event_pages,
     },
-    database, durable, generation, key,
+    database, durable, key,
     lock::DirLock,
-    outcomes::{Explain, Outcomes},
+    outcomes::Outcomes,
     records::put_record,
-    stage::{self, Stage},
+    shelves::Shelves,
+    stage::{self, Stage, Writes},
+    sweep,
     watchdog::Watchdog,
 };
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How long outcomes are remembered.
     pub horizon: Horizon,
+    /// How long events are kept.
+    pub retention: Retention,
     /// A commit that takes longer ends the process. None turns that off.
     pub commit_limit: Option<Duration>,
     /// How far a database may grow beyond four times what lives in it before a start compacts it.
@@ -54,6 +58,7 @@ impl Default for Options {
         Self {
             cache_bytes: 16 * 1024 * 1024,
             horizon: Horizon::default(),
+            retention: Retention::default(),
             commit_limit: Some(Duration::from_secs(10)),
             slack_bytes: 64 * 1024 * 1024,
         }
@@ -62,20 +67,21 @@ impl Default for Options {
 
 /// A store in a directory. See the [module](self).
 pub struct SledStore {
-    db: Db,
+    pub(super) db: Db,
     /// The directory of the generation in force.
-    at: PathBuf,
-    options: Options,
-    opened: Opened,
-    live_bytes: u64,
+    pub(super) at: PathBuf,
+    pub(super) options: Options,
+    pub(super) opened: Opened,
+    pub(super) live_bytes: u64,
     /// Teams that are gone, and of which something still lies here.
-    gone: BTreeSet<TeamUid>,
-    outcomes: Outcomes,
-    watchdog: Option<Watchdog>,
+    pub(super) gone: BTreeSet<TeamUid>,
+    pub(super) shelves: Shelves,
+    pub(super) outcomes: Outcomes,
+    pub(super) watchdog: Option<Watchdog>,
     /// A commit failed: what is on the disk isn't known any more.
-    has_failed: bool,
+    pub(super) has_failed: bool,
     /// Last, so that it is given up when all else is closed.
-    _lock: DirLock,
+    pub(super) _lock: DirLock,
 }
 
 impl fmt::Debug for SledStore {
@@ -90,103 +96,6 @@ impl fmt::Debug for SledStore {
 }
 
 impl SledStore {
-    /// Opens the store in a directory, or makes one there. A database that has grown far beyond
-    /// what lives in it is compacted first.
-    pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
-        create_dir(dir)?;
-        let lock = DirLock::take(dir)?;
-        let current = match generation::current(dir)? {
-            Some(number) => number,
-            None => {
-                generation::make_first(dir, options.cache_bytes)?;
-                1
-            }
-        };
-        let at = generation::path(dir, current);
-        let db = database::open(&at, options.cache_bytes)?;
-        let store = Self::from_db(db, at, options, lock)?;
-        store.compacted(dir, current)
-    }
-
-    /// Copies everything into a directory that is not there yet or empty, and compares the copy.
-    /// A store can be opened there. It is consistent: nothing is committed meanwhile.
-    pub fn export(&self, to: &Path) -> Result<(), StoreError> {
-        create_dir(to)?;
-        let is_empty = fs::read_dir(to).map(|mut entries| entries.next().is_none());
-        if !is_empty.map_err(|source| StoreError::io("looking through", to, source))? {
-            let source = io::Error::from(io::ErrorKind::DirectoryNotEmpty);
-            return Err(StoreError::io("copying to", to, source));
-        }
-        let cache_bytes = self.options.cache_bytes;
-        generation::make(to, 1, |copy| {
-            database::copy(&self.db, &self.at, copy, cache_bytes)
-        })
-    }
-
-    fn from_db(db: Db, at: PathBuf, options: Options, lock: DirLock) -> Result<Self, StoreError> {
-        let explain = |key: &[u8], error| explain(&at, key, error);
-        let key = key::commit();
-        let commit = match database::guard(&at, "reading", || db.get(&key))? {
-            Some(value) => decode_commit(&value).map_err(|error| explain(&key, error))?,
-            None => Commit::default(),
-        };
-        let gone = gone_teams(&db, &at, &explain)?;
-        let outcomes = Outcomes::open(&db, &at, options.horizon, &explain)?;
-        let watchdog = options.commit_limit.map(Watchdog::aborting_after);
-        let watchdog = watchdog
-            .transpose()
-            .map_err(|source| StoreError::io("starting a watchdog over", &at, source))?;
-        Ok(Self {
-            db,
-            at,
-            options,
-            opened: Opened {
-                commit: commit.number,
-                time: Time(commit.at),
-            },
-            live_bytes: commit.live_bytes,
-            gone,
-            outcomes,
-            watchdog,
-            has_failed: false,
-            _lock: lock,
-        })
-    }
-
-    /// Compacts where that is worth while. That it can't be done is no reason not to start.
-    fn compacted(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
-        let len = database::len_on_disk(&self.at)?;
-        let fair = self.live_bytes.saturating_mul(4);
-        if len <= fair.saturating_add(self.options.slack_bytes) {
-            return Ok(self);
-        }
-        let (live, next) = (self.live_bytes, current + 1);
-        tracing::info!(len, live, "compacting the database");
-        let cache_bytes = self.options.cache_bytes;
-        let made = generation::make(dir, next, |copy| {
-            database::copy(&self.db, &self.at, copy, cache_bytes)
-        });
-        if let Err(error) = made {
-            tracing::warn!(%error, "the database could not be compacted and stays as it was");
-            // What is left of it is looked for again at the next start.
-            let _ = generation::remove_unfinished(dir, next);
-            return Ok(self);
-        }
-        let Self {
-            db, options, _lock, ..
-        } = self;
-        drop(db);
-        generation::current(dir)?;
-        let at = generation::path(dir, next);
-        let db = database::open(&at, options.cache_bytes)?;
-        Self::from_db(db, at, options, _lock)
-    }
-
-    /// The database, where it lies, and the bytes that live in it.
-    pub(super) fn parts(&self) -> (&Db, &Path, u64) {
-        (&self.db, &self.at, self.live_bytes)
-    }
-
     fn value(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.put_together(key, self.raw(key)?)
     }
@@ -239,7 +148,7 @@ impl SledStore {
         })
     }
 
-    fn stage(&mut self, batch: &Batch) -> Result<sled::Batch, StoreError> {
+    fn stage(&mut self, batch: &Batch) -> Result<Writes, StoreError> {
         let gone = batch.records.iter().filter_map(|record| match record {
             Record::TeamGone(team) => Some(*team),
             _ => None,
@@ -256,6 +165,7 @@ impl SledStore {
             }
         }
         for (team, events) in by_team {
+            self.shelves.note(team, &events);
             for (first, page) in encode_event_pages(&events) {
                 stage.put_new(key::events(team, first), page)?;
             }
@@ -269,21 +179,61 @@ impl SledStore {
             time: batch.at,
         };
         self.live_bytes = stage.live_bytes();
-        let commit = Commit {
-            number: self.opened.commit,
-            at: batch.at.0,
-            live_bytes: self.live_bytes,
-        };
-        let mut writes = stage.into_batch();
-        writes.insert(key::commit(), encode_commit(commit));
-        Ok(writes)
+        Ok(stage.into_writes())
     }
 
-    fn write(&self, batch: sled::Batch) -> Result<(), StoreError> {
+    fn stage_sweep(&mut self, now: Time) -> Result<Writes, StoreError> {
+        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes);
+        let at = &self.at;
+        let explain = |key: &[u8], error| explain(at, key, error);
+        match self.gone.first().copied() {
+            Some(team) => {
+                if sweep::remove_team(team, &self.db, at, &mut stage)? {
+                    self.gone.remove(&team);
+                    self.shelves.forget(team);
+                }
+            }
+            None => self
+                .shelves
+                .sweep(now, &self.db, at, &mut stage, &explain)?,
+        }
+        self.live_bytes = stage.live_bytes();
+        Ok(stage.into_writes())
+    }
+
+    /// Whether a sweep has something to do.
+    fn is_sweep_due(&self, now: Time) -> bool {
+        !self.gone.is_empty() || self.shelves.is_due(now)
+    }
+
+    /// Stages a write and makes it durable. When it fails, nothing is written any more.
+    fn write(
+        &mut self,
+        stage: impl FnOnce(&mut Self) -> Result<Writes, StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.has_failed {
+            let source = io::Error::other("an earlier commit failed");
+            return Err(StoreError::io("committing to", &self.at, source));
+        }
+        // Until it is written: what is staged is ahead of the disk.
+        self.has_failed = true;
+        let mut writes = stage(self)?;
+        let commit = Commit {
+            number: self.opened.commit,
+            at: self.opened.time.0,
+            live_bytes: self.live_bytes,
+        };
+        writes.insert(key::commit(), Some(encode_commit(commit)));
+        self.flush(writes)?;
+        self.has_failed = false;
+        Ok(())
+    }
+
+    fn flush(&self, writes: Writes) -> Result<(), StoreError> {
         let _watch = self.watchdog.as_ref().map(Watchdog::watch);
         let before = durable::syncs();
         database::guard(&self.at, "committing to", || {
-            self.db.apply_batch(batch)?;
+            self.db.apply_batch(stage::batch(writes))?;
             self.db.flush()
         })?;
         if durable::IS_COUNTED && durable::syncs() == before {
@@ -343,16 +293,15 @@ impl Store for SledStore {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if self.has_failed {
-            let source = io::Error::other("an earlier commit failed");
-            return Err(StoreError::io("committing to", &self.at, source));
+        self.write(|store| store.stage(batch))
+    }
+
+    fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
+        if !self.is_sweep_due(now) {
+            return Ok(false);
         }
-        // Until it is written: what is staged is ahead of the disk.
-        self.has_failed = true;
-        let writes = self.stage(batch)?;
-        self.write(writes)?;
-        self.has_failed = false;
-        Ok(())
+        self.write(|store| store.stage_sweep(now))?;
+        Ok(self.is_sweep_due(now))
     }
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
@@ -424,19 +373,7 @@ fn number_of(key: &[u8]) -> Result<u64, CodecError> {
     key::last_number(key).ok_or(CodecError::Bad("key"))
 }
 
-/// The teams that are gone, and of which something still lies here.
-fn gone_teams(db: &Db, at: &Path, explain: Explain<'_>) -> Result<BTreeSet<TeamUid>, StoreError> {
-    let mut gone = BTreeSet::new();
-    let mut marks = db.scan_prefix(key::GONE_TEAMS);
-    while let Some((key, value)) = database::guard(at, "reading", || marks.next().transpose())? {
-        check_mark(&value).map_err(|error| explain(&key, error))?;
-        let team = key::team_of(&key).ok_or(CodecError::Bad("key"));
-        gone.insert(team.map_err(|error| explain(&key, error))?);
-    }
-    Ok(gone)
-}
-
-fn explain(at: &Path, key: &[u8], error: CodecError) -> StoreError {
+pub(super) fn explain(at: &Path, key: &[u8], error: CodecError) -> StoreError {
     match error {
         CodecError::Newer { kind, version } if version != 0 => StoreError::NewerFormat {
             kind: kind.name,
@@ -447,17 +384,5 @@ fn explain(at: &Path, key: &[u8], error: CodecError) -> StoreError {
             let what = format!("the record {} has {error}", key.escape_ascii());
             database::corrupt(at, what)
         }
-    }
-}
-
-/// Makes a directory, and makes that durable.
-fn create_dir(dir: &Path) -> Result<(), StoreError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(dir).map_err(|source| StoreError::io("making", dir, source))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => durable::sync(parent),
-        _ => Ok(()),
     }
 }

@@ -3,20 +3,21 @@
 use std::{fs, path::Path};
 
 use board::{
-    id::{AgentTypeName, TeamUid},
+    id::{AgentTypeName, MemberName, MessageId, Revision, TeamUid},
     record::{OfferedType, Record},
     time::Time,
 };
 use tempfile::TempDir;
 
 use super::{
-    Batch, Opened, Options, Store, StoreError, codec, database, durable, key, sled_store::SledStore,
+    Batch, Opened, Options, Retention, Store, StoreError, codec, database, durable, key,
+    sled_store::SledStore,
 };
 
 impl SledStore {
     /// Counts what lives, and compares; looks that nothing lies in files that sled never syncs.
     pub(super) fn check_counts(&self) {
-        let (db, at, live_bytes) = self.parts();
+        let (db, at, live_bytes) = (&self.db, &self.at, self.live_bytes);
         let commit = db.get(key::commit()).unwrap();
         let commit_len = commit.map_or(0, |value| 1 + value.len() as u64);
         let sum = database::sum(db, at).unwrap();
@@ -82,6 +83,85 @@ fn each_commit_waits_for_fdatasync() {
     }
 }
 
+/// Keys that name a team, but for the mark that it is gone.
+fn keys_of(store: &SledStore, team: TeamUid) -> usize {
+    let prefixes = key::all_of_team(team);
+    prefixes
+        .map(|prefix| store.db.scan_prefix(prefix).count())
+        .sum()
+}
+
+#[test]
+fn a_gone_team_is_removed_in_bounded_steps_that_a_crash_may_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    let empty = load(&mut store).unwrap();
+    let team = TeamUid(4);
+    let member = |at: usize| MemberName::parse(&format!("m{at}")).unwrap();
+    let posts = (0..1_000).map(|at| Record::Post(team, member(at), MessageId(1)));
+    let mut full = batch(1, "shell");
+    full.records = posts.collect();
+    store.commit(&full).unwrap();
+    let mut gone = batch(2, "shell");
+    gone.records = vec![Record::TeamGone(team)];
+    store.commit(&gone).unwrap();
+
+    let mut left = vec![keys_of(&store, team)];
+    while store.sweep(Time(2)).unwrap() {
+        left.push(keys_of(&store, team));
+        drop(store);
+        store = open(&dir).unwrap();
+        assert_eq!(load(&mut store).unwrap().1, empty.1);
+    }
+
+    assert_eq!(left, [1_000, 744, 488, 232]);
+    assert_eq!(keys_of(&store, team), 0);
+    assert_eq!(store.db.get(key::gone_team(team)).unwrap(), None);
+    store.check_counts();
+}
+
+#[test]
+fn events_are_forgotten_in_bounded_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        retention: Retention {
+            count: 100,
+            ..Retention::default()
+        },
+        ..Options::default()
+    };
+    let mut store = SledStore::open(dir.path(), options).unwrap();
+    for revision in 1..=700 {
+        let mut batch = batch(1, "shell");
+        batch.events = vec![super::conformance::joined(1, revision, "a")];
+        store.commit(&batch).unwrap();
+    }
+
+    let mut oldest = Vec::new();
+    while store.sweep(Time(9)).unwrap() {
+        oldest.push(store.oldest_event(TeamUid(1)).unwrap().unwrap().0);
+    }
+
+    assert_eq!(oldest, [257, 513]);
+    let last = store.oldest_event(TeamUid(1)).unwrap();
+    assert_eq!(last, Some(Revision(601)));
+    store.check_counts();
+}
+
+#[test]
+fn a_sweep_without_anything_to_do_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    store.commit(&batch(1, "shell")).unwrap();
+    let db = &store.db;
+    // A write would put it there again.
+    db.remove(key::commit()).unwrap();
+
+    assert!(!store.sweep(Time(9)).unwrap());
+
+    assert_eq!(store.db.get(key::commit()).unwrap(), None);
+}
+
 #[test]
 fn a_second_store_in_a_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -99,7 +179,7 @@ fn a_record_of_a_newer_version_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir).unwrap();
     store.commit(&batch(1, "shell")).unwrap();
-    let (db, ..) = store.parts();
+    let db = &store.db;
     db.insert(key::team(TeamUid(1)), vec![3, 0, 0]).unwrap();
     db.flush().unwrap();
     drop(store);
@@ -117,7 +197,7 @@ fn a_commit_record_of_a_newer_version_is_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir).unwrap();
     store.commit(&batch(1, "shell")).unwrap();
-    let (db, ..) = store.parts();
+    let db = &store.db;
     db.insert(key::commit(), vec![9]).unwrap();
     db.flush().unwrap();
     drop(store);
@@ -138,7 +218,7 @@ fn a_commit_record_of_a_newer_version_is_refused_before_anything_is_written() {
 fn a_record_that_makes_no_sense_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir).unwrap();
-    let (db, ..) = store.parts();
+    let db = &store.db;
     db.insert(key::OFFERED, vec![1, 0xff, 0xff]).unwrap();
 
     let error = load(&mut store).unwrap_err().to_string();
@@ -234,12 +314,12 @@ fn after_a_failed_commit_none_is_taken() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).unwrap();
     // A page of outcomes that can't be read when it is to be forgotten.
-    let (db, ..) = store.parts();
+    let db = &store.db;
     db.insert(key::outcomes(0), codec::encode_outcomes(Time(0), &[]))
         .unwrap();
     drop(store);
     let mut store = open(&dir).unwrap();
-    let (db, ..) = store.parts();
+    let db = &store.db;
     db.insert(key::outcomes(0), vec![0xff]).unwrap();
     let mut bad = batch(1, "shell");
     bad.outcomes = super::conformance::outcomes([1]);

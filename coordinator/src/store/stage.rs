@@ -16,12 +16,26 @@ const IN_PIECES: u8 = 0;
 /// The head of such a value: the marker, how many pieces, how many bytes.
 const HEAD_LEN: usize = 7;
 
+/// The last word on each key, in their order, which spares the tree some walking. `None` removes.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Turns writes into one atomic batch.
+pub(super) fn batch(writes: Writes) -> sled::Batch {
+    let mut batch = sled::Batch::default();
+    for (key, value) in writes {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
+    batch
+}
+
 /// What one commit writes.
 pub(super) struct Stage<'a> {
     db: &'a Db,
     at: &'a Path,
-    /// In the order of the keys, which spares the tree some walking. `None` removes.
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    writes: Writes,
     live_bytes: u64,
 }
 
@@ -41,16 +55,9 @@ impl<'a> Stage<'a> {
         self.live_bytes
     }
 
-    /// The batch to write.
-    pub(super) fn into_batch(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        batch
+    /// What is to be written.
+    pub(super) fn into_writes(self) -> Writes {
+        self.writes
     }
 
     /// The value under a key, as it will be.
@@ -212,7 +219,7 @@ mod tests {
 
     fn commit(stage: Stage<'_>) {
         let db = stage.db;
-        db.apply_batch(stage.into_batch()).unwrap();
+        db.apply_batch(batch(stage.into_writes())).unwrap();
     }
 
     fn long_value(last: u8) -> Vec<u8> {

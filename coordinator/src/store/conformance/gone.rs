@@ -10,7 +10,7 @@ use board::{
     time::Time,
 };
 
-use super::{Place, Store, batch_of, finished_task, joined, load, open_task};
+use super::{Place, Store, batch_of, finished_task, joined, load, open_task, sweep};
 use crate::store::Batch;
 
 const TEAM: TeamUid = TeamUid(2);
@@ -164,4 +164,29 @@ pub(super) fn of_a_team_that_is_gone_nothing_is_answered(place: &impl Place) {
     assert_eq!(store.oldest_event(TEAM).unwrap(), None);
     let oldest = store.oldest_event(TeamUid(1)).unwrap();
     assert_eq!(oldest, Some(Revision(1)));
+}
+
+pub(super) fn a_gone_team_is_swept_and_the_others_are_left_alone(place: &impl Place) {
+    let mut store = place.open();
+    store.commit(&batch_of_team(TeamUid(1))).unwrap();
+    store.commit(&batch_of_team(TeamUid(3))).unwrap();
+    let others = load(&mut store).1;
+    store.commit(&batch_of_team(TEAM)).unwrap();
+    let batch = batch_of((0..1_000).map(|id| posted("bob", id)).collect());
+    store.commit(&batch).unwrap();
+    let batch = batch_of(vec![Record::TeamGone(TEAM)]);
+    store.commit(&batch).unwrap();
+    let opened = load(&mut store).0;
+
+    // One step, and a crash.
+    store.sweep(Time(9)).unwrap();
+    drop(store);
+    let mut store = place.open();
+    sweep(&mut store, 9);
+
+    assert_eq!(load(&mut store), (opened, others));
+    for team in [1, 3].map(TeamUid) {
+        assert_eq!(store.events(team, Revision(0), 9).unwrap().len(), 3);
+    }
+    assert_eq!(store.events(TEAM, Revision(0), 9).unwrap(), []);
 }

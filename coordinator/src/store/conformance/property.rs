@@ -12,10 +12,11 @@ use board::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use super::{Disk, HORIZON, Place, load};
+use super::{Disk, HORIZON, Place, RETENTION, load, sweep};
 use crate::store::{
     Batch, MemoryStore, Opened, OutcomesKept, Store,
     arbitrary::{self, KEYS, LETTERS, TASKS, TEAMS, request_key},
+    records::team_of,
 };
 
 /// Everything that a store answers.
@@ -73,6 +74,8 @@ impl Answers {
 #[derive(Debug, Clone)]
 enum Step {
     Commit(Batch),
+    /// Sweeps until there is no more.
+    Sweep,
     Reopen,
 }
 
@@ -91,7 +94,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 outcomes,
             })
         });
-    vec(prop_oneof![5 => batch, 1 => Just(Step::Reopen)], 1..12).prop_map(make_sensible)
+    vec(
+        prop_oneof![5 => batch, 1 => Just(Step::Sweep), 1 => Just(Step::Reopen)],
+        1..12,
+    )
+    .prop_map(make_sensible)
 }
 
 /// Lets time go on, gives events their revisions, messages their ids, and no batch two outcomes of
@@ -110,6 +117,10 @@ fn make_sensible(mut steps: Vec<Step>) -> Vec<Step> {
             let revision = &mut revisions[event.team.0 as usize];
             *revision += 1;
             event.revision = Revision(*revision);
+            // Now and then the clock was wrong.
+            if *revision % 5 != 0 {
+                event.at = batch.at;
+            }
         }
         for record in &mut batch.records {
             if let Record::Letter(team, letter) = record {
@@ -118,6 +129,9 @@ fn make_sensible(mut steps: Vec<Step>) -> Vec<Step> {
                 Arc::make_mut(letter).id = MessageId(*last);
             }
         }
+        let is_of_gone = |record: &Record| team_of(record).is_some_and(|team| gone.contains(&team));
+        batch.records.retain(|record| !is_of_gone(record));
+        batch.events.retain(|event| !gone.contains(&event.team));
         batch.records.retain(|record| match record {
             Record::Post(team, member, id) => posts.insert((*team, member.clone(), *id)),
             Record::TeamGone(team) => gone.insert(*team),
@@ -138,13 +152,19 @@ proptest! {
     fn the_store_on_disk_answers_as_the_one_in_memory(steps in steps()) {
         let disk = Disk::new();
         let mut store = disk.open();
-        let mut memory = MemoryStore::with_horizon(HORIZON);
+        let mut memory = MemoryStore::that_forgets(HORIZON, RETENTION);
 
+        let mut now = 0;
         for step in steps {
             match step {
                 Step::Commit(batch) => {
+                    now = batch.at.0;
                     store.commit(&batch).unwrap();
                     memory.commit(&batch).unwrap();
+                }
+                Step::Sweep => {
+                    sweep(&mut store, now);
+                    sweep(&mut memory, now);
                 }
                 Step::Reopen => {
                     drop(store);

@@ -8,6 +8,7 @@ use board::{
         AgentTypeName, AttemptNumber, Epoch, MemberName, MessageId, Revision, TaskId, TeamName,
         TeamUid,
     },
+    mail::{Letter, MailKind, Recipients, Sender},
     record::{CameTo, Meta, Outcome, Record, Request, RequestKey},
     task::{
         BlockerFailedPolicy, End, EndStatus, FailurePolicy, Metadata, Priority, Task, TaskKind,
@@ -20,6 +21,8 @@ use ganger_coordinator::store::Batch;
 
 /// The one team.
 pub const TEAM: TeamUid = TeamUid(7);
+/// How many of its events are kept.
+pub const EVENTS_KEPT: u64 = 10_000;
 /// Ids of tasks go up to this, so that later batches replace, finish and reopen earlier tasks.
 pub const TASKS: u64 = 6_000;
 
@@ -27,7 +30,7 @@ pub const TASKS: u64 = 6_000;
 /// and 4 MiB.
 fn len_of(number: u64) -> u64 {
     match number % 40 {
-        20 => 4_094,
+        20 => 4_092,
         9 | 19 | 29 | 39 => 200,
         n => n % 8 + 1,
     }
@@ -38,11 +41,16 @@ pub fn revision_after(number: u64) -> u64 {
     (1..=number).map(len_of).sum()
 }
 
+/// The time of a batch.
+pub fn time(number: u64) -> Time {
+    Time(1_000_000 + i64::try_from(number).expect("few commits are made"))
+}
+
 /// The batch of a number.
 pub fn batch(number: u64) -> Batch {
     let before = revision_after(number - 1);
     let len = len_of(number);
-    let at = Time(1_000_000 + i64::try_from(number).expect("few commits are made"));
+    let at = time(number);
     let tasks: Vec<Task> = (1..=len).map(|nth| task(number, nth, before)).collect();
     let events = tasks.iter().map(|task| Event {
         team: TEAM,
@@ -65,9 +73,22 @@ pub fn batch(number: u64) -> Batch {
         }),
         Record::Team(team(before + len)),
     ];
-    let events = events.collect();
+    let mut events: Vec<Event> = events.collect();
     let tasks = tasks.into_iter().map(Arc::new);
     records.extend(tasks.map(|task| Record::Task(TEAM, task)));
+    records.push(Record::Letter(TEAM, Arc::new(letter(number))));
+    if let Some(read) = number.checked_sub(5).filter(|read| *read > 0) {
+        records.push(Record::LetterGone(TEAM, MessageId(read)));
+    }
+    match number % 10 {
+        3 => {
+            let uid = TeamUid(1_000 + number);
+            records.extend(short_lived(uid, number));
+            events.push(made(uid, at));
+        }
+        8 => records.push(Record::TeamGone(TeamUid(1_000 + number - 5))),
+        _ => {}
+    }
     Batch {
         at,
         records,
@@ -112,11 +133,55 @@ fn team(revision: u64) -> Team {
     }
 }
 
+fn letter(number: u64) -> Letter {
+    Letter {
+        id: MessageId(number),
+        from: Sender::Coordinator,
+        to: Recipients::One(lead()),
+        kind: MailKind::Text,
+        text: "t"
+            .repeat(usize::try_from(number % 9_000).expect("is small"))
+            .into(),
+        summary: "".into(),
+        payload: "".into(),
+        correlation: "".into(),
+        at: Time(2),
+        task: None,
+        approve: None,
+        deadline: None,
+        revision: None,
+    }
+}
+
+/// A team that will be gone five commits later, and has more than one sweep removes.
+fn short_lived(uid: TeamUid, number: u64) -> impl Iterator<Item = Record> {
+    let head = Record::Team(Team {
+        uid,
+        ..team(number)
+    });
+    let posts = (1..=300).map(move |id| Record::Post(uid, lead(), MessageId(id)));
+    [head].into_iter().chain(posts)
+}
+
+fn made(team: TeamUid, at: Time) -> Event {
+    Event {
+        team,
+        revision: Revision(1),
+        at,
+        actor: Actor::Coordinator,
+        on_behalf_of: None,
+        cause: None,
+        cause_message: None,
+        previous: Revision(0),
+        what: Happening::TeamCreated,
+    }
+}
+
 fn task(number: u64, nth: u64, revision_before: u64) -> Task {
     // Neighbours, at a place that wanders.
     let id = (number * 2_477 + nth) % TASKS + 1;
     let text_len = match (len_of(number), nth) {
-        (4_094, _) => 900,
+        (4_092, _) => 900,
         (200, 7) => 100_000 + id * 50,
         _ => id % 300,
     };
