@@ -11,6 +11,7 @@ mod delegation;
 mod door;
 mod fleet;
 mod from_wire;
+mod mailbox;
 mod run_task;
 mod server;
 mod status;
