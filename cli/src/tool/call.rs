@@ -39,6 +39,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let request = v1::CallToolRequest {
         name: args.name,
         arguments: Some(arguments(&args.arguments)?),
+        ..v1::CallToolRequest::default()
     };
     let client = context.connect().await?;
     // A tool has no request id: it is not called twice.
