@@ -18,6 +18,7 @@ mod status;
 mod task;
 mod team;
 mod to_wire;
+mod tool;
 mod transcript;
 mod wording;
 mod worker;
