@@ -20,6 +20,7 @@ mod person;
 mod reports;
 mod token;
 mod tool_mail;
+mod tool_work;
 mod tools;
 mod transcripts;
 mod watching;

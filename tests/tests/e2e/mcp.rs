@@ -152,7 +152,7 @@ async fn session_acknowledges_the_mail_that_it_read() {
     assert_eq!(second["unread"], 1);
 
     // A session that ends has acknowledged what it read after, and not what it read last.
-    drop(mcp.close().await);
+    assert!(mcp.close().await.success());
     let (mut again, _) = Mcp::initialized(&cluster, &args).await;
     let told = again.done("read_messages", json!({})).await;
     assert_eq!(told["messages"], second["messages"]);
