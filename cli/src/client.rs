@@ -163,18 +163,6 @@ impl Client {
         Ok(answer.map_err(|status| self.failure(status))?.into_inner())
     }
 
-    /// Makes a unary call that must not be made twice.
-    ///
-    /// # Errors
-    /// What the coordinator refused, or the breaking of the wire: then it may have happened.
-    pub async fn ask_once<A>(
-        &self,
-        call: impl Future<Output = Result<Response<A>, Status>>,
-    ) -> Result<A, Failure> {
-        let answer = call.await.map_err(|status| self.failure(status))?;
-        Ok(answer.into_inner())
-    }
-
     /// Teams and their rosters.
     pub fn teams(&self) -> TeamServiceClient<Wire> {
         TeamServiceClient::new(self.wire())
