@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     artifact, completions, daemon, demo, doctor, failure::EXIT_CODES, fleet, healthcheck, logs,
-    mail, man, member, output::Format, run, task, team, tool, up, values::span, watch,
+    mail, man, mcp, member, output::Format, run, task, team, tool, up, values::span, watch,
 };
 
 /// A durable team board for AI agents, and the fleet that works it off.
@@ -109,6 +109,8 @@ pub enum Verb {
     /// Workers, what they offer, and the coordinator's state
     #[command(subcommand)]
     Fleet(fleet::Verb),
+    /// Serve the tools of lead agents to an MCP client, over stdin and stdout
+    Mcp(mcp::Args),
     /// The coordinator daemon: see `ganger coordinator --help`
     Coordinator(daemon::Passed),
     /// The worker daemon: see `ganger worker --help`
@@ -210,6 +212,7 @@ mod tests {
             "ganger man",
             "ganger man share/man/man1",
             "ganger task list --because-of 12 --on-behalf-of carol",
+            "ganger mcp --team red --member ann",
             "ganger up --data-dir data --sandbox none --slots 3",
             "ganger demo --repo . --keep --sandbox none --out report",
             "ganger doctor --data-dir data",

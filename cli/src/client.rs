@@ -81,6 +81,20 @@ impl Caller {
         }
         Ok(Self { metadata })
     }
+
+    /// The same in another team. There a pinned incarnation would be another member's.
+    fn speak_in(&mut self, team: MetadataValue<Ascii>) {
+        self.metadata.retain(|(key, _)| *key != TEAM_KEY);
+        self.metadata.push((TEAM_KEY, team));
+        for (key, value) in &mut self.metadata {
+            let name = value.to_str().ok().and_then(|name| name.split_once('/'));
+            if *key == MEMBER_KEY
+                && let Some(Ok(name)) = name.map(|(name, _)| name.parse())
+            {
+                *value = name;
+            }
+        }
+    }
 }
 
 impl Interceptor for Caller {
@@ -149,18 +163,6 @@ impl Client {
         Ok(answer.map_err(|status| self.failure(status))?.into_inner())
     }
 
-    /// Makes a unary call that must not be made twice.
-    ///
-    /// # Errors
-    /// What the coordinator refused, or the breaking of the wire: then it may have happened.
-    pub async fn ask_once<A>(
-        &self,
-        call: impl Future<Output = Result<Response<A>, Status>>,
-    ) -> Result<A, Failure> {
-        let answer = call.await.map_err(|status| self.failure(status))?;
-        Ok(answer.into_inner())
-    }
-
     /// Teams and their rosters.
     pub fn teams(&self) -> TeamServiceClient<Wire> {
         TeamServiceClient::new(self.wire())
@@ -194,6 +196,18 @@ impl Client {
     /// The fleet.
     pub fn fleet(&self) -> FleetServiceClient<Wire> {
         FleetServiceClient::new(self.wire())
+    }
+
+    /// The same, speaking in another team.
+    ///
+    /// # Errors
+    /// Where the name can't stand in a header.
+    pub fn in_team(mut self, team: &str) -> Result<Self, Failure> {
+        let value = team.parse();
+        let value =
+            value.map_err(|_| Failure::Usage(format!("{team:?} can't be the name of a team")))?;
+        self.caller.speak_in(value);
+        Ok(self)
     }
 
     /// The bare channel, with the caller on it.
@@ -323,6 +337,23 @@ mod tests {
         assert_eq!(why("ganger-cause-message"), "12");
         assert_eq!(why("ganger-on-behalf-of"), "carol");
         assert!(!format!("{request:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn another_team_is_spoken_in_without_the_incarnation_of_the_first() {
+        let mut caller = Caller {
+            metadata: vec![
+                (TEAM_KEY, "red".parse().unwrap()),
+                (MEMBER_KEY, "alice/3".parse().unwrap()),
+            ],
+        };
+
+        caller.speak_in("blue".parse().unwrap());
+
+        let request = caller.call(Request::new(())).unwrap();
+        assert_eq!(request.metadata().get_all(TEAM_KEY).iter().count(), 1);
+        assert_eq!(request.metadata().get(TEAM_KEY).unwrap(), "blue");
+        assert_eq!(request.metadata().get(MEMBER_KEY).unwrap(), "alice");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod local;
 mod logs;
 mod mail;
 mod man;
+mod mcp;
 mod member;
 mod output;
 mod run;
@@ -82,6 +83,8 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Demo(args) => demo::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Healthcheck(args) => healthcheck::run(args, context).await,
+        // Serves until its client goes; --timeout is each call's.
+        Verb::Mcp(args) => mcp::run(args, context).await,
         Verb::Coordinator(_) => Err(daemon::misplaced("coordinator")),
         Verb::Worker(_) => Err(daemon::misplaced("worker")),
         Verb::Team(verb) => within(context, team::run(verb, context)).await,

@@ -11,7 +11,7 @@ use v1::{
     artifact_service_client::ArtifactServiceClient,
     delegation_service_client::DelegationServiceClient, fleet_service_client::FleetServiceClient,
     task_service_client::TaskServiceClient, team_service_client::TeamServiceClient,
-    worker_service_client::WorkerServiceClient,
+    tool_service_client::ToolServiceClient, worker_service_client::WorkerServiceClient,
 };
 
 use crate::patiently;
@@ -86,6 +86,7 @@ impl Client {
         delegation: DelegationServiceClient,
         artifact: ArtifactServiceClient,
         fleet: FleetServiceClient,
+        tools: ToolServiceClient,
         worker: WorkerServiceClient,
     }
 

@@ -129,6 +129,11 @@ impl Cluster {
         format!("http://{}", self.addr)
     }
 
+    /// Where the person's tool lies.
+    pub fn ganger(&self) -> &Path {
+        &self.programs.ganger
+    }
+
     /// A directory that goes with the cluster.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -20,8 +20,10 @@ mod cluster;
 mod daemon;
 mod gate;
 mod hand_worker;
+mod mcp;
 pub mod proc;
 mod refusal;
+mod tool;
 
 pub use self::{
     chance::Chance,
@@ -30,7 +32,9 @@ pub use self::{
     daemon::Daemon,
     gate::Gate,
     hand_worker::{HandWorker, hello, new_instance},
+    mcp::Mcp,
     refusal::{error_info, refused},
+    tool::{Told, object_of, struct_of},
 };
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ use ganger_proto::v1;
 use serde_json::{Map, Value};
 
 use crate::{
+    client::request_id,
     context::Context,
     failure::{Exit, Failure},
     output::safe_block,
@@ -39,17 +40,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let request = v1::CallToolRequest {
         name: args.name,
         arguments: Some(arguments(&args.arguments)?),
+        request_id: request_id(),
     };
     let client = context.connect().await?;
-    // A tool has no request id: it is not called twice.
-    let call = client.ask_once(async { client.tools().call_tool(request).await });
-    let answer = call.await.inspect_err(|failure| {
-        if failure.exit() == Exit::Unavailable {
-            context
-                .out
-                .note("it may have been called: look before you call it again");
-        }
-    })?;
+    let answer = client
+        .ask(request, |client, request| async move {
+            client.tools().call_tool(request).await
+        })
+        .await?;
     if answer.is_error && !context.out.is_json() {
         anstream::eprintln!("{}", safe_block(answer.text.trim_end()));
     } else {

@@ -222,6 +222,17 @@ pub fn of_tonic(said: &Status) -> Status {
     error.status(message, |_| {})
 }
 
+/// A tool that nobody has.
+pub fn tool_unknown<'t>(name: &str, known: impl Iterator<Item = &'t str>) -> Status {
+    let name: String = name.chars().take(100).collect();
+    let known: Vec<&str> = known.collect();
+    let next = "call one of the known tools: ToolService/ListTools describes them";
+    Error::new(Code::NotFound, "TOOL_UNKNOWN", next)
+        .fact("tool", &name)
+        .fact("known", known.join(","))
+        .status(format!("there is no tool {name:?}"), |_| {})
+}
+
 /// A watcher that means another team of the same name than there is.
 pub fn team_replaced(team: &str, uid: u64) -> Status {
     let next = "watch the present team from its beginning";

@@ -33,6 +33,8 @@ const ORDER: &[&str] = &[
     "ArtifactService/GetArtifact",
     "FleetService/ListWorkers",
     "FleetService/GetStatus",
+    "ToolService/ListTools",
+    "ToolService/CallTool",
     "TeamService/WatchTeam",
     "WorkerService/Connect",
 ];

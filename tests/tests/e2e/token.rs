@@ -54,6 +54,14 @@ async fn every_service(client: &Client) -> Vec<(&'static str, Result<(), Status>
                 .map(drop),
         ),
         (
+            "tools",
+            client
+                .tools()
+                .list_tools(v1::ListToolsRequest {})
+                .await
+                .map(drop),
+        ),
+        (
             "worker",
             HandWorker::connect(client, hello(&name)).await.map(drop),
         ),

@@ -1,0 +1,181 @@
+//! The way from the session to the coordinator's tools.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ganger_proto::v1;
+use tokio::sync::OnceCell;
+use tonic::Code;
+
+use super::{
+    json::{self, Object},
+    session::Session,
+};
+use crate::{
+    client::{Client, request_id},
+    config::Settings,
+    context::wait_over,
+    failure::{Exit, Failure},
+};
+
+/// How long a call that has waited goes on trying to reach a coordinator that went away.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The way to the coordinator's tools. Dials when it is first used: a client may start before the
+/// coordinator does.
+#[derive(Debug)]
+pub struct Bridge {
+    settings: Settings,
+    client: OnceCell<Client>,
+    session: Mutex<Session>,
+}
+
+/// A call of a tool, as it goes out.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: Object,
+    /// What makes it the same call when it goes out again.
+    pub request_id: String,
+}
+
+/// What a tool answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// As JSON.
+    pub result: Object,
+    /// In words.
+    pub text: String,
+    /// It is a no.
+    pub is_error: bool,
+}
+
+impl Bridge {
+    /// A bridge to the coordinator that the settings name.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            client: OnceCell::new(),
+            session: Mutex::default(),
+        }
+    }
+
+    /// Who the agent is, as far as it was said.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        // Nothing is left half done under it.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The coordinator, spoken to in the team of the session.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        let dial = || Client::connect(&self.settings);
+        let client = self.client.get_or_try_init(dial).await?.clone();
+        let team = self.session().team().map(ToOwned::to_owned);
+        match team {
+            Some(team) => client.in_team(&team),
+            None => Ok(client),
+        }
+    }
+
+    /// The tools.
+    pub async fn tools(&self) -> Result<Vec<v1::Tool>, Failure> {
+        let client = self.client().await?;
+        let answer = client
+            .ask(v1::ListToolsRequest {}, |client, request| async move {
+                client.tools().list_tools(request).await
+            })
+            .await?;
+        Ok(answer.tools)
+    }
+
+    /// Makes a call ready to go out.
+    pub fn call(&self, tool: String, mut arguments: Object) -> Call {
+        self.session().complete(&tool, &mut arguments);
+        Call {
+            tool,
+            arguments,
+            request_id: request_id(),
+        }
+    }
+
+    /// The team that a call is about; none for the configured one.
+    pub fn team_of(&self, call: &Call) -> Option<String> {
+        self.session().team_of(&call.arguments)
+    }
+
+    /// Calls a tool. Dropping it before its end ends the wait, and not what it waits for.
+    ///
+    /// # Errors
+    /// An unknown tool, a missing token, and a coordinator that can't answer.
+    pub async fn send(&self, call: &Call) -> Result<Answer, Failure> {
+        let sending = self.send_patiently(call);
+        let answer = match self.settings.timeout {
+            None => sending.await,
+            Some(span) => tokio::time::timeout(span, sending)
+                .await
+                .unwrap_or_else(|_| Err(wait_over(span))),
+        }?;
+        Ok(Answer {
+            result: json::of_struct(answer.result.unwrap_or_default()),
+            text: answer.text,
+            is_error: answer.is_error,
+        })
+    }
+
+    /// Takes in what a call came to, that the client hears of.
+    pub fn heard(&self, call: &Call, answer: &Answer) {
+        if !answer.is_error {
+            let mut session = self.session();
+            session.heard(&call.tool, &call.arguments, &answer.result);
+        }
+    }
+
+    /// The call is the same each time, so a task that it began is joined again. It has as much
+    /// patience with a coordinator that went away as it had with the task.
+    async fn send_patiently(&self, call: &Call) -> Result<v1::CallToolResponse, Failure> {
+        let request = v1::CallToolRequest {
+            name: call.tool.clone(),
+            arguments: Some(json::to_struct(call.arguments.clone())),
+            request_id: call.request_id.clone(),
+        };
+        let began = Instant::now();
+        let mut patient_until = None;
+        loop {
+            let client = self.client().await?;
+            let sent = client.ask(request.clone(), |client, request| async move {
+                client.tools().call_tool(request).await
+            });
+            let failure = match sent.await {
+                Err(failure) if failure.exit() == Exit::Unavailable => failure,
+                answer => return answer,
+            };
+            let patience = began.elapsed().min(PATIENCE_MAX);
+            let until = *patient_until.get_or_insert_with(|| Instant::now() + patience);
+            if Instant::now() >= until {
+                return Err(failure);
+            }
+            tracing::warn!(tool = call.tool, error = %failure, "the coordinator is away");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Whether the coordinator has no such tool.
+pub fn is_unknown_tool(failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused(refused) => {
+            refused.code == Code::NotFound && refused.reason.as_deref() == Some("TOOL_UNKNOWN")
+        }
+        _ => false,
+    }
+}

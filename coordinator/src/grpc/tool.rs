@@ -1,0 +1,69 @@
+//! `ToolService`: the tools that lead agents know, under their known names and with their JSON.
+//!
+//! A tool is thin: it reads its arguments, makes one call of the services with the caller's own
+//! metadata, and tells what came of it. What a service refuses is an answer here, for a model to
+//! read; only who can't be answered at all gets an error.
+//!
+//! Reading order: `args` (declared arguments), `kinds` (their kinds), `registry` (what a tool is),
+//! then the tools: `board`, `update`, `team`, `mail`, `delegation`.
+
+mod args;
+mod board;
+mod delegation;
+mod json;
+mod kinds;
+mod mail;
+mod refusal;
+mod registry;
+mod team;
+mod update;
+
+#[cfg(test)]
+mod tests;
+
+use ganger_proto::v1::{self, tool_service_server::ToolService};
+use tonic::{Request, Response, Status};
+
+use self::{
+    refusal::No,
+    registry::{Caller, TOOLS},
+};
+use super::{Services, status};
+
+#[tonic::async_trait]
+impl ToolService for Services {
+    async fn list_tools(
+        &self,
+        _request: Request<v1::ListToolsRequest>,
+    ) -> Result<Response<v1::ListToolsResponse>, Status> {
+        let tools = TOOLS.iter().map(registry::Entry::told).collect();
+        Ok(Response::new(v1::ListToolsResponse { tools }))
+    }
+
+    async fn call_tool(
+        &self,
+        request: Request<v1::CallToolRequest>,
+    ) -> Result<Response<v1::CallToolResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
+            let known = TOOLS.iter().map(|tool| tool.name);
+            return Err(status::tool_unknown(&request.name, known));
+        };
+        let given = json::of_struct(request.arguments.unwrap_or_default())
+            .ok_or_else(|| status::invalid("arguments", "have a number that is none"))?;
+        let caller = Caller::new(self.clone(), metadata, request.request_id);
+        let (result, text, is_error) = match tool.call(caller, given).await {
+            Ok(answer) => (answer.result, answer.text, false),
+            Err(No::Refused(refusal)) => {
+                let (result, text) = refusal.told();
+                (result, text, true)
+            }
+            Err(No::Broken(status)) => return Err(status),
+        };
+        Ok(Response::new(v1::CallToolResponse {
+            result: Some(json::to_struct(result)),
+            text,
+            is_error,
+        }))
+    }
+}

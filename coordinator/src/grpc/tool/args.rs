@@ -1,0 +1,236 @@
+//! Arguments of tools: declared once, and both the JSON schema and the parser come from that.
+//!
+//! A declaration is a struct whose fields are kinds of values ([`super::kinds`]); what isn't an
+//! `Option` must be given. A null counts as not given. Nothing that isn't declared is accepted.
+
+use serde_json::{Map, Value, json};
+
+use super::refusal::Refusal;
+
+/// The JSON objects that go in and out.
+pub type Object = Map<String, Value>;
+
+/// Declares the arguments of a tool, or of an object among them: for each its text for the model,
+/// its field, its name in the JSON, and its kind.
+macro_rules! arguments {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $($(#[doc = $text:literal])+ $field:ident = $key:literal: $kind:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $name {
+            $($(#[doc = $text])+ $field: $kind,)*
+        }
+
+        impl $crate::grpc::tool::args::Arguments for $name {
+            const ALL: &'static [$crate::grpc::tool::args::Property] = &[
+                $($crate::grpc::tool::args::Property {
+                    name: $key,
+                    text: concat!($($text),+),
+                    schema: <$kind as $crate::grpc::tool::args::Argument>::schema,
+                    is_required: <$kind as $crate::grpc::tool::args::Argument>::IS_REQUIRED,
+                },)*
+            ];
+
+            fn take(
+                given: &mut $crate::grpc::tool::args::Given,
+            ) -> Result<Self, $crate::grpc::tool::args::Wrong> {
+                // Not every tool takes something.
+                let _ = &given;
+                Ok(Self { $($field: given.take($key)?,)* })
+            }
+        }
+    };
+}
+
+pub(super) use arguments;
+
+/// One declared argument.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name in the JSON.
+    pub name: &'static str,
+    /// What it is, for the model.
+    pub text: &'static str,
+    /// The schema of its kind.
+    pub schema: fn() -> Value,
+    /// Whether it must be given.
+    pub is_required: bool,
+}
+
+/// Declared arguments.
+pub trait Arguments: Sized {
+    /// All of them.
+    const ALL: &'static [Property];
+
+    /// Takes them out of what was given.
+    fn take(given: &mut Given) -> Result<Self, Wrong>;
+}
+
+/// An argument that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which: `members[1].name`; empty for the value that was read itself.
+    pub path: String,
+    /// Why.
+    pub why: String,
+    /// It isn't there.
+    pub is_missing: bool,
+}
+
+impl Wrong {
+    /// A value that is none of what it must be.
+    pub fn value(value: &Value, must_be: &str) -> Self {
+        Self {
+            path: String::new(),
+            why: format!("is {}, and must be {must_be}", shown(value)),
+            is_missing: false,
+        }
+    }
+
+    /// The same, as a part of something.
+    pub fn within(mut self, whole: &str) -> Self {
+        let joint = match self.path.chars().next() {
+            None | Some('[') => "",
+            Some(_) => ".",
+        };
+        self.path = format!("{whole}{joint}{}", self.path);
+        self
+    }
+}
+
+/// A kind of value.
+pub trait Argument: Sized {
+    /// Whether it must be given.
+    const IS_REQUIRED: bool = true;
+
+    /// The JSON schema.
+    fn schema() -> Value;
+
+    /// Reads what was given, which is never null.
+    fn read(value: Value) -> Result<Self, Wrong>;
+
+    /// What it is when it isn't given, where it needn't be.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl<T: Argument> Argument for Option<T> {
+    const IS_REQUIRED: bool = false;
+
+    fn schema() -> Value {
+        T::schema()
+    }
+
+    fn read(value: Value) -> Result<Self, Wrong> {
+        T::read(value).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// An object among the arguments.
+impl<T: Arguments> Argument for T {
+    fn schema() -> Value {
+        schema(T::ALL.iter())
+    }
+
+    fn read(value: Value) -> Result<Self, Wrong> {
+        let Value::Object(object) = value else {
+            return Err(Wrong::value(&value, "an object"));
+        };
+        let mut given = Given(object);
+        if let Some(unknown) = given.unknown(T::ALL.iter()) {
+            let why = format!("is not known; known are {}", names(T::ALL.iter()));
+            return Err(Wrong {
+                path: unknown.to_owned(),
+                why,
+                is_missing: false,
+            });
+        }
+        T::take(&mut given)
+    }
+}
+
+/// The schema of an object with these properties and no others.
+pub fn schema<'p>(properties: impl Iterator<Item = &'p Property>) -> Value {
+    let mut told = Object::new();
+    let mut required = Vec::new();
+    for property in properties {
+        let mut schema = (property.schema)();
+        schema["description"] = property.text.trim().into();
+        told.insert(property.name.to_owned(), schema);
+        if property.is_required {
+            required.push(property.name);
+        }
+    }
+    json!({
+        "type": "object",
+        "properties": told,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// What a call gives.
+#[derive(Debug, Default)]
+pub struct Given(Object);
+
+impl Given {
+    /// What a call of this tool gives, where the tool takes all of it.
+    pub fn new<'p>(
+        tool: &'static str,
+        object: Object,
+        takes: impl Iterator<Item = &'p Property> + Clone,
+    ) -> Result<Self, Refusal> {
+        let given = Self(object);
+        match given.unknown(takes.clone()) {
+            Some(unknown) => Err(Refusal::unknown_argument(tool, unknown, &names(takes))),
+            None => Ok(given),
+        }
+    }
+
+    fn unknown<'g, 'p>(
+        &'g self,
+        takes: impl Iterator<Item = &'p Property> + Clone,
+    ) -> Option<&'g str> {
+        let is_known = |name: &str| takes.clone().any(|property| property.name == name);
+        let mut names = self.0.keys().map(String::as_str);
+        names.find(|name| !is_known(name))
+    }
+
+    /// Takes one.
+    pub fn take<T: Argument>(&mut self, name: &str) -> Result<T, Wrong> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => T::absent().ok_or_else(|| Wrong {
+                path: name.to_owned(),
+                why: "is missing".to_owned(),
+                is_missing: true,
+            }),
+            Some(value) => T::read(value).map_err(|wrong| wrong.within(name)),
+        }
+    }
+}
+
+/// Names, as a list in a sentence.
+fn names<'p>(properties: impl Iterator<Item = &'p Property>) -> String {
+    let names: Vec<&str> = properties.map(|property| property.name).collect();
+    names.join(", ")
+}
+
+/// A value for an error: as JSON, and not all of a long one.
+fn shown(value: &Value) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut text = value.to_string();
+    if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,465 @@
+//! The tools of teams: TeamCreate, TeamDelete, spawn_team, assign_task, check_teammates,
+//! dissolve_team.
+
+use std::fmt::Write as _;
+
+use ganger_proto::v1::{self, task_service_server::TaskService, team_service_server::TeamService};
+use serde_json::{Value, json};
+
+use super::{
+    args::{Object, arguments},
+    board::hashes,
+    json::{self, Case, ids},
+    kinds::{Id, Word, number, numbers},
+    refusal::{No, Refusal},
+    registry::{Answer, Caller, Hints, Tool},
+};
+
+arguments! {
+    /// TeamCreate.
+    TeamCreate {
+        /// Its name: 1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or a digit.
+        team_name = "team_name": String,
+        /// What the team is for.
+        description = "description": Option<String>,
+        /// Your role in it, as a label: "tech-lead".
+        agent_type = "agent_type": Option<String>,
+        /// The lead's name; yours, or "team-lead", when left out.
+        lead = "lead": Option<String>,
+    }
+}
+
+impl Tool for TeamCreate {
+    const NAME: &'static str = "TeamCreate";
+    const DESCRIPTION: &'static str = "\
+Makes a team with a task board of its own, and you as its lead. Use it before you plan work that \
+several agents share; for members that come with the team, use spawn_team. Answers team_name and \
+lead_agent_id.";
+    const NAMES_TEAM: bool = true;
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let request = v1::CreateTeamRequest {
+            team_name: self.team_name,
+            description: self.description.unwrap_or_default(),
+            agent_type: self.agent_type.unwrap_or_default(),
+            lead: lead(self.lead, caller),
+            request_id: caller.request_id.clone(),
+            ..v1::CreateTeamRequest::default()
+        };
+        let answer = caller.services.create_team(caller.say(request)).await?;
+        let made = answer.into_inner();
+        let text = format!(
+            "Team {} made; its lead is {}.",
+            made.team_name, made.lead_agent_id
+        );
+        let result = json!({
+            "team_name": made.team_name,
+            "lead_agent_id": made.lead_agent_id,
+        });
+        Ok(Answer::new(result, text))
+    }
+}
+
+/// Who makes a team by a tool leads it, under the name that the caller goes by.
+fn lead(said: Option<String>, caller: &Caller) -> String {
+    let own = || caller.name().map(ToOwned::to_owned);
+    said.or_else(own).unwrap_or_default()
+}
+
+arguments! {
+    /// A member of spawn_team.
+    NewMember {
+        /// The member's name, by which it is assigned tasks and gets mail.
+        name = "name": String,
+        /// What it is for, in a few words.
+        role = "role": Option<String>,
+        /// More about it, for the others.
+        description = "description": Option<String>,
+        /// What it is told before each of its tasks.
+        instructions = "instructions": Option<String>,
+        /// The model that it wants.
+        model = "model": Option<String>,
+        /// The agent type that runs its tasks on a worker. Without one the member is an agent or
+        /// person that calls by itself.
+        agent_type = "agent_type": Option<String>,
+        /// The same as agent_type.
+        subagent_type = "subagent_type": Option<String>,
+        /// It may change nothing before you have approved its plan.
+        plan_required = "plan_required": Option<bool>,
+    }
+}
+
+arguments! {
+    /// spawn_team.
+    SpawnTeam {
+        /// Its name: 1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or a digit.
+        team_name = "team_name": String,
+        /// The members that come with it.
+        members = "members": Vec<NewMember>,
+        /// What the team is for.
+        description = "description": Option<String>,
+        /// The lead's name; yours, or "team-lead", when left out.
+        lead = "lead": Option<String>,
+    }
+}
+
+impl Tool for SpawnTeam {
+    const NAME: &'static str = "spawn_team";
+    const DESCRIPTION: &'static str = "\
+Makes a team with its members at once, for work that specialists do side by side. Members with an \
+agent_type run on workers, and begin as soon as they are assigned a task; the others are agents or \
+people that call by themselves. Next: assign_task for each member, then wait_tasks or \
+check_teammates. Answers the team and its members.";
+    const NAMES_TEAM: bool = true;
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let lead = lead(self.lead, caller);
+        let members: Vec<v1::NewMember> = self
+            .members
+            .into_iter()
+            .map(|member| v1::NewMember {
+                name: member.name,
+                role: member.role.unwrap_or_default(),
+                description: member.description.unwrap_or_default(),
+                instructions: member.instructions.unwrap_or_default(),
+                model: member.model.unwrap_or_default(),
+                agent_type: member
+                    .agent_type
+                    .or(member.subagent_type)
+                    .unwrap_or_default(),
+                plan_required: member.plan_required.unwrap_or_default(),
+                ..v1::NewMember::default()
+            })
+            .collect();
+        let told: Vec<Value> = members.iter().map(to_be).collect();
+        let names: Vec<String> = members.iter().map(line_to_be).collect();
+        let request = v1::CreateTeamRequest {
+            team_name: self.team_name,
+            description: self.description.unwrap_or_default(),
+            lead,
+            members,
+            request_id: caller.request_id.clone(),
+            ..v1::CreateTeamRequest::default()
+        };
+        let answer = caller.services.create_team(caller.say(request)).await?;
+        let made = answer.into_inner();
+        let text = format!(
+            "Team '{}' created with {} members:\n{}\nUse assign_task to have them begin.",
+            made.team_name,
+            names.len(),
+            names.join("\n")
+        );
+        let result = json!({
+            "team_name": made.team_name,
+            "lead_agent_id": made.lead_agent_id,
+            "members": told,
+        });
+        Ok(Answer::new(result, text))
+    }
+}
+
+fn to_be(member: &v1::NewMember) -> Value {
+    let kind = if member.agent_type.is_empty() {
+        "agent"
+    } else {
+        "hosted"
+    };
+    json!({"name": member.name, "kind": kind, "agent_type": member.agent_type})
+}
+
+fn line_to_be(member: &v1::NewMember) -> String {
+    match member.agent_type.as_str() {
+        "" => format!("- {}", member.name),
+        agent_type => format!("- {} ({agent_type})", member.name),
+    }
+}
+
+arguments! {
+    /// assign_task.
+    AssignTask {
+        /// The member who is to do it.
+        member_name = "member_name": String,
+        /// What is to be done: a new task. Say all that the member must know.
+        task_description = "task_description": Option<String>,
+        /// The id of a task that is on the board already, instead of task_description.
+        task_id = "task_id": Option<Id>,
+        /// A new task in a line; the first line of task_description when left out.
+        subject = "subject": Option<String>,
+        /// What a hosted member's sub-agent is told, where that isn't the description: for a
+        /// command type such as `shell`, the command.
+        prompt = "prompt": Option<String>,
+        /// Ids of tasks that must be completed before it can begin.
+        blocked_by = "blocked_by": Option<Vec<Id>>,
+        /// How soon it should run, compared with others.
+        priority = "priority": Option<Word<v1::TaskPriority>>,
+    }
+}
+
+impl Tool for AssignTask {
+    const NAME: &'static str = "assign_task";
+    const DESCRIPTION: &'static str = "\
+Gives a task to a member: a new one (task_description), or one of the board (task_id). A hosted \
+member runs it on a worker as soon as nothing blocks it; any other member is told by mail, and \
+claims it. Doesn't wait: use wait_tasks or check_teammates. Answers the task's id.";
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let member = self.member_name.clone();
+        let task = match (self.task_id, self.task_description.is_some()) {
+            (Some(id), false) => self.hand_over(id, caller).await?,
+            (None, true) => self.make(caller).await?,
+            _ => return Err(either("assign_task", "task_description", "task_id").into()),
+        };
+        let mut text = format!("Task #{} assigned to '{member}'.\n{}", task.id, task.line);
+        if !task.phase_reason.is_empty() {
+            let _ = write!(text, "\n{}", task.phase_reason);
+        }
+        let told = json::told(&task, Case::Snake);
+        let keys = [
+            "owner",
+            "status",
+            "phase",
+            "phase_reason",
+            "open_blockers",
+            "line",
+        ];
+        let mut result = json::some(told, &keys);
+        result.insert("task_id".into(), task.id.to_string().into());
+        Ok(Answer::new(result.into(), text))
+    }
+}
+
+impl AssignTask {
+    async fn make(self, caller: &Caller) -> Result<v1::Task, No> {
+        let description = self.task_description.unwrap_or_default();
+        let request = caller.say(v1::CreateTaskRequest {
+            team: caller.team.clone(),
+            subject: self.subject.unwrap_or_else(|| first_line(&description)),
+            description,
+            owner: self.member_name,
+            prompt: self.prompt.unwrap_or_default(),
+            blocked_by: numbers(self.blocked_by),
+            priority: number(self.priority),
+            request_id: caller.request_id.clone(),
+            ..v1::CreateTaskRequest::default()
+        });
+        let answer = caller.services.create_task(request).await?;
+        Ok(answer.into_inner().task.unwrap_or_default())
+    }
+
+    async fn hand_over(self, id: Id, caller: &Caller) -> Result<v1::Task, No> {
+        let request = caller.say(v1::UpdateTaskRequest {
+            team: caller.team.clone(),
+            task_id: id.0,
+            owner: Some(self.member_name),
+            subject: self.subject,
+            prompt: self.prompt,
+            add_blocked_by: numbers(self.blocked_by),
+            priority: number(self.priority),
+            request_id: caller.request_id.clone(),
+            ..v1::UpdateTaskRequest::default()
+        });
+        let answer = caller.services.update_task(request).await?;
+        Ok(answer.into_inner().task.unwrap_or_default())
+    }
+}
+
+/// One of two arguments is wanted, and not both.
+pub fn either(tool: &str, one: &str, other: &str) -> Refusal {
+    Refusal {
+        error: format!("{tool} takes one of {one} and {other}"),
+        reason: "ARGUMENT_INVALID".to_owned(),
+        next: format!("call {tool} again with {one}, or with {other}"),
+        facts: Object::new(),
+    }
+}
+
+/// The first line of a text, as a subject.
+fn first_line(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let line = text.trim().lines().next().unwrap_or_default().trim_end();
+    match line.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+arguments! {
+    /// check_teammates.
+    CheckTeammates {}
+}
+
+impl Tool for CheckTeammates {
+    const NAME: &'static str = "check_teammates";
+    const DESCRIPTION: &'static str = "\
+Tells how the team is: each member's status as the coordinator sees it (working, idle, stalled, \
+unreachable, waiting_for_answer, waiting_for_approval) with the cause, the tasks that are not over \
+yet, the counts, and whether somebody should verify the work now. Doesn't wait: for that use \
+wait_tasks.";
+    const HINTS: Hints = Hints::LOOKS;
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let team = caller.team.clone();
+        let request = caller.say(v1::GetTeamRequest { team: team.clone() });
+        let answer = caller.services.get_team(request).await?.into_inner();
+        let head = answer.team.unwrap_or_default();
+        let there = caller.members().await?;
+        let mut open = Vec::new();
+        let mut is_cut = !there.next_page_token.is_empty();
+        for status in [v1::TaskStatus::InProgress, v1::TaskStatus::Pending] {
+            let request = caller.say(v1::ListTasksRequest {
+                team: team.clone(),
+                status: status.into(),
+                page_size: 100,
+                ..v1::ListTasksRequest::default()
+            });
+            let listed = caller.services.list_tasks(request).await?.into_inner();
+            is_cut |= !listed.next_page_token.is_empty();
+            open.extend(listed.tasks);
+        }
+        Ok(checked(&head, &there.members, &open, is_cut))
+    }
+}
+
+fn checked(team: &v1::Team, members: &[v1::Member], open: &[v1::Task], is_cut: bool) -> Answer {
+    let mut text = format!("Team '{}' status:\n\nMembers:", team.name);
+    let mut told = Vec::new();
+    for member in members {
+        let mut object = json::told(member, Case::Snake);
+        // The word that lead agents know it by.
+        let status = object.remove("liveness").unwrap_or_default();
+        let _ = write!(
+            text,
+            "\n- {}: {}",
+            member.name,
+            status.as_str().unwrap_or("unknown")
+        );
+        if !member.tasks.is_empty() {
+            let _ = write!(text, " on {}", hashes(&member.tasks));
+        }
+        if !member.liveness_reason.is_empty() {
+            let _ = write!(text, " ({})", member.liveness_reason);
+        }
+        object.remove("instructions");
+        object.insert("status".into(), status);
+        told.push(Value::Object(object));
+    }
+    let counts = team.tasks.unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n\nTasks: {} pending, {} in progress, {} completed, {} failed, {} cancelled",
+        counts.pending, counts.in_progress, counts.completed, counts.failed, counts.cancelled
+    );
+    for task in open {
+        let _ = write!(text, "\n{}", task.line);
+    }
+    if is_cut {
+        text.push_str("\nThere is more than is shown here: use TaskList.");
+    }
+    if team.verification_nudge_needed {
+        let _ = write!(
+            text,
+            "\n{} tasks were completed since the last verification: have somebody verify them \
+             who did none of them.",
+            team.closed_since_verification
+        );
+    }
+    let lines = open.iter().map(|task| {
+        json!({
+            "id": task.id.to_string(),
+            "owner": task.owner,
+            "status": json::status(task.status()),
+            "line": task.line,
+        })
+    });
+    let result = json!({
+        "team_name": team.name,
+        "lead_agent_id": team.lead_agent_id,
+        "members": told,
+        "tasks": {
+            "pending": counts.pending,
+            "in_progress": counts.in_progress,
+            "completed": counts.completed,
+            "failed": counts.failed,
+            "cancelled": counts.cancelled,
+        },
+        "open_tasks": lines.collect::<Value>(),
+        "cut": is_cut,
+        "verification_nudge_needed": team.verification_nudge_needed,
+    });
+    Answer::new(result, text)
+}
+
+arguments! {
+    /// dissolve_team.
+    DissolveTeam {
+        /// Stop what is still running, rather than be refused because of it.
+        force = "force": Option<bool>,
+        /// Why, for the history.
+        reason = "reason": Option<String>,
+    }
+}
+
+impl Tool for DissolveTeam {
+    const NAME: &'static str = "dissolve_team";
+    const DESCRIPTION: &'static str = "\
+Ends the team when its work is done: what is open is cancelled, its mail is closed, its name is \
+free. Refused with the list of running tasks unless force is true: then they are stopped first. \
+Doing it twice is safe.";
+    const HINTS: Hints = Hints::ENDS;
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let force = self.force.unwrap_or_default();
+        let (name, gone) = dissolve(caller, force, self.reason).await?;
+        let mut text = if gone.already_dissolved {
+            format!("Team '{name}' had been dissolved before.")
+        } else {
+            format!("Team '{name}' dissolved.")
+        };
+        if !gone.stopping.is_empty() {
+            let _ = write!(text, " Being stopped: {}.", hashes(&gone.stopping));
+        }
+        let result = json!({
+            "success": true,
+            "team_name": name,
+            "already_dissolved": gone.already_dissolved,
+            "stopping": ids(&gone.stopping),
+        });
+        Ok(Answer::new(result, text))
+    }
+}
+
+async fn dissolve(
+    caller: &Caller,
+    force: bool,
+    reason: Option<String>,
+) -> Result<(String, v1::DissolveTeamResponse), No> {
+    let request = caller.say(v1::DissolveTeamRequest {
+        team: caller.team.clone(),
+        force,
+        reason: reason.unwrap_or_default(),
+        request_id: caller.request_id.clone(),
+    });
+    let gone = caller.services.dissolve_team(request).await?.into_inner();
+    let name = gone.team.as_ref().map(|team| team.name.clone());
+    Ok((name.unwrap_or_default(), gone))
+}
+
+arguments! {
+    /// TeamDelete.
+    TeamDelete {}
+}
+
+impl Tool for TeamDelete {
+    const NAME: &'static str = "TeamDelete";
+    const DESCRIPTION: &'static str = "\
+Ends the team when its work is done, and is refused while members are still at work: wait for \
+them, shut them down, or use dissolve_team with force.";
+    const HINTS: Hints = Hints::ENDS;
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let (name, _) = dissolve(caller, false, None).await?;
+        let message = format!("Team \"{name}\" is deleted.");
+        let result = json!({"success": true, "message": message, "team_name": name});
+        Ok(Answer::new(result, message))
+    }
+}
