@@ -49,10 +49,8 @@ impl ToolService for Services {
             let known = TOOLS.iter().map(|tool| tool.name);
             return Err(status::tool_unknown(&request.name, known));
         };
-        let given = json::of_struct(request.arguments.unwrap_or_default())
-            .ok_or_else(|| status::invalid("arguments", "have a number that is none"))?;
         let caller = Caller::new(self.clone(), metadata, request.request_id);
-        let (result, text, is_error) = match tool.call(caller, given).await {
+        let (result, text, is_error) = match tool.call(caller, request.arguments).await {
             Ok(answer) => (answer.result, answer.text, false),
             Err(No::Refused(refusal)) => {
                 let (result, text) = refusal.told();

@@ -57,10 +57,11 @@ arguments! {
 impl Tool for TaskCreate {
     const NAME: &'static str = "TaskCreate";
     const DESCRIPTION: &'static str = "\
-Puts a task on the team's board. Use it to plan work of several steps: one task for each step, \
-blockedBy for those that must wait for others. A task with an agentType, or with a hosted owner, \
-is run by a worker as soon as nothing blocks it; every other task waits until somebody claims it \
-(claim_task, or TaskUpdate with status in_progress). Answers the task's id.";
+Puts a task on the team's board.\n\
+Use it to plan work of several steps: one task for each step, blockedBy for those that must wait \
+for others. A task with an agentType, or with a hosted owner, is run by a worker as soon as \
+nothing blocks it; every other task waits until somebody claims it (claim_task, or TaskUpdate \
+with status in_progress). Answers the task's id.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let request = v1::CreateTaskRequest {
@@ -104,7 +105,8 @@ impl Tool for TaskGet {
     const NAME: &'static str = "TaskGet";
     const DESCRIPTION: &'static str = "\
 Tells one task whole: description, owner, status, what it waits for (blockedBy; openBlockers are \
-those that still hold it back), what waits for it (blocks), metadata, attempts, result and error. \
+those that still hold it back), what waits for it (blocks), metadata, attempts, result and \
+error.\n\
 Use it before you begin a task, and to read a finished one.";
     const HINTS: Hints = Hints::LOOKS;
 
@@ -194,8 +196,9 @@ impl Tool for TaskList {
     const NAME: &'static str = "TaskList";
     const DESCRIPTION: &'static str = "\
 Lists the team's board, a line for each task: `#3 [pending] Update unit tests [blocked by #2]`, \
-with the owner in parentheses and, while it runs, what is being done. Use it to see what is \
-ready, what is stuck, and what is done. All arguments are filters, and may be left out.";
+with the owner in parentheses and, while it runs, what is being done.\n\
+Use it to see what is ready, what is stuck, and what is done. All arguments are filters, and may \
+be left out.";
     const HINTS: Hints = Hints::LOOKS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -278,10 +281,11 @@ arguments! {
 impl Tool for ClaimTask {
     const NAME: &'static str = "claim_task";
     const DESCRIPTION: &'static str = "\
-Takes a task for yourself and begins it: the one you name or, without task_id, the best ready one \
-(your own first, then by priority and age). Exactly one claimant wins. The claim ends when you are \
-silent for longer than its lease; every call of yours renews it. Answers the whole task, or \
-claimed: false where nothing is ready. Finish it with TaskUpdate: status completed, and result.";
+Takes a task for yourself and begins it: the one you name or, without task_id, the best ready \
+one (your own first, then by priority and age).\n\
+Exactly one claimant wins. The claim ends when you are silent for longer than its lease; every \
+call of yours renews it. Answers the whole task, or claimed: false where nothing is ready. \
+Finish it with TaskUpdate: status completed, and result.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let (task, attempt, lease_until) = match self.task_id {

@@ -18,6 +18,9 @@ use super::{
 /// How long wait_tasks waits when nothing is said: what models' hosts commonly allow a call.
 const WAIT_SPAN: Duration = Duration::from_secs(300);
 
+/// How many tasks wait_tasks tells in words; all are in the JSON.
+const COURSES_MAX: usize = 50;
+
 arguments! {
     /// task.
     Task {
@@ -55,10 +58,10 @@ arguments! {
 impl Tool for Task {
     const NAME: &'static str = "task";
     const DESCRIPTION: &'static str = "\
-Has a sub-agent do something, in a sandbox of its own on a worker, and answers what came out. Use \
-it for work that can be done apart from your conversation; call it several times with \
-run_in_background for work side by side. The task is on the board too, and goes on if your call is \
-cut off: check_task and wait_tasks find it by its id. A status of failed or cancelled is told \
+Has a sub-agent do something, in a sandbox of its own on a worker, and answers what came out.\n\
+Use it for work that can be done apart from your conversation; call it several times with \
+run_in_background for work side by side. The task is on the board too, and goes on if your call \
+is cut off: check_task and wait_tasks find it by its id. A status of failed or cancelled is told \
 with the error.";
     const HINTS: Hints = Hints::CHANGES.long();
 
@@ -172,8 +175,9 @@ arguments! {
 impl Tool for CheckTask {
     const NAME: &'static str = "check_task";
     const DESCRIPTION: &'static str = "\
-Tells how a task stands right now: its status and, while it isn't over, every reason why it isn't \
-running or who is at it; once it is, its whole result or error. Doesn't wait.";
+Tells how a task stands right now: its status and, while it isn't over, every reason why it \
+isn't running or who is at it; once it is, its whole result or error.\n\
+Doesn't wait.";
     const HINTS: Hints = Hints::LOOKS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -214,9 +218,10 @@ arguments! {
 impl Tool for WaitTasks {
     const NAME: &'static str = "wait_tasks";
     const DESCRIPTION: &'static str = "\
-Waits until tasks are over: completed, failed or cancelled. Use mode any to act on each as it \
-finishes, then wait again for the rest. A time-out stops nothing: wait again, or do something else. \
-Long results are cut here and end with …: check_task tells them whole.";
+Waits until tasks are over: completed, failed or cancelled.\n\
+Use mode any to act on each as it finishes, then wait again for the rest. A time-out stops \
+nothing: wait again, or do something else. Long results are cut here and end with …: check_task \
+tells them whole.";
     const HINTS: Hints = Hints::LOOKS.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -233,8 +238,12 @@ Long results are cut here and end with …: check_task tells them whole.";
         if waited.timed_out {
             text.push_str("; the time was over first, and the rest goes on");
         }
-        for task in &waited.tasks {
+        for task in waited.tasks.iter().take(COURSES_MAX) {
             let _ = write!(text, "\n{}", course(task));
+        }
+        if total > COURSES_MAX {
+            let more = total - COURSES_MAX;
+            let _ = write!(text, "\nand {more} more: check_task tells each.");
         }
         if waited.verification_nudge_needed {
             text.push_str("\nIt is time for somebody to verify the work who did none of it.");
@@ -264,8 +273,9 @@ arguments! {
 impl Tool for CancelTask {
     const NAME: &'static str = "cancel_task";
     const DESCRIPTION: &'static str = "\
-Calls a task off. One that runs is asked to stop, killed after a few seconds, and cancelled when \
-that is confirmed; until then its phase is stopping. One that is over is refused.";
+Calls a task off.\n\
+One that runs is asked to stop, killed after a few seconds, and cancelled when that is \
+confirmed; until then its phase is stopping. One that is over is refused.";
     const HINTS: Hints = Hints::ENDS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {

@@ -78,9 +78,9 @@ arguments! {
 impl Tool for MessageTeammate {
     const NAME: &'static str = "message_teammate";
     const DESCRIPTION: &'static str = "\
-Sends a message to a member: more context, a correction, an answer. It is stored at once, and read \
-between two steps, before the next task, or when the member calls; a member that waits for an \
-answer takes it as that. Answers what became of it.";
+Sends a message to a member: more context, a correction, an answer.\n\
+It is stored at once, and read between two steps, before the next task, or when the member \
+calls; a member that waits for an answer takes it as that. Answers what became of it.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let request = v1::SendMessageRequest {
@@ -108,8 +108,9 @@ arguments! {
 impl Tool for Broadcast {
     const NAME: &'static str = "broadcast";
     const DESCRIPTION: &'static str = "\
-Sends a message to every member but yourself. Costs everybody's attention: for one member use \
-message_teammate. Answers what became of each copy.";
+Sends a message to every member but yourself.\n\
+Costs everybody's attention: for one member use message_teammate. Answers what became of each \
+copy.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let request = v1::SendMessageRequest {
@@ -187,9 +188,10 @@ const LIMIT: i32 = 10;
 impl Tool for ReadMessages {
     const NAME: &'static str = "read_messages";
     const DESCRIPTION: &'static str = "\
-Reads your mailbox, oldest first: messages, questions (answer_question), finished tasks, requests \
-for approval. Nothing is lost: what you read stays in the mailbox until the next read_messages \
-says the `ack` that came with it, and is told again otherwise.";
+Reads your mailbox, oldest first: messages, questions (answer_question), finished tasks, \
+requests for approval.\n\
+Nothing is lost: what you read stays in the mailbox until the next read_messages says the `ack` \
+that came with it, and is told again otherwise.";
     const HINTS: Hints = Hints::CHANGES.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {

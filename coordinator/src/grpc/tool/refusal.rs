@@ -11,7 +11,7 @@ use super::{
     json::{self, Case},
 };
 
-/// The calls that advice speaks of, and the tools that make them.
+/// The calls and fields that advice speaks of, as tools have them.
 const TOOLS_FOR_CALLS: &[(&str, &str)] = &[
     ("TaskService/ListTasks", "TaskList"),
     ("TaskService/GetTask", "TaskGet"),
@@ -26,6 +26,7 @@ const TOOLS_FOR_CALLS: &[(&str, &str)] = &[
     ("DelegationService/CancelTask", "cancel_task"),
     ("DelegationService/WaitTasks", "wait_tasks"),
     ("with CreateTeam", "with TeamCreate"),
+    ("stop_running", "stopRunning"),
 ];
 
 /// Why a tool does not do what was asked.
@@ -102,6 +103,16 @@ impl Refusal {
             reason,
             next,
             facts,
+        }
+    }
+
+    /// Arguments with a number that JSON doesn't have.
+    pub fn no_json(tool: &str) -> Self {
+        Self {
+            error: format!("{tool}: a number of the arguments is none"),
+            reason: "ARGUMENT_INVALID".to_owned(),
+            next: format!("call {tool} again with numbers that JSON can write"),
+            facts: facts(json!({"tool": tool})),
         }
     }
 

@@ -213,9 +213,16 @@ impl Entry {
         }
     }
 
-    /// Calls it.
-    pub fn call(&self, caller: Caller, given: Object) -> Calling {
-        (self.run)(caller, given)
+    /// Calls it with what came.
+    pub async fn call(
+        &self,
+        caller: Caller,
+        given: Option<pbjson_types::Struct>,
+    ) -> Result<Answer, No> {
+        match json::of_struct(given.unwrap_or_default()) {
+            Some(given) => (self.run)(caller, given).await,
+            None => Err(Refusal::no_json(self.name).into()),
+        }
     }
 
     /// What is told of it.

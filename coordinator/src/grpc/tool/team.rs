@@ -32,9 +32,9 @@ arguments! {
 impl Tool for TeamCreate {
     const NAME: &'static str = "TeamCreate";
     const DESCRIPTION: &'static str = "\
-Makes a team with a task board of its own, and you as its lead. Use it before you plan work that \
-several agents share; for members that come with the team, use spawn_team. Answers team_name and \
-lead_agent_id.";
+Makes a team with a task board of its own, and you as its lead.\n\
+Use it before you plan work that several agents share; for members that come with the team, use \
+spawn_team. Answers team_name and lead_agent_id.";
     const NAMES_TEAM: bool = true;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -106,10 +106,10 @@ arguments! {
 impl Tool for SpawnTeam {
     const NAME: &'static str = "spawn_team";
     const DESCRIPTION: &'static str = "\
-Makes a team with its members at once, for work that specialists do side by side. Members with an \
-agent_type run on workers, and begin as soon as they are assigned a task; the others are agents or \
-people that call by themselves. Next: assign_task for each member, then wait_tasks or \
-check_teammates. Answers the team and its members.";
+Makes a team with its members at once, for work that specialists do side by side.\n\
+Members with an agent_type run on workers, and begin as soon as they are assigned a task; the \
+others are agents or people that call by themselves. Next: assign_task for each member, then \
+wait_tasks or check_teammates. Answers the team and its members.";
     const NAMES_TEAM: bool = true;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -198,9 +198,9 @@ arguments! {
 impl Tool for AssignTask {
     const NAME: &'static str = "assign_task";
     const DESCRIPTION: &'static str = "\
-Gives a task to a member: a new one (task_description), or one of the board (task_id). A hosted \
-member runs it on a worker as soon as nothing blocks it; any other member is told by mail, and \
-claims it. Doesn't wait: use wait_tasks or check_teammates. Answers the task's id.";
+Gives a task to a member: a new one (task_description), or one of the board (task_id).\n\
+A hosted member runs it on a worker as soon as nothing blocks it; any other member is told by \
+mail, and claims it. Doesn't wait: use wait_tasks or check_teammates. Answers the task's id.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let member = self.member_name.clone();
@@ -292,9 +292,9 @@ impl Tool for CheckTeammates {
     const NAME: &'static str = "check_teammates";
     const DESCRIPTION: &'static str = "\
 Tells how the team is: each member's status as the coordinator sees it (working, idle, stalled, \
-unreachable, waiting_for_answer, waiting_for_approval) with the cause, the tasks that are not over \
-yet, the counts, and whether somebody should verify the work now. Doesn't wait: for that use \
-wait_tasks.";
+unreachable, waiting_for_answer, waiting_for_approval) with the cause, the tasks that are not \
+over yet, the counts, and whether somebody should verify the work now.\n\
+Doesn't wait: for that use wait_tasks.";
     const HINTS: Hints = Hints::LOOKS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -339,7 +339,10 @@ fn checked(team: &v1::Team, members: &[v1::Member], open: &[v1::Task], is_cut: b
         if !member.liveness_reason.is_empty() {
             let _ = write!(text, " ({})", member.liveness_reason);
         }
-        object.remove("instructions");
+        // What each is for is said by its role; a roster of a thousand must fit.
+        for long in ["instructions", "description"] {
+            object.remove(long);
+        }
         object.insert("status".into(), status);
         told.push(Value::Object(object));
     }
@@ -403,8 +406,9 @@ impl Tool for DissolveTeam {
     const NAME: &'static str = "dissolve_team";
     const DESCRIPTION: &'static str = "\
 Ends the team when its work is done: what is open is cancelled, its mail is closed, its name is \
-free. Refused with the list of running tasks unless force is true: then they are stopped first. \
-Doing it twice is safe.";
+free.\n\
+Refused with the list of running tasks unless force is true: then they are stopped first. Doing \
+it twice is safe.";
     const HINTS: Hints = Hints::ENDS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {

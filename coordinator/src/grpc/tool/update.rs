@@ -85,11 +85,12 @@ arguments! {
 impl Tool for TaskUpdate {
     const NAME: &'static str = "TaskUpdate";
     const DESCRIPTION: &'static str = "\
-Changes a task: all that you say, or nothing. Set status in_progress when you begin it, and \
-completed (with result) only when it is really done; a task that others wait for frees them then. \
-A task with open blockers can't begin. A task that a worker runs is ended by its worker alone: \
-use cancel_task to stop it. Answers which fields changed, the change of status, which tasks \
-became free (unblocked), and whether somebody should verify the work now.";
+Changes a task: all that you say, or nothing.\n\
+Set status in_progress when you begin it, and completed (with result) only when it is really \
+done; a task that others wait for frees them then. A task with open blockers can't begin. A task \
+that a worker runs is ended by its worker alone: use cancel_task to stop it. Answers which \
+fields changed, the change of status, which tasks became free (unblocked), and whether somebody \
+should verify the work now.";
     const HINTS: Hints = Hints::ENDS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {

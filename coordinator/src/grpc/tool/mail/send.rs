@@ -115,12 +115,13 @@ arguments! {
 impl Tool for SendMessage {
     const NAME: &'static str = "SendMessage";
     const DESCRIPTION: &'static str = "\
-Sends a message to members, or asks for something that must be answered. Words: {\"to\": \"bob\", \
-\"message\": \"...\", \"summary\": \"...\"}; \"to\": \"*\" is everybody. Ask a member to shut down: \
-{\"to\": \"bob\", \"message\": {\"type\": \"shutdown_request\", \"reason\": \"...\"}}. Respond to a \
-request that read_messages told: {\"to\": \"bob\", \"message\": {\"type\": \
-\"plan_approval_response\", \"request_id\": \"...\", \"approve\": true}}, and so with \
-shutdown_response. What you write elsewhere is seen by no other member: this is how you talk.";
+Sends a message to members, or asks for something that must be answered.\n\
+Words: {\"to\": \"bob\", \"message\": \"...\", \"summary\": \"...\"}; \"to\": \"*\" is \
+everybody. Ask a member to shut down: {\"to\": \"bob\", \"message\": {\"type\": \
+\"shutdown_request\", \"reason\": \"...\"}}. Respond to a request that read_messages told: \
+{\"to\": \"bob\", \"message\": {\"type\": \"plan_approval_response\", \"request_id\": \"...\", \
+\"approve\": true}}, and so with shutdown_response. What you write elsewhere is seen by no other \
+member: this is how you talk.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let letter = Letter::of(self)?;
