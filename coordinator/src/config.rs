@@ -13,7 +13,10 @@ use std::{
 use board::id::AgentTypeName;
 use serde::Deserialize;
 
-use crate::fleet::Leases;
+use crate::{fleet::Leases, store::Retention};
+
+#[cfg(test)]
+mod tests;
 
 /// Where a coordinator listens when nothing is said.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:50051";
@@ -25,6 +28,9 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(200);
 const LEASE_MIN: Duration = Duration::from_secs(1);
 /// A lease must outlast a lost heartbeat.
 const LEASE_PER_HEARTBEAT_MIN: u32 = 2;
+
+/// How long a dissolved team is kept when nothing is said.
+const TEAMS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Keeps teams, tasks and mailboxes, and serves them over gRPC.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -57,6 +63,15 @@ pub struct Args {
     /// How long after a start workers may take to come back with what they hold [default: 60s].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub grace: Option<Duration>,
+    /// How many of its events are kept of each team [default: 1000000].
+    #[arg(long, value_name = "N")]
+    pub events_kept: Option<u64>,
+    /// How long events are kept [default: 30days].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub events_kept_for: Option<Duration>,
+    /// How long a dissolved team is kept to be looked at [default: 30days].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub teams_kept_for: Option<Duration>,
     /// Threads for network work [default: 1, which is the fastest on few cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -80,6 +95,9 @@ struct Raw {
     heartbeat: Option<String>,
     lease: Option<String>,
     grace: Option<String>,
+    events_kept: Option<u64>,
+    events_kept_for: Option<String>,
+    teams_kept_for: Option<String>,
     threads: Option<usize>,
 }
 
@@ -96,6 +114,10 @@ pub struct Config {
     pub expected_types: Vec<AgentTypeName>,
     /// The spans by which workers are judged.
     pub leases: Leases,
+    /// How long events are kept.
+    pub retention: Retention,
+    /// How long a dissolved team is kept.
+    pub teams_kept_for: Duration,
     /// Threads for network work.
     pub threads: usize,
 }
@@ -146,6 +168,8 @@ impl Config {
             token: None,
             expected_types: Vec::new(),
             leases: Leases::default(),
+            retention: Retention::default(),
+            teams_kept_for: TEAMS_KEPT_FOR,
             threads: 1,
         }
     }
@@ -193,6 +217,7 @@ fn span(
 }
 
 fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
+    let retention = retention(args, &raw, problems);
     let defaults = Leases::default();
     let mut leases = Leases {
         heartbeat: span(
@@ -208,6 +233,14 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
     };
     check_leases(&leases, problems);
     leases.silence = leases.silence.min(leases.lease * 2 / 3);
+
+    let teams_kept_for = span(
+        "teams_kept_for",
+        args.teams_kept_for,
+        raw.teams_kept_for,
+        TEAMS_KEPT_FOR,
+        problems,
+    );
 
     let text = args.addr.clone().or(raw.addr);
     let text = text.as_deref().unwrap_or(DEFAULT_ADDR);
@@ -256,8 +289,27 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         token,
         expected_types,
         leases,
+        retention,
+        teams_kept_for,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
     })
+}
+
+fn retention(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> Retention {
+    let defaults = Retention::default();
+    let count = args.events_kept.or(raw.events_kept);
+    let count = count.unwrap_or(defaults.count);
+    if count == 0 {
+        problems.push("events_kept: is not even one".into());
+    }
+    let span = span(
+        "events_kept_for",
+        args.events_kept_for,
+        raw.events_kept_for.clone(),
+        defaults.span,
+        problems,
+    );
+    Retention { count, span }
 }
 
 fn check_leases(leases: &Leases, problems: &mut Vec<String>) {
@@ -269,132 +321,5 @@ fn check_leases(leases: &Leases, problems: &mut Vec<String>) {
     }
     if leases.lease < leases.heartbeat * LEASE_PER_HEARTBEAT_MIN {
         problems.push("lease: is less than two heartbeats, so that one lost would end it".into());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args() -> Args {
-        Args::default()
-    }
-
-    fn problems(args: &Args) -> Vec<String> {
-        Config::load(args).unwrap_err().0
-    }
-
-    #[test]
-    fn nothing_said_is_loopback_without_token() {
-        let config = Config::load(&args()).unwrap();
-
-        assert_eq!(config.addr, DEFAULT_ADDR.parse().unwrap());
-        assert_eq!(config.data_dir, Path::new(DEFAULT_DATA_DIR));
-        assert_eq!(config.token, None);
-        assert_eq!(config.leases, Leases::default());
-    }
-
-    #[test]
-    fn listening_beyond_loopback_wants_a_token_or_ones_word() {
-        let dir = tempfile::tempdir().unwrap();
-        let token_file = dir.path().join("token");
-        std::fs::write(&token_file, "s3cret\n").unwrap();
-        let open = Args {
-            addr: Some("0.0.0.0:50051".into()),
-            ..args()
-        };
-
-        let [problem] = &problems(&open)[..] else {
-            panic!("one problem");
-        };
-        assert!(problem.contains("--token-file") && problem.contains("--insecure"));
-
-        let insecure = Args {
-            insecure: true,
-            ..open.clone()
-        };
-        assert!(Config::load(&insecure).is_ok());
-        let guarded = Args {
-            token_file: Some(token_file),
-            ..open
-        };
-        let token = Config::load(&guarded).unwrap().token.unwrap();
-        assert_eq!(token.reveal(), "s3cret");
-        assert!(!format!("{token:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let bad = Args {
-            addr: Some("nowhere".into()),
-            token_file: Some(dir.path().join("absent")),
-            lease: Some(Duration::from_millis(10)),
-            expect_types: vec!["a b".into()],
-            ..args()
-        };
-
-        assert_eq!(problems(&bad).len(), 5, "{:#?}", problems(&bad));
-    }
-
-    #[test]
-    fn unknown_keys_of_a_file_are_errors() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("coordinator.toml");
-        std::fs::write(&path, "adress = \"127.0.0.1:1\"\n").unwrap();
-        let bad = Args {
-            config: Some(path),
-            ..args()
-        };
-
-        assert!(problems(&bad)[0].contains("adress"));
-    }
-
-    #[test]
-    fn example_file_has_every_key_at_its_default() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/coordinator.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let example = Args {
-            config: Some(path),
-            ..args()
-        };
-
-        let config = Config::load(&example).unwrap();
-
-        let defaults = Config::load(&args()).unwrap();
-        assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
-        let Raw {
-            addr,
-            data_dir,
-            token_file,
-            insecure,
-            expect_types,
-            heartbeat,
-            lease,
-            grace,
-            threads,
-        } = toml::from_str(&text).unwrap();
-        assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
-        assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
-        assert_eq!((insecure, threads), (Some(false), Some(1)));
-        assert_eq!(token_file, None);
-        assert!(text.contains("\n# token_file = "));
-    }
-
-    #[test]
-    fn flags_go_before_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("coordinator.toml");
-        std::fs::write(&path, "addr = \"127.0.0.1:1\"\nlease = \"30s\"\n").unwrap();
-        let both = Args {
-            config: Some(path),
-            addr: Some("127.0.0.1:2".into()),
-            ..args()
-        };
-
-        let config = Config::load(&both).unwrap();
-
-        assert_eq!(config.addr.port(), 2);
-        assert_eq!(config.leases.lease, Duration::from_secs(30));
     }
 }

@@ -34,6 +34,11 @@ const PAUSE_FORGIVEN: Duration = Duration::from_millis(500);
 /// The longest sleep, so that a pause of the whole process shows soon.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// How often the store is swept: a step now and then, and some more where there is more to remove.
+/// A step takes a few milliseconds, and commits wait for it.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_AGAIN: Duration = Duration::from_millis(50);
+
 /// Where inputs wait. The fleet's lane is drained before the clients'.
 #[derive(Default)]
 pub struct Lanes {
@@ -158,8 +163,9 @@ pub fn start(
 
 fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreError> {
     let mut has_more = false;
+    let mut next_sweep = Instant::now();
     loop {
-        let wake = wake_time(&engine, clock, has_more);
+        let wake = wake_time(&engine, clock, has_more).min(next_sweep);
         let taken = lanes.take(wake);
         if taken.is_end && !has_more {
             engine.farewell(Duration::from_millis(500));
@@ -179,6 +185,10 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
         engine.elapse(now);
         has_more = engine.place(now);
         engine.commit(now)?;
+        if Instant::now() >= next_sweep {
+            let is_more = engine.sweep(now)?;
+            next_sweep = Instant::now() + if is_more { SWEEP_AGAIN } else { SWEEP_EVERY };
+        }
 
         let busy = began.elapsed();
         if busy > PAUSE_FORGIVEN {

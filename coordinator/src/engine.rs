@@ -312,6 +312,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes a little of what need not be kept any more. Says whether there is more. An error is
+    /// final.
+    pub fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
+        self.store.sweep(now)
+    }
+
     /// The next moment at which [`Engine::elapse`] has something to do.
     pub fn next_deadline(&self, now: Time) -> Option<Time> {
         let fleet = self.fleet.next_deadline();

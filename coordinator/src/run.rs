@@ -189,10 +189,14 @@ type Opened = (
 fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
     move || {
         let dir = &config.data_dir;
-        let store = SledStore::open(&dir.join("board"), Options::default())?;
+        let options = Options {
+            retention: config.retention,
+            ..Options::default()
+        };
+        let store = SledStore::open(&dir.join("board"), options)?;
         let mut clock = None;
         let setup = Setup {
-            tombstones_kept: std::time::Duration::from_secs(30 * 24 * 3_600),
+            tombstones_kept: config.teams_kept_for,
             store: Box::new(store),
             hub,
             new_epoch: Epoch(uuid::Uuid::new_v4().as_u128()),

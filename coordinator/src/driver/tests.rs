@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use board::{
     command::{Call, Caller, NewTask, Wish},
-    id::{Epoch, InstanceId, TaskId, TeamName, TeamUid, WorkerName},
+    id::{Epoch, InstanceId, Revision, TaskId, TeamName, TeamUid, WorkerName},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +13,7 @@ use crate::{
     engine::{CallReply, DEFAULT_TEAM, FleetInput, From, Setup},
     fleet::{Hello, Leases, Order, SessionId},
     hub::Hub,
-    store::MemoryStore,
+    store::{Horizon, MemoryStore, Retention, Store},
 };
 
 /// A client's input that is recognised by its number.
@@ -152,7 +152,11 @@ struct Running {
 }
 
 fn running() -> Running {
-    let (lanes, store) = (Arc::new(Lanes::default()), MemoryStore::default());
+    running_on(MemoryStore::default())
+}
+
+fn running_on(store: MemoryStore) -> Running {
+    let lanes = Arc::new(Lanes::default());
     let setup = Setup {
         store: Box::new(store.clone()),
         hub: Hub::default(),
@@ -243,4 +247,26 @@ fn failed_commit_ends_the_driver_with_its_error() {
     assert!(unanswered.blocking_recv().is_err());
     let ended = driver.thread.join().unwrap();
     assert!(matches!(ended, Err(StoreError::Io { .. })), "{ended:?}");
+}
+
+#[test]
+fn old_events_are_swept_although_nobody_asks() {
+    let newest_only = Retention {
+        count: 1,
+        ..Retention::default()
+    };
+    let driver = running_on(MemoryStore::that_forgets(Horizon::default(), newest_only));
+    let created = create(&driver.lanes).blocking_recv().unwrap();
+    assert!(created.is_ok());
+
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let kept = || driver.store.events(TeamUid(1), Revision(0), 9).unwrap();
+    while kept().len() > 1 {
+        assert!(Instant::now() < give_up, "{:?}", kept());
+        thread::yield_now();
+    }
+
+    assert_eq!(kept()[0].what.task(), Some(TaskId(1)));
+    driver.lanes.close();
+    driver.thread.join().unwrap().unwrap();
 }

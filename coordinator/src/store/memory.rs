@@ -236,12 +236,13 @@ impl Store for MemoryStore {
             commit: number,
             time: batch.at,
         };
+        let gone = kept.gone.len();
         batch.records.iter().for_each(|record| kept.put(record));
         for event in &batch.events {
             let key = (event.team, event.revision);
             kept.events.insert(key, event.clone());
         }
-        if !kept.gone.is_empty() {
+        if kept.gone.len() > gone {
             kept.clear_gone();
         }
         kept.remember(&batch.outcomes, batch.at);

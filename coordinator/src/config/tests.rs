@@ -1,0 +1,131 @@
+//! What is sound, what is not, and that it is told.
+
+use super::*;
+
+fn args() -> Args {
+    Args::default()
+}
+
+fn problems(args: &Args) -> Vec<String> {
+    Config::load(args).unwrap_err().0
+}
+
+#[test]
+fn nothing_said_is_loopback_without_token() {
+    let config = Config::load(&args()).unwrap();
+
+    assert_eq!(config.addr, DEFAULT_ADDR.parse().unwrap());
+    assert_eq!(config.data_dir, Path::new(DEFAULT_DATA_DIR));
+    assert_eq!(config.token, None);
+    assert_eq!(config.leases, Leases::default());
+}
+
+#[test]
+fn listening_beyond_loopback_wants_a_token_or_ones_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let token_file = dir.path().join("token");
+    std::fs::write(&token_file, "s3cret\n").unwrap();
+    let open = Args {
+        addr: Some("0.0.0.0:50051".into()),
+        ..args()
+    };
+
+    let [problem] = &problems(&open)[..] else {
+        panic!("one problem");
+    };
+    assert!(problem.contains("--token-file") && problem.contains("--insecure"));
+
+    let insecure = Args {
+        insecure: true,
+        ..open.clone()
+    };
+    assert!(Config::load(&insecure).is_ok());
+    let guarded = Args {
+        token_file: Some(token_file),
+        ..open
+    };
+    let token = Config::load(&guarded).unwrap().token.unwrap();
+    assert_eq!(token.reveal(), "s3cret");
+    assert!(!format!("{token:?}").contains("s3cret"));
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = Args {
+        addr: Some("nowhere".into()),
+        token_file: Some(dir.path().join("absent")),
+        lease: Some(Duration::from_millis(10)),
+        events_kept: Some(0),
+        expect_types: vec!["a b".into()],
+        ..args()
+    };
+
+    assert_eq!(problems(&bad).len(), 6, "{:#?}", problems(&bad));
+}
+
+#[test]
+fn unknown_keys_of_a_file_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coordinator.toml");
+    std::fs::write(&path, "adress = \"127.0.0.1:1\"\n").unwrap();
+    let bad = Args {
+        config: Some(path),
+        ..args()
+    };
+
+    assert!(problems(&bad)[0].contains("adress"));
+}
+
+#[test]
+fn example_file_has_every_key_at_its_default() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/coordinator.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let example = Args {
+        config: Some(path),
+        ..args()
+    };
+
+    let config = Config::load(&example).unwrap();
+
+    let defaults = Config::load(&args()).unwrap();
+    assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
+    let Raw {
+        addr,
+        data_dir,
+        token_file,
+        insecure,
+        expect_types,
+        heartbeat,
+        lease,
+        grace,
+        events_kept,
+        events_kept_for,
+        teams_kept_for,
+        threads,
+    } = toml::from_str(&text).unwrap();
+    assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
+    assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
+    assert_eq!(events_kept, Some(1_000_000));
+    assert!(events_kept_for.is_some() && teams_kept_for.is_some());
+    assert_eq!((insecure, threads), (Some(false), Some(1)));
+    assert_eq!(token_file, None);
+    assert!(text.contains("\n# token_file = "));
+}
+
+#[test]
+fn flags_go_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coordinator.toml");
+    std::fs::write(&path, "addr = \"127.0.0.1:1\"\nlease = \"30s\"\n").unwrap();
+    let both = Args {
+        config: Some(path),
+        addr: Some("127.0.0.1:2".into()),
+        ..args()
+    };
+
+    let config = Config::load(&both).unwrap();
+
+    assert_eq!(config.addr.port(), 2);
+    assert_eq!(config.leases.lease, Duration::from_secs(30));
+}
