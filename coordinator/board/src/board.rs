@@ -19,6 +19,7 @@ use crate::{
     limits,
     mail::{Filed, Mailbox},
     record::{Meta, OfferedType},
+    shelf::Shelf,
     task::{BlockerFailedPolicy, EndStatus, Status, Stub, Task},
     team::{Member, Team},
     time::Time,
@@ -54,7 +55,7 @@ pub struct Board {
 pub(crate) struct TeamBoard {
     pub(crate) head: Team,
     pub(crate) members: BTreeMap<MemberName, Member>,
-    pub(crate) tasks: BTreeMap<TaskId, Entry>,
+    pub(crate) tasks: Shelf<Entry>,
     pub(crate) index: TeamIndex,
     pub(crate) mailboxes: BTreeMap<MemberName, Mailbox>,
     pub(crate) letters: BTreeMap<MessageId, Filed>,
@@ -73,7 +74,7 @@ pub enum Card {
     /// With everything.
     Whole(Arc<Task>),
     /// Over for a while, and in outline only.
-    Outline(Stub),
+    Outline(Box<Stub>),
 }
 
 impl Card {
@@ -188,7 +189,7 @@ impl Board {
         if let Card::Whole(whole) = &entry.card
             && let Some(stub) = whole.stub()
         {
-            entry.card = Card::Outline(stub);
+            entry.card = Card::Outline(Box::new(stub));
         }
     }
 
@@ -346,14 +347,14 @@ impl Board {
 
 /// The blockers that hold a task back.
 pub(crate) fn open_blockers<'t>(
-    tasks: &'t BTreeMap<TaskId, Entry>,
+    tasks: &'t Shelf<Entry>,
     task: &'t Task,
 ) -> impl Iterator<Item = TaskId> + 't {
     let blockers = task.blocked_by.iter().copied();
     blockers.filter(move |id| is_open(tasks, task, *id))
 }
 
-pub(crate) fn is_open(tasks: &BTreeMap<TaskId, Entry>, task: &Task, blocker: TaskId) -> bool {
+pub(crate) fn is_open(tasks: &Shelf<Entry>, task: &Task, blocker: TaskId) -> bool {
     // While a board is being loaded a blocker may not be there yet; it will remark this task when
     // it comes.
     tasks

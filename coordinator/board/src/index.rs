@@ -31,12 +31,13 @@ pub struct Queue {
 /// nothing starves.
 pub type Place = (Time, TaskId);
 
-/// What the indexes hold of one task.
+/// What the indexes hold of one task. There is one for each task of the board, so what few have is
+/// elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Marks {
-    pub(crate) queued: Option<(Queue, Place)>,
+    pub(crate) queued: Option<Box<(Queue, Place)>>,
     pub(crate) wakes_at: Option<Time>,
-    pub(crate) placed: Option<(InstanceId, Option<MemberName>)>,
+    pub(crate) placed: Option<Box<(InstanceId, Option<MemberName>)>>,
     /// Pending, and held back by nothing.
     pub(crate) is_ready: bool,
     /// Its place among those that wait for a claim.
@@ -378,12 +379,13 @@ pub(crate) fn marks(
             let (at, id) = place_of(waiting.since, task);
             marks.is_ready = true;
             match queue_of(task, members) {
-                Some(queue) => marks.queued = Some((queue, (at, id))),
+                Some(queue) => marks.queued = Some(Box::new((queue, (at, id)))),
                 None => marks.claimable = Some(at),
             }
         }
         TaskState::Placed(placement) => {
-            marks.placed = Some((placement.instance, placement.member.clone()));
+            let placed = (placement.instance, placement.member.clone());
+            marks.placed = Some(Box::new(placed));
         }
         _ => {}
     }

@@ -10,6 +10,7 @@ use crate::{
     index::{Marks, TeamIndex, marks},
     mail::{Filed, Letter, Mailbox, Recipients},
     record::Record,
+    shelf::Shelf,
     team::{Member, Team},
 };
 
@@ -24,7 +25,7 @@ impl Board {
                 self.install_card(*team, task.id, Card::Whole(task.clone()))
             }
             Record::Stub(team, stub) => {
-                self.install_card(*team, stub.id, Card::Outline(stub.clone()))
+                self.install_card(*team, stub.id, Card::Outline(Box::new(stub.clone())))
             }
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), offered.clone());
@@ -59,7 +60,7 @@ impl Board {
             TeamBoard {
                 head: team.clone(),
                 members: BTreeMap::new(),
-                tasks: BTreeMap::new(),
+                tasks: Shelf::default(),
                 index: TeamIndex::default(),
                 mailboxes: BTreeMap::new(),
                 letters: BTreeMap::new(),
@@ -271,7 +272,8 @@ impl Board {
             &team.members,
             is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id)),
         );
-        if let Some((queue, place)) = &marks.queued {
+        if let Some(queued) = &marks.queued {
+            let (queue, place) = &**queued;
             team.index.enqueue(queue, *place);
             if team.head.is_open() {
                 self.queueing.insert(uid);
@@ -286,7 +288,8 @@ impl Board {
         if let Some(at) = marks.wakes_at {
             self.deadlines.insert((at, key));
         }
-        if let Some((instance, member)) = &marks.placed {
+        if let Some(placed) = &marks.placed {
+            let (instance, member) = &**placed;
             team.index.add_running(member.as_ref());
             self.placed.entry(*instance).or_default().insert(key);
         }
@@ -303,7 +306,8 @@ impl Board {
             .teams
             .get_mut(&uid)
             .expect("unmark is for installed tasks");
-        if let Some((queue, place)) = marks.queued {
+        if let Some(queued) = marks.queued {
+            let (queue, place) = *queued;
             team.index.dequeue(&queue, place);
             if team.index.is_queue_empty() {
                 self.queueing.remove(&uid);
@@ -320,7 +324,8 @@ impl Board {
         if let Some(at) = marks.wakes_at {
             self.deadlines.remove(&(at, key));
         }
-        if let Some((instance, member)) = marks.placed {
+        if let Some(placed) = marks.placed {
+            let (instance, member) = *placed;
             team.index.remove_running(member.as_ref());
             if let Some(held) = self.placed.get_mut(&instance) {
                 held.remove(&key);

@@ -55,8 +55,8 @@ pub fn check(board: &Board) -> Result<(), Violation> {
     let mut derived = Derived::default();
     for (uid, team) in &board.teams {
         check_roster(team)?;
-        for (id, entry) in &team.tasks {
-            check_card(team, *id, &entry.card)?;
+        for (id, entry) in team.tasks.iter() {
+            check_card(team, id, &entry.card)?;
         }
         check_edges(team)?;
         derived.team(*uid, team)?;
@@ -199,13 +199,13 @@ fn check_holds(team: &TeamBoard, task: &Task) -> Checked {
 
 /// Invariant 4: Edges lead to other tasks that are there, once each, and no more than may be.
 fn check_edges(team: &TeamBoard) -> Checked {
-    for (id, entry) in &team.tasks {
+    for (id, entry) in team.tasks.iter() {
         let edges = entry.card.blocked_by();
         let distinct: BTreeSet<&TaskId> = edges.iter().collect();
         hold(4, distinct.len() == edges.len(), || {
             format!("#{id} waits twice: {edges:?}")
         })?;
-        hold(4, !distinct.contains(id), || {
+        hold(4, !distinct.contains(&id), || {
             format!("#{id} waits for itself")
         })?;
         for blocker in edges {
@@ -213,7 +213,7 @@ fn check_edges(team: &TeamBoard) -> Checked {
                 format!("#{id} waits for #{blocker}, which isn't there")
             })?;
         }
-        let most = edges.len().max(team.index.dependants(*id).len());
+        let most = edges.len().max(team.index.dependants(id).len());
         hold(4, most <= limits::EDGES_MAX, || {
             format!("#{id} has {most} edges on one side")
         })?;
@@ -227,7 +227,7 @@ fn check_acyclic(team: &TeamBoard) -> Checked {
     let mut waits_for: BTreeMap<TaskId, usize> = team
         .tasks
         .iter()
-        .map(|(id, entry)| (*id, entry.card.blocked_by().len()))
+        .map(|(id, entry)| (id, entry.card.blocked_by().len()))
         .collect();
     let is_free = |count: &usize| *count == 0;
     let mut free: Vec<TaskId> = waits_for

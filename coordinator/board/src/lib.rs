@@ -69,6 +69,7 @@ pub mod nudge;
 pub mod placement;
 pub mod record;
 pub mod refusal;
+mod shelf;
 pub mod task;
 pub mod team;
 pub mod time;

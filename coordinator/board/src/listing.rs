@@ -107,7 +107,7 @@ fn children(team: &TeamBoard, parent: TaskId) -> Option<&BTreeSet<TaskId>> {
 fn by_id(team: &TeamBoard, among: Among, after: TaskId) -> Box<dyn Iterator<Item = At> + '_> {
     let rest = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
     match among {
-        Among::All => Box::new(team.tasks.range(rest).map(|(id, _)| At::Id(*id))),
+        Among::All => Box::new(team.tasks.after(after).map(|(id, _)| At::Id(id))),
         Among::Open => Box::new(team.index.open.by_id(after).map(At::Id)),
         Among::Ready => Box::new(team.index.ready.by_id(after).map(At::Id)),
         Among::Children(parent) => {
@@ -147,13 +147,9 @@ fn by_priority(
     if !matches!(among, Among::All | Among::Children(_)) {
         return Box::new(urgent);
     }
-    let rest = (
-        std::ops::Bound::Excluded(over_after.unwrap_or_default()),
-        std::ops::Bound::Unbounded,
-    );
-    let over = team.tasks.range(rest);
+    let over = team.tasks.after(over_after.unwrap_or_default());
     let over = over.filter(|(_, entry)| entry.card.status().is_terminal());
-    let over = over.map(|(id, _)| At::Over(*id));
+    let over = over.map(|(id, _)| At::Over(id));
     Box::new(urgent.chain(over).filter(move |at| is_child(&at.task())))
 }
 

@@ -101,7 +101,7 @@ pub enum TaskState {
     /// A member holds it.
     Claimed(Claim),
     /// A worker has it.
-    Placed(Placement),
+    Placed(Box<Placement>),
     /// It is over.
     Ended(End),
 }
@@ -118,7 +118,7 @@ pub struct Waiting {
     /// Why it waits again, for a person; empty the first time.
     pub reason: Arc<str>,
     /// That it is held until somebody resumes it.
-    pub paused: Option<Paused>,
+    pub paused: Option<Box<Paused>>,
 }
 
 impl Waiting {

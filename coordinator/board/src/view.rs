@@ -1,6 +1,6 @@
 //! What is told of a task: its record, and what is derived from the board around it.
 
-use std::{fmt::Write as _, ops::Bound, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
     board::{Board, Card, open_blockers},
@@ -108,8 +108,8 @@ impl Board {
         self.teams
             .get(&uid)
             .into_iter()
-            .flat_map(move |team| team.tasks.range((Bound::Excluded(after), Bound::Unbounded)))
-            .map(|(id, entry)| (*id, &entry.card))
+            .flat_map(move |team| team.tasks.after(after))
+            .map(|(id, entry)| (id, &entry.card))
     }
 
     /// How a task lies in memory.
@@ -135,14 +135,14 @@ impl Board {
     /// A task's place in its queue, from 1.
     pub fn queue_place(&self, (team, task): TaskKey) -> Option<usize> {
         let team = self.teams.get(&team)?;
-        let (queue, place) = team.tasks.get(&task)?.marks.queued.as_ref()?;
+        let (queue, place) = team.tasks.get(&task)?.marks.queued.as_deref()?;
         Some(team.index.queues.get(queue)?.range(..=*place).count())
     }
 
     /// What the hosted owner of a waiting task runs meanwhile.
     pub fn owner_is_at(&self, (team, task): TaskKey) -> Option<TaskId> {
         let board = self.teams.get(&team)?;
-        let (queue, _) = board.tasks.get(&task)?.marks.queued.as_ref()?;
+        let (queue, _) = board.tasks.get(&task)?.marks.queued.as_deref()?;
         let member = queue.member.as_ref()?;
         let owned = board.index.owned.get(member)?.iter().copied();
         let mut running = owned.filter(|id| {

@@ -250,7 +250,7 @@ impl Plan {
         let attempt = AttemptNumber(1);
         let worker = worker();
         task.last_attempt = attempt;
-        task.state = TaskState::Placed(Placement {
+        task.state = TaskState::Placed(Box::new(Placement {
             attempt,
             worker: worker.clone(),
             instance: InstanceId(u128::MAX / 3),
@@ -259,7 +259,7 @@ impl Plan {
             run_limit: Some(Duration::from_secs(600)),
             member: None,
             stop: None,
-        });
+        }));
         Happening::TaskDispatched {
             task: task.id,
             attempt,

@@ -32,7 +32,7 @@ pub(super) fn dispatch(
     task.last_attempt = task.last_attempt.next();
     task.started_at = None;
     let attempt = task.last_attempt;
-    task.state = TaskState::Placed(Placement {
+    task.state = TaskState::Placed(Box::new(Placement {
         attempt,
         worker: worker.clone(),
         instance,
@@ -41,7 +41,7 @@ pub(super) fn dispatch(
         started_at: None,
         run_limit: None,
         stop: None,
-    });
+    }));
     let dispatched = Happening::TaskDispatched {
         task: key.1,
         attempt,
@@ -67,7 +67,7 @@ fn runs_as(
     };
     let team = &draft.board.teams[&key.0];
     // Nothing was drafted yet: the board's own marks are right.
-    let Some((queue, _)) = &team.tasks[&key.1].marks.queued else {
+    let Some((queue, _)) = team.tasks[&key.1].marks.queued.as_deref() else {
         return refuse("does not wait for a worker");
     };
     if queue.worker.as_ref().is_some_and(|only| only != worker) {

@@ -55,11 +55,11 @@ pub(super) fn hold(
 ) -> Result<(), Obstacle> {
     let at = draft.now;
     if let TaskState::Pending(waiting) = &mut draft.task_mut(key)?.state {
-        waiting.paused = Some(Paused {
+        waiting.paused = Some(Box::new(Paused {
             at,
             by: actor.clone(),
             reason: reason.clone(),
-        });
+        }));
     }
     let paused = Happening::TaskPaused {
         task: key.1,

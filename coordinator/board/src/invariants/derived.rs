@@ -29,9 +29,9 @@ impl Derived {
     /// Adds a team, and checks its own indexes.
     pub(super) fn team(&mut self, uid: TeamUid, team: &TeamBoard) -> Checked {
         let mut index = TeamIndex::default();
-        for (id, entry) in &team.tasks {
+        for (id, entry) in team.tasks.iter() {
             *index.counts.entry(entry.card.status()).or_default() += 1;
-            let (parent, id) = (entry.card.parent().unwrap_or_default(), *id);
+            let (parent, id) = (entry.card.parent().unwrap_or_default(), id);
             index.children.entry(parent).or_default().insert(id);
             for blocker in entry.card.blocked_by() {
                 index.dependants.entry(*blocker).or_default().push(id);

@@ -107,7 +107,7 @@ fn state() -> impl Strategy<Value = TaskState> {
             not_before,
             refusals,
             reason,
-            paused,
+            paused: paused.map(Box::new),
         });
     let lease = option::of(any::<Duration>());
     let claim = (attempt_number(), actor(), time(), lease, time()).prop_map(
@@ -146,7 +146,7 @@ fn state() -> impl Strategy<Value = TaskState> {
     prop_oneof![
         waiting.prop_map(TaskState::Pending),
         claim.prop_map(TaskState::Claimed),
-        placement.prop_map(TaskState::Placed),
+        placement.prop_map(|placement| TaskState::Placed(Box::new(placement))),
         end().prop_map(TaskState::Ended),
     ]
 }

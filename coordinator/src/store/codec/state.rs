@@ -171,7 +171,7 @@ impl From<&TaskState> for StateMessage {
                 not_before: waiting.not_before.map(|at| at.0),
                 refusals: waiting.refusals,
                 reason: waiting.reason.to_string(),
-                paused: waiting.paused.as_ref().map(Into::into),
+                paused: waiting.paused.as_deref().map(Into::into),
             }),
             TaskState::Claimed(claim) => Self::Claimed(ClaimMessage {
                 attempt: claim.attempt.0,
@@ -215,7 +215,8 @@ pub(super) fn decode_state(
             paused: waiting
                 .paused
                 .map(|paused| decode_paused(paused, names))
-                .transpose()?,
+                .transpose()?
+                .map(Box::new),
         }),
         StateMessage::Claimed(claim) => TaskState::Claimed(Claim {
             attempt: AttemptNumber(claim.attempt),
@@ -227,7 +228,7 @@ pub(super) fn decode_state(
             lease: claim.lease.map(Duration::try_from).transpose()?,
             renewed_at: Time(claim.renewed_at.unwrap_or(claim.since)),
         }),
-        StateMessage::Placed(placement) => TaskState::Placed(Placement {
+        StateMessage::Placed(placement) => TaskState::Placed(Box::new(Placement {
             attempt: AttemptNumber(placement.attempt),
             worker: names.worker(placement.worker)?,
             instance: InstanceId(
@@ -244,7 +245,7 @@ pub(super) fn decode_state(
                 .stop
                 .map(|stop| decode_stop(stop, names))
                 .transpose()?,
-        }),
+        })),
         StateMessage::Ended(end) => TaskState::Ended(End {
             status: EndStatus::of(end.status)?,
             at: Time(end.at),

@@ -230,7 +230,7 @@ fn a_placed_task_is_read_as_it_was() {
         }),
     };
 
-    let expected = task(TaskState::Placed(placement), Vec::new());
+    let expected = task(TaskState::Placed(Box::new(placement)), Vec::new());
     assert_eq!(decoded(PLACED), expected);
 }
 
