@@ -129,6 +129,16 @@ impl Mcp {
         }
     }
 
+    /// Waits for progress that speaks of this, be it that other progress comes before.
+    pub async fn progress(&mut self, of: &str) -> Value {
+        loop {
+            let word = self.notification("notifications/progress").await;
+            if word["message"].as_str().unwrap().contains(of) {
+                return word;
+            }
+        }
+    }
+
     /// Waits for the answer to a request; the error where it is one.
     pub async fn answer(&mut self, id: u64) -> Result<Value, Value> {
         loop {

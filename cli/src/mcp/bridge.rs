@@ -20,8 +20,12 @@ use crate::{
     failure::{Exit, Failure},
 };
 
-/// How long a call that has waited goes on trying to reach a coordinator that went away.
-const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a call that waits goes on trying to reach a coordinator that went away.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What takes longer than this waits; what fails sooner never got through.
+const WAITS: Duration = Duration::from_secs(1);
+/// What takes longer than this did get through again: two dials may take so long.
+const THROUGH: Duration = Duration::from_secs(15);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -140,8 +144,8 @@ impl Bridge {
         }
     }
 
-    /// The call is the same each time, so a task that it began is joined again. It has as much
-    /// patience with a coordinator that went away as it had with the task.
+    /// The call is the same each time, so a task that it began is joined again. Only one that was
+    /// waiting already has patience with a coordinator that went away: others are told at once.
     async fn send_patiently(&self, call: &Call) -> Result<v1::CallToolResponse, Failure> {
         let request = v1::CallToolRequest {
             name: call.tool.clone(),
@@ -151,6 +155,7 @@ impl Bridge {
         let began = Instant::now();
         let mut patient_until = None;
         loop {
+            let tried = Instant::now();
             let client = self.client().await?;
             let sent = client.ask(request.clone(), |client, request| async move {
                 client.tools().call_tool(request).await
@@ -159,9 +164,11 @@ impl Bridge {
                 Err(failure) if failure.exit() == Exit::Unavailable => failure,
                 answer => return answer,
             };
-            let patience = began.elapsed().min(PATIENCE_MAX);
-            let until = *patient_until.get_or_insert_with(|| Instant::now() + patience);
-            if Instant::now() >= until {
+            let is_first = patient_until.is_none() && began.elapsed() > WAITS;
+            if is_first || tried.elapsed() > THROUGH {
+                patient_until = Some(Instant::now() + PATIENCE);
+            }
+            if patient_until.is_none_or(|until| Instant::now() >= until) {
                 return Err(failure);
             }
             tracing::warn!(tool = call.tool, error = %failure, "the coordinator is away");
