@@ -22,6 +22,7 @@ use board::{
     time::Time,
 };
 
+mod backup;
 mod codec;
 mod database;
 mod durable;
@@ -33,6 +34,7 @@ pub mod memory;
 mod opening;
 mod outcomes;
 mod records;
+mod restore;
 mod shelves;
 mod sled_store;
 mod stage;
@@ -42,12 +44,15 @@ mod watchdog;
 #[cfg(test)]
 mod arbitrary;
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod sled_tests;
 
 pub use durable::syncs as durable_syncs;
 pub use memory::MemoryStore;
+pub use restore::{Restored, restore};
 pub use sled_store::{Options, SledStore};
 
 /// Keeps a board.
@@ -66,6 +71,18 @@ pub trait Store: Send {
     /// no commit: events past their retention, and all that was a gone team's. Says whether there
     /// is more. An error is final, as that of a commit.
     fn sweep(&mut self, now: Time) -> Result<bool, StoreError>;
+
+    /// Begins a backup. It goes on by [`Store::back_up`], while commits go on.
+    fn begin_backup(&mut self, sink: Box<dyn BackupSink>) {
+        let source = io::Error::from(io::ErrorKind::Unsupported);
+        sink.end(Err(StoreError::io("backing up", "the board", source)));
+    }
+
+    /// Goes on with a backup by a bounded step. Says whether one is under way. That it fails
+    /// is told to its sink alone.
+    fn back_up(&mut self) -> bool {
+        false
+    }
 
     /// A task, whole, be it open or finished.
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError>;
@@ -92,6 +109,16 @@ pub trait Store: Send {
 
     /// How many outcomes are remembered, and since when.
     fn outcomes_kept(&self) -> OutcomesKept;
+}
+
+/// Takes a backup in, piece by piece.
+pub trait BackupSink: Send {
+    /// Takes a piece. An error ends the backup.
+    fn take(&mut self, piece: &[u8]) -> io::Result<()>;
+
+    /// There are no more pieces: those that came are the backup of the board as it was at a
+    /// commit, or no backup at all.
+    fn end(self: Box<Self>, ended: Result<u64, StoreError>);
 }
 
 /// What a store says of itself when it is loaded.
@@ -214,6 +241,12 @@ pub enum StoreError {
         what: String,
         /// What a person can do.
         advice: String,
+    },
+    /// What is to be restored is no backup, or not a whole one.
+    #[error("this is no sound backup: {what}")]
+    BadBackup {
+        /// What is wrong.
+        what: &'static str,
     },
     /// A record of a version that is not known here.
     #[error(

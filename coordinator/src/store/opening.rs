@@ -54,7 +54,12 @@ impl SledStore {
         })
     }
 
-    fn from_db(db: Db, at: PathBuf, options: Options, lock: DirLock) -> Result<Self, StoreError> {
+    pub(super) fn from_db(
+        db: Db,
+        at: PathBuf,
+        options: Options,
+        lock: DirLock,
+    ) -> Result<Self, StoreError> {
         let explain = |key: &[u8], error| explain(&at, key, error);
         let key = key::commit();
         let commit = match database::guard(&at, "reading", || db.get(&key))? {
@@ -81,6 +86,7 @@ impl SledStore {
             shelves,
             outcomes,
             watchdog,
+            backup: None,
             has_failed: false,
             _lock: lock,
         })
@@ -129,7 +135,7 @@ fn gone_teams(db: &Db, at: &Path, explain: Explain<'_>) -> Result<BTreeSet<TeamU
 }
 
 /// Makes a directory, and makes that durable.
-fn create_dir(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }

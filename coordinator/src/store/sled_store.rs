@@ -22,7 +22,8 @@ use board::{
 use sled::{Db, IVec};
 
 use super::{
-    Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError,
+    BackupSink, Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError,
+    backup::{self, Backup},
     codec::{
         CodecError, Commit, Names, check_mark, decode_letter, decode_member, decode_meta,
         decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
@@ -78,6 +79,7 @@ pub struct SledStore {
     pub(super) shelves: Shelves,
     pub(super) outcomes: Outcomes,
     pub(super) watchdog: Option<Watchdog>,
+    pub(super) backup: Option<Backup>,
     /// A commit failed: what is on the disk isn't known any more.
     pub(super) has_failed: bool,
     /// Last, so that it is given up when all else is closed.
@@ -229,7 +231,19 @@ impl SledStore {
         Ok(())
     }
 
-    fn flush(&self, writes: Writes) -> Result<(), StoreError> {
+    /// A backup that can't be made is no reason to end.
+    fn give_up_backup(&mut self, error: StoreError) {
+        if let Some(backup) = self.backup.take() {
+            backup.fail(error);
+        }
+    }
+
+    fn flush(&mut self, writes: Writes) -> Result<(), StoreError> {
+        if let Some(backup) = &mut self.backup
+            && let Err(error) = backup.note(&writes)
+        {
+            self.give_up_backup(backup::not_taken(error));
+        }
         let _watch = self.watchdog.as_ref().map(Watchdog::watch);
         let before = durable::syncs();
         database::guard(&self.at, "committing to", || {
@@ -302,6 +316,24 @@ impl Store for SledStore {
         }
         self.write(|store| store.stage_sweep(now))?;
         Ok(self.is_sweep_due(now))
+    }
+
+    fn begin_backup(&mut self, sink: Box<dyn BackupSink>) {
+        let source = io::Error::other("another one was begun");
+        self.give_up_backup(backup::not_taken(source));
+        self.backup = Backup::begin(sink);
+    }
+
+    fn back_up(&mut self) -> bool {
+        let Some(mut backup) = self.backup.take() else {
+            return false;
+        };
+        match backup.step(&self.db, &self.at) {
+            Ok(false) => self.backup = Some(backup),
+            Ok(true) => backup.finish(self.opened.commit),
+            Err(error) => backup.fail(error),
+        }
+        self.backup.is_some()
     }
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {

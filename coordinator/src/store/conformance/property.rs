@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use board::{
     event::Event,
-    id::{MessageId, Revision, TaskId, TeamUid},
+    id::{Epoch, MessageId, Revision, TaskId, TeamUid},
     mail::Letter,
-    record::{Outcome, Record},
+    record::{Meta, Outcome, Record},
     task::Task,
     time::Time,
 };
@@ -16,7 +16,9 @@ use super::{Disk, HORIZON, Place, RETENTION, load, sweep};
 use crate::store::{
     Batch, MemoryStore, Opened, OutcomesKept, Store,
     arbitrary::{self, KEYS, LETTERS, TASKS, TEAMS, request_key},
+    backup_tests::Shelf,
     records::team_of,
+    restore::restore,
 };
 
 /// Everything that a store answers.
@@ -95,7 +97,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             })
         });
     vec(
-        prop_oneof![5 => batch, 1 => Just(Step::Sweep), 1 => Just(Step::Reopen)],
+        prop_oneof![
+            5 => batch,
+            1 => Just(Step::Sweep),
+            1 => Just(Step::Reopen),
+        ],
         1..12,
     )
     .prop_map(make_sensible)
@@ -182,4 +188,70 @@ proptest! {
         prop_assert_eq!(Answers::of(&mut copy), Answers::of(&mut memory));
         copy.check_counts();
     }
+    #[test]
+    fn a_backup_is_the_board_as_it_was_at_its_commit(
+        steps in steps(),
+        paces in vec(0..40_usize, 12),
+    ) {
+        let disk = Disk::new();
+        let mut store = disk.open();
+        let mut memory = MemoryStore::that_forgets(HORIZON, RETENTION);
+        let first = Batch {
+            records: vec![Record::Meta(META)],
+            ..Batch::default()
+        };
+        store.commit(&first).unwrap();
+        memory.commit(&first).unwrap();
+
+        let mut now = 0;
+        let mut shelf = begin_backup(&mut store);
+        // The last one is finished whatever came before.
+        let steps = steps.iter().zip(paces).chain([(&Step::Sweep, usize::MAX)]);
+        for (step, pace) in steps {
+            match step {
+                Step::Commit(batch) => {
+                    now = batch.at.0;
+                    store.commit(batch).unwrap();
+                    memory.commit(batch).unwrap();
+                }
+                Step::Sweep | Step::Reopen => {
+                    sweep(&mut store, now);
+                    sweep(&mut memory, now);
+                }
+            }
+            let goes_on = (0..pace).all(|_| store.back_up());
+            if !goes_on {
+                check_backup(&shelf, &mut memory)?;
+                shelf = begin_backup(&mut store);
+            }
+        }
+    }
+}
+
+fn begin_backup(store: &mut impl Store) -> Shelf {
+    let shelf = Shelf::default();
+    store.begin_backup(Box::new(shelf.clone()));
+    shelf
+}
+
+const META: Meta = Meta {
+    epoch: Epoch(1),
+    last_team: TeamUid(TEAMS),
+};
+
+/// Restores a backup, and compares.
+fn check_backup(shelf: &Shelf, memory: &mut MemoryStore) -> Result<(), TestCaseError> {
+    let mut expected = Answers::of(memory);
+    prop_assert_eq!(shelf.ended(), Some(Ok(expected.opened.commit)));
+    let dir = tempfile::tempdir().unwrap();
+    restore(dir.path(), &*shelf.bytes(), Epoch(9)).unwrap();
+    let mut restored = Disk(dir).open();
+
+    restored.check_counts();
+    let Some(Record::Meta(meta)) = expected.records.first_mut() else {
+        panic!("the counters come first");
+    };
+    meta.epoch = Epoch(9);
+    prop_assert_eq!(Answers::of(&mut restored), expected);
+    Ok(())
 }
