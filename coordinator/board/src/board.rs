@@ -286,8 +286,19 @@ impl Board {
 
     /// Those who were ever on a team's roster, by name.
     pub fn members_ever(&self, uid: TeamUid) -> impl Iterator<Item = &Member> {
+        self.members_after(uid, None)
+    }
+
+    /// The same after a name.
+    pub fn members_after(
+        &self,
+        uid: TeamUid,
+        after: Option<&MemberName>,
+    ) -> impl Iterator<Item = &Member> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let team = self.teams.get(&uid).into_iter();
-        team.flat_map(|team| team.members.values())
+        team.flat_map(move |team| team.members.range((from, Bound::Unbounded)))
+            .map(|(_, member)| member)
     }
 
     /// Whether a dissolved team has a task that is not being stopped, or none at all that is not
