@@ -6,8 +6,10 @@
 //! only then [`Engine::commit`] lets answers, orders and events out. Reads are members of the
 //! group like everything else: nobody is ever told of something that a crash could undo.
 
+mod absence;
 mod calls;
 mod fleet;
+mod liveness;
 mod presence;
 mod reader;
 mod release;
@@ -36,15 +38,16 @@ use board::{
     view::TaskView,
 };
 
+use self::{absence::Absence, presence::Presence, release::Release};
 pub use self::{
     calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
+    liveness::{Liveness, Living},
     reader::{
-        EventPage, Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView,
-        TaskPage, TeamView, Wanted, WorkerView,
+        Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
+        TeamPlace, TeamView, Wanted, Watched, WorkerView,
     },
 };
-use self::{presence::Presence, release::Release};
 use crate::{
     fleet::{Fleet, Leases},
     hub::Hub,
@@ -92,6 +95,7 @@ pub struct Engine {
     finished: VecDeque<(Time, TaskKey)>,
     commits: u64,
     presence: Presence,
+    absence: Absence,
     /// How long a team that is over is kept.
     tombstones_kept: Duration,
     /// Free slots and waiting tasks may have come together since placement looked last.
@@ -174,6 +178,7 @@ impl Engine {
             finished: VecDeque::new(),
             commits: opened.commit,
             presence: Presence::new(now),
+            absence: Absence::new(now),
             tombstones_kept: setup.tombstones_kept,
             may_place: true,
         };
@@ -251,6 +256,7 @@ impl Engine {
         for (instance, reason) in self.fleet.expire(now) {
             self.lose_all(instance, reason, now);
         }
+        self.see_to_absent(now);
         let spared = self.fleet.spared(now);
         let due = self.softly(&spared, |soft| self.board.next_deadline(soft));
         if due.is_none_or(|at| at > now) {
@@ -323,7 +329,8 @@ impl Engine {
         let fleet = self.fleet.next_deadline();
         let spared = self.fleet.spared(now);
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
-        [fleet, board].into_iter().flatten().min()
+        let look = self.absence.next_look(&self.board);
+        [fleet, board, look].into_iter().flatten().min()
     }
 
     /// Asks the board something that wants to know what lives in memory alone.
@@ -425,10 +432,15 @@ impl Engine {
     fn take_in(&mut self, decision: Decision, now: Time) {
         for record in decision.records {
             self.board.install(&record);
-            if let Record::Task(team, task) = &record
-                && task.end().is_some()
-            {
-                self.finished.push_back((now, (*team, task.id)));
+            match &record {
+                Record::Task(team, task) if task.end().is_some() => {
+                    self.finished.push_back((now, (*team, task.id)));
+                }
+                Record::Member(team, member) if !member.is_present() => {
+                    self.presence.forget(&(*team, member.name.clone()));
+                }
+                Record::TeamGone(team) => self.presence.forget_team(*team),
+                _ => {}
             }
             self.group.records.insert(RecordKey::of(&record), record);
         }
@@ -508,8 +520,7 @@ impl Engine {
     }
 }
 
-/// The team that always exists.
-pub const DEFAULT_TEAM: &str = "default";
+pub use board::team::DEFAULT_TEAM;
 /// The name of a lead that nobody named.
 pub const DEFAULT_LEAD: &str = "team-lead";
 

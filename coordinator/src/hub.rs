@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use board::{
     event::Event,
     id::{Revision, TeamUid},
 };
+use prost::bytes::Bytes;
 use tokio::sync::watch;
 
 /// Recent events that are kept for each team that somebody watches.
@@ -25,13 +26,37 @@ pub struct Hub(Arc<Mutex<BTreeMap<TeamUid, Arc<Feed>>>>);
 /// One team's feed.
 #[derive(Debug)]
 struct Feed {
-    ring: Mutex<VecDeque<Arc<Event>>>,
+    ring: Mutex<VecDeque<Arc<Published>>>,
     latest: watch::Sender<Revision>,
+}
+
+/// A durable event, as all its watchers share it.
+#[derive(Debug)]
+pub struct Published {
+    /// The event.
+    pub event: Event,
+    written: OnceLock<Bytes>,
+}
+
+impl Published {
+    fn new(event: Event) -> Self {
+        Self {
+            event,
+            written: OnceLock::new(),
+        }
+    }
+
+    /// The event in writing: the first watcher who asks writes it, for all.
+    pub fn written(&self, write: impl FnOnce(&Event) -> Bytes) -> Bytes {
+        self.written.get_or_init(|| write(&self.event)).clone()
+    }
 }
 
 /// A watcher's end of a team's feed.
 #[derive(Debug)]
 pub struct Watcher {
+    hub: Hub,
+    team: TeamUid,
     feed: Arc<Feed>,
     latest: watch::Receiver<Revision>,
 }
@@ -53,6 +78,8 @@ impl Hub {
             })
         });
         Watcher {
+            hub: self.clone(),
+            team,
             feed: feed.clone(),
             latest: feed.latest.subscribe(),
         }
@@ -60,7 +87,7 @@ impl Hub {
 
     /// Tells the watchers what is durable now: events of any teams, each team's in order.
     pub fn publish(&self, events: Vec<Event>) {
-        let mut feeds = locked(&self.0);
+        let feeds = locked(&self.0);
         if feeds.is_empty() {
             return;
         }
@@ -74,14 +101,10 @@ impl Hub {
             if ring.len() == RING_LEN {
                 ring.pop_front();
             }
-            ring.push_back(Arc::new(event));
+            ring.push_back(Arc::new(Published::new(event)));
         }
         for (team, revision) in latest {
-            let feed = &feeds[&team];
-            feed.latest.send_replace(revision);
-            if feed.latest.receiver_count() == 0 {
-                feeds.remove(&team);
-            }
+            feeds[&team].latest.send_replace(revision);
         }
     }
 
@@ -105,14 +128,25 @@ impl Watcher {
 
     /// The events after this revision, at most `limit`; none where the ring doesn't reach back
     /// that far, and the store has to be asked.
-    pub fn recent(&self, after: Revision, limit: usize) -> Option<Vec<Arc<Event>>> {
+    pub fn recent(&self, after: Revision, limit: usize) -> Option<Vec<Arc<Published>>> {
         let ring = locked(&self.feed.ring);
-        let first = ring.front()?.revision;
+        let first = ring.front()?.event.revision;
         if first > after.next() {
             return None;
         }
         let skip = usize::try_from(after.next().0 - first.0).ok()?;
         Some(ring.iter().skip(skip).take(limit).cloned().collect())
+    }
+}
+
+impl Drop for Watcher {
+    /// The last watcher of a team takes its feed along.
+    fn drop(&mut self) {
+        let mut feeds = locked(&self.hub.0);
+        let is_its = |feed: &Arc<Feed>| Arc::ptr_eq(feed, &self.feed);
+        if feeds.get(&self.team).is_some_and(is_its) && self.feed.latest.receiver_count() == 1 {
+            feeds.remove(&self.team);
+        }
     }
 }
 
@@ -142,8 +176,8 @@ mod tests {
         revisions.map(event).collect()
     }
 
-    fn revisions(events: &[Arc<Event>]) -> Vec<u64> {
-        events.iter().map(|event| event.revision.0).collect()
+    fn revisions(events: &[Arc<Published>]) -> Vec<u64> {
+        events.iter().map(|told| told.event.revision.0).collect()
     }
 
     #[test]
@@ -169,18 +203,49 @@ mod tests {
 
         hub.publish(events(1..=many));
 
-        assert_eq!(watcher.recent(Revision(0), 10), None);
+        assert!(watcher.recent(Revision(0), 10).is_none());
         let recent = watcher.recent(Revision(1), 1).unwrap();
         assert_eq!(revisions(&recent), [2]);
     }
 
     #[test]
-    fn feed_that_nobody_watches_is_let_go() {
+    fn event_is_written_once_for_all_who_watch() {
         let hub = Hub::default();
-        drop(hub.watch(TEAM, Revision(0)));
-
+        let (one, other) = (hub.watch(TEAM, Revision(0)), hub.watch(TEAM, Revision(0)));
         hub.publish(events(1..=1));
+        let written = |watcher: &Watcher, text: &'static str| {
+            let recent = watcher.recent(Revision(0), 1).unwrap();
+            recent[0].written(|_| Bytes::from_static(text.as_bytes()))
+        };
+
+        assert_eq!(written(&one, "first"), "first");
+        assert_eq!(written(&other, "second"), "first");
+    }
+
+    #[test]
+    fn feed_goes_with_its_last_watcher() {
+        let hub = Hub::default();
+        let (one, other) = (hub.watch(TEAM, Revision(0)), hub.watch(TEAM, Revision(0)));
+
+        drop(one);
+        hub.publish(events(1..=1));
+        assert_eq!(other.latest(), Revision(1));
+        drop(other);
 
         assert!(locked(&hub.0).is_empty());
+    }
+
+    /// It was closed meanwhile, and another feed of the team was begun.
+    #[test]
+    fn late_watcher_of_an_old_feed_leaves_the_new_one_alone() {
+        let hub = Hub::default();
+        let old = hub.watch(TEAM, Revision(0));
+        hub.close();
+        let new = hub.watch(TEAM, Revision(0));
+
+        drop(old);
+        hub.publish(events(1..=1));
+
+        assert_eq!(new.latest(), Revision(1));
     }
 }

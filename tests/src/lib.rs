@@ -23,6 +23,7 @@ mod hand_worker;
 mod mcp;
 pub mod proc;
 mod refusal;
+mod roster;
 mod tool;
 
 pub use self::{
@@ -34,6 +35,7 @@ pub use self::{
     hand_worker::{HandWorker, hello, new_instance},
     mcp::Mcp,
     refusal::{error_info, refused},
+    roster::{agent, hosted},
     tool::{Told, object_of, struct_of},
 };
 

@@ -76,3 +76,14 @@ fn living_parent(pid: i32) -> Option<i32> {
     let parent = fields.next()?.parse().ok()?;
     (!matches!(state, "Z" | "X")).then_some(parent)
 }
+
+/// How much memory a process has, KiB.
+pub fn rss_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+    kib.expect("a living process has a size")
+        .trim()
+        .parse()
+        .unwrap()
+}

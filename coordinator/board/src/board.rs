@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -30,7 +31,8 @@ use crate::{
 pub struct Board {
     pub(crate) meta: Meta,
     pub(crate) teams: BTreeMap<TeamUid, TeamBoard>,
-    pub(crate) names: BTreeMap<TeamName, TeamUid>,
+    /// All teams by name; the last one of a name is meant where the name is said.
+    pub(crate) names: BTreeSet<(TeamName, TeamUid)>,
     pub(crate) offered: BTreeMap<AgentTypeName, OfferedType>,
     /// Teams with something in a queue.
     pub(crate) queueing: BTreeSet<TeamUid>,
@@ -38,6 +40,8 @@ pub struct Board {
     pub(crate) deadlines: BTreeSet<(Time, TaskKey)>,
     /// Ended tasks whose dependants are still to be cancelled.
     pub(crate) cascades: BTreeSet<TaskKey>,
+    /// The teams that each worker is a member of, also those that are over.
+    pub(crate) serving: BTreeMap<MemberName, BTreeSet<TeamUid>>,
     /// What each worker's process holds.
     pub(crate) placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
     /// The next moment at which each member wants to be looked at.
@@ -144,11 +148,12 @@ impl Board {
                 last_team: TeamUid(0),
             },
             teams: BTreeMap::new(),
-            names: BTreeMap::new(),
+            names: BTreeSet::new(),
             offered: BTreeMap::new(),
             queueing: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             cascades: BTreeSet::new(),
+            serving: BTreeMap::new(),
             placed: BTreeMap::new(),
             member_deadlines: BTreeSet::new(),
             stranded: BTreeSet::new(),
@@ -240,7 +245,7 @@ impl Board {
     /// The last team of this name, be it open or not.
     pub fn team_named(&self, name: &str) -> Option<&Team> {
         let name = TeamName::parse(name).ok()?;
-        self.team(*self.names.get(&name)?)
+        self.team(self.last_named(&name)?)
     }
 
     /// The team of this uid.
@@ -248,10 +253,21 @@ impl Board {
         Some(&self.teams.get(&uid)?.head)
     }
 
+    pub(crate) fn last_named(&self, name: &TeamName) -> Option<TeamUid> {
+        let of_name = (name.clone(), TeamUid(0))..=(name.clone(), TeamUid(u64::MAX));
+        self.names.range(of_name).next_back().map(|(_, uid)| *uid)
+    }
+
     /// All teams that are open, by name.
     pub fn teams(&self) -> impl Iterator<Item = &Team> {
-        let last = self.names.values().map(|uid| &self.teams[uid].head);
-        last.filter(|team| team.is_open())
+        self.teams_after(None).filter(|team| team.is_open())
+    }
+
+    /// All teams after a place, dissolved ones too, by name, then by uid.
+    pub fn teams_after(&self, after: Option<(TeamName, TeamUid)>) -> impl Iterator<Item = &Team> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.names.range((from, Bound::Unbounded));
+        rest.map(|(_, uid)| &self.teams[uid].head)
     }
 
     /// All teams, dissolved ones too, by uid.
@@ -259,10 +275,31 @@ impl Board {
         self.teams.values().map(|team| &team.head)
     }
 
+    /// The workers that are members of teams, each with its teams, also those that are over.
+    pub fn serving(&self) -> &BTreeMap<MemberName, BTreeSet<TeamUid>> {
+        &self.serving
+    }
+
+    /// One who was ever on a team's roster.
+    pub fn member_ever(&self, uid: TeamUid, name: &MemberName) -> Option<&Member> {
+        self.teams.get(&uid)?.members.get(name)
+    }
+
     /// Those who were ever on a team's roster, by name.
     pub fn members_ever(&self, uid: TeamUid) -> impl Iterator<Item = &Member> {
+        self.members_after(uid, None)
+    }
+
+    /// The same after a name.
+    pub fn members_after(
+        &self,
+        uid: TeamUid,
+        after: Option<&MemberName>,
+    ) -> impl Iterator<Item = &Member> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let team = self.teams.get(&uid).into_iter();
-        team.flat_map(|team| team.members.values())
+        team.flat_map(move |team| team.members.range((from, Bound::Unbounded)))
+            .map(|(_, member)| member)
     }
 
     /// Whether a dissolved team has a task that is not being stopped, or none at all that is not

@@ -193,9 +193,7 @@ impl<'b> Draft<'b> {
     /// The last team of a name, be it open or not.
     pub(crate) fn team_uid(&self, name: &TeamName) -> Result<TeamUid, Refusal> {
         self.board
-            .names
-            .get(name)
-            .copied()
+            .last_named(name)
             .ok_or_else(|| Refusal::TeamUnknown {
                 team: name.to_string(),
             })

@@ -11,7 +11,7 @@ use crate::{
     mail::{Filed, Letter, Mailbox, Recipients},
     record::Record,
     shelf::Shelf,
-    team::{Member, Team},
+    team::{Member, MemberKind, Team},
 };
 
 impl Board {
@@ -54,7 +54,7 @@ impl Board {
             board.head = team.clone();
             return;
         }
-        self.names.insert(team.name.clone(), team.uid);
+        self.names.insert((team.name.clone(), team.uid));
         self.teams.insert(
             team.uid,
             TeamBoard {
@@ -90,6 +90,12 @@ impl Board {
         if let Some(at) = member.wakes_at().filter(|_| is_open) {
             self.member_deadlines.insert((at, key.clone()));
         }
+        if member.is_present() && member.kind == MemberKind::Worker {
+            let teams = self.serving.entry(member.name.clone()).or_default();
+            teams.insert(uid);
+        } else {
+            self.serve_no_more(uid, &member.name);
+        }
         if has_changed {
             // Who may run a task depends on its owner.
             let owned = self.team_of(uid).index.owned.get(&member.name);
@@ -98,6 +104,15 @@ impl Board {
             }
         }
         self.see_to_stranded(uid, &member.name);
+    }
+
+    fn serve_no_more(&mut self, uid: TeamUid, name: &MemberName) {
+        if let Some(teams) = self.serving.get_mut(name) {
+            teams.remove(&uid);
+            if teams.is_empty() {
+                self.serving.remove(name);
+            }
+        }
     }
 
     /// Lists a member who left and still owns something.
@@ -177,13 +192,10 @@ impl Board {
         let Some(team) = self.teams.remove(&uid) else {
             return;
         };
-        if self.names.get(&team.head.name) == Some(&uid) {
-            let same_name = |(_, other): &(&TeamUid, &TeamBoard)| other.head.name == team.head.name;
-            match self.teams.iter().rev().find(same_name) {
-                Some((last, _)) => self.names.insert(team.head.name.clone(), *last),
-                None => self.names.remove(&team.head.name),
-            };
+        for name in team.members.keys() {
+            self.serve_no_more(uid, name);
         }
+        self.names.remove(&(team.head.name, uid));
         if let Some(dissolved) = &team.head.dissolved {
             self.tombstones.remove(&(dissolved.at, uid));
         }

@@ -68,18 +68,15 @@ pub fn check(board: &Board) -> Result<(), Violation> {
 
 /// Invariant 1: Names lead to teams and back; no uid is above the last that was given.
 fn check_names(board: &Board) -> Checked {
-    let derived: BTreeMap<_, _> = board
-        .teams
-        .iter()
-        .map(|(uid, team)| (team.head.name.clone(), *uid))
-        .collect();
-    same(1, "names", &board.names, &derived)?;
-    let open = board.teams.values().filter(|team| team.head.is_open());
-    let open: Vec<_> = open.map(|team| &team.head.name).collect();
-    let names: BTreeSet<_> = open.iter().collect();
-    hold(1, names.len() == open.len(), || {
-        "two open teams have one name".into()
-    })?;
+    let names = board.teams.iter();
+    let names = names.map(|(uid, team)| (team.head.name.clone(), *uid));
+    let names: BTreeSet<_> = names.collect();
+    same(1, "names", &board.names, &names)?;
+    for ((name, uid), (later, _)) in names.iter().zip(names.iter().skip(1)) {
+        hold(1, name != later || !board.teams[uid].head.is_open(), || {
+            format!("team {uid} is open, and not the last {name}")
+        })?;
+    }
     for (uid, team) in &board.teams {
         hold(1, team.head.uid == *uid, || {
             format!("team {uid} is kept as {}", team.head.uid)

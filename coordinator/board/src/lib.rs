@@ -39,8 +39,8 @@
 //!     that are over, and no other.
 //! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
 //!     what is in it.
-//! 14. Members who left and own open tasks are listed; so are teams that are being dissolved, and
-//!     those that were.
+//! 14. Members who left and own open tasks are listed; so are teams that are being dissolved,
+//!     those that were, and the teams that each worker is a member of.
 //!
 //! # Reading order
 //!

@@ -14,7 +14,7 @@ use board::{
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, MemberView, TeamView, reader::team_view, release::Release};
+use super::{Engine, MemberView, TeamView, reader::Work, release::Release};
 
 /// What a call is answered.
 pub type CallReply = Result<Told, Box<Refused>>;
@@ -248,7 +248,7 @@ impl Engine {
     }
 
     fn told_team(&self, team: TeamUid) -> Result<TeamView, Refusal> {
-        team_view(&self.board, team).ok_or_else(|| Refusal::TeamUnknown {
+        self.team_view(team).ok_or_else(|| Refusal::TeamUnknown {
             team: team.to_string(),
         })
     }
@@ -328,11 +328,13 @@ impl Engine {
                 correlation,
                 receipts,
             } => {
-                let told = receipts.into_iter().map(|receipt| {
-                    let view = self.told_member(team, &receipt.member, now)?;
-                    Ok((receipt, view))
+                let work = Work::of(&self.board, team);
+                let told = receipts.into_iter().filter_map(|receipt| {
+                    let member = self.board.member_ever(team, &receipt.member)?;
+                    let view = self.member_view(team, &work, member, now);
+                    Some((receipt, view))
                 });
-                let receipts = told.collect::<Result<_, Refusal>>()?;
+                let receipts = told.collect();
                 Told::Sent {
                     message,
                     correlation,

@@ -180,7 +180,10 @@ impl Engine {
         let verdicts = hello.held.iter().map(|fence| self.verdict(fence, instance));
         let verdicts: Vec<Verdict> = verdicts.collect();
         let (name, ended) = (hello.name.clone(), hello.ended.clone());
-        let heard = Heard::at(now);
+        self.absence.note(&name, now);
+        let before = self.fleet.worker(&name);
+        let before = before.filter(|worker| worker.hello.instance == instance);
+        let heard = before.map_or_else(|| Heard::at(now), |worker| worker.heard.again(now));
         let session = self.fleet.admit(hello, outbox, heard.clone(), now);
         self.bury(&name, &ended, now);
         self.settle_absent(instance, &held, now);

@@ -35,14 +35,35 @@ impl Presence {
             return;
         };
         let name = caller.member.as_ref().unwrap_or(&team.lead);
-        if board.member(team.uid, name).is_some() {
+        let is_its = |incarnation| {
+            caller
+                .incarnation
+                .is_none_or(|wanted| wanted == incarnation)
+        };
+        if let Some(member) = board.member(team.uid, name)
+            && is_its(member.incarnation.0)
+        {
             self.heard.insert((team.uid, name.clone()), now);
         }
     }
 
     /// When a member was last heard of, or this coordinator started.
     pub(super) fn seen(&self, team: TeamUid, member: &MemberName) -> Time {
-        let heard = self.heard.get(&(team, member.clone()));
-        heard.copied().unwrap_or(self.since)
+        self.heard(team, member).unwrap_or(self.since)
+    }
+
+    /// When a member was last heard of, if it was since this coordinator started.
+    pub(super) fn heard(&self, team: TeamUid, member: &MemberName) -> Option<Time> {
+        self.heard.get(&(team, member.clone())).copied()
+    }
+
+    /// Forgets a member who has left.
+    pub(super) fn forget(&mut self, key: &MemberKey) {
+        self.heard.remove(key);
+    }
+
+    /// Forgets the members of a team that is there no more.
+    pub(super) fn forget_team(&mut self, gone: TeamUid) {
+        self.heard.retain(|(team, _), _| *team != gone);
     }
 }

@@ -1,26 +1,25 @@
 //! Looking: what the board, the fleet and the store have to say at one moment.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use board::{
-    event::Event,
-    id::{Fence, InstanceId, MemberName, Revision, TaskId, TeamName, TeamUid},
+    id::{Fence, InstanceId, TeamName, TeamUid},
     record::OfferedType,
     refusal::{Refusal, Staleness},
-    task::Task,
-    team::{Member, MemberKind, Team},
     time::Time,
     view::Counts,
 };
 
 mod tasks;
+mod teams;
 
 pub use tasks::{Explained, ListFilter, TaskPage, Wanted};
+pub(super) use teams::Work;
+pub use teams::{MemberView, TeamPlace, TeamView, Watched};
 
 use super::Engine;
 use crate::{
     fleet::{Hello, Standing},
-    hub::Watcher,
     store::Horizon,
 };
 
@@ -30,28 +29,6 @@ pub struct Reader<'e> {
     now: Time,
 }
 
-/// A team, as it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TeamView {
-    /// Its record.
-    pub team: Team,
-    /// Its tasks, counted.
-    pub counts: Counts,
-    /// Members on its roster.
-    pub members: usize,
-}
-
-/// A member, as it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemberView {
-    /// Its record.
-    pub member: Member,
-    /// What it owns, or runs, that is in progress.
-    pub tasks: Vec<TaskId>,
-    /// For a worker: how it stands; none when it isn't there.
-    pub worker: Option<Standing>,
-}
-
 /// A page of a list, and where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T, P> {
@@ -59,15 +36,6 @@ pub struct Page<T, P> {
     pub items: Vec<T>,
     /// The last place looked at; none when there is nothing after it.
     pub next: Option<P>,
-}
-
-/// A part of a team's history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPage {
-    /// The events, oldest first.
-    pub events: Vec<Event>,
-    /// The team's latest revision.
-    pub latest: Revision,
 }
 
 /// A worker, as it is told.
@@ -135,60 +103,6 @@ impl<'e> Reader<'e> {
             None => Err(Refusal::TeamUnknown {
                 team: team.to_string(),
             }),
-        }
-    }
-
-    /// One team.
-    pub fn team(&self, team: &TeamName) -> Result<TeamView, Refusal> {
-        let uid = self.uid(team)?;
-        Ok(team_view(&self.engine.board, uid).expect("a team found by its name"))
-    }
-
-    /// Teams after a name, by name.
-    pub fn teams(&self, after: Option<&str>, size: usize) -> Page<TeamView, String> {
-        let teams = self.engine.board.teams();
-        let rest = teams.filter(|team| after.is_none_or(|after| team.name.as_str() > after));
-        let view = |team: &Team| team_view(&self.engine.board, team.uid);
-        page(rest.filter_map(view), size, |view| {
-            view.team.name.to_string()
-        })
-    }
-
-    /// Members after a name, by name.
-    pub fn members(
-        &self,
-        team: &TeamName,
-        after: Option<&str>,
-        size: usize,
-    ) -> Result<Page<MemberView, String>, Refusal> {
-        let uid = self.uid(team)?;
-        let members = self.engine.board.members(uid);
-        let rest = members.filter(|member| after.is_none_or(|after| member.name.as_str() > after));
-        let running: Vec<&Arc<Task>> = self.engine.board.in_progress(uid).collect();
-        let views = rest.map(|member| self.engine.member_view(&running, member, self.now));
-        Ok(page(views, size, |view| view.member.name.to_string()))
-    }
-
-    /// A watcher of a team's events, and the team as it is when the watching begins.
-    pub fn watch(&self, team: &TeamName) -> Result<(Watcher, TeamView), Refusal> {
-        let view = self.team(team)?;
-        let watcher = self.engine.hub.watch(view.team.uid, view.team.revision);
-        Ok((watcher, view))
-    }
-
-    /// Events of a team after a revision.
-    pub fn events(&self, team: TeamUid, after: Revision, limit: usize) -> EventPage {
-        let events = self.engine.store.events(team, after, limit);
-        EventPage {
-            events: events.unwrap_or_else(|failure| {
-                tracing::error!(%team, %failure, "can't read events");
-                Vec::new()
-            }),
-            latest: self
-                .engine
-                .board
-                .team(team)
-                .map_or(Revision(0), |team| team.revision),
         }
     }
 
@@ -283,60 +197,6 @@ impl<'e> Reader<'e> {
             },
         }
     }
-}
-
-impl Engine {
-    /// A member, among the tasks of its team that are in progress.
-    pub(super) fn member_view(
-        &self,
-        running: &[&Arc<Task>],
-        member: &Member,
-        now: Time,
-    ) -> MemberView {
-        let is_worker = member.kind == MemberKind::Worker;
-        let is_its = |task: &&&Arc<Task>| {
-            let runs = task
-                .placement()
-                .is_some_and(|placement| placement.worker.as_str() == member.name.as_str());
-            task.owner.as_ref() == Some(&member.name) || (is_worker && runs)
-        };
-        let tasks = running.iter().filter(is_its);
-        let worker = board::id::WorkerName::parse(member.name.as_str()).ok();
-        let entry = worker.and_then(|name| self.fleet.worker(&name));
-        MemberView {
-            tasks: tasks.map(|task| task.id).collect(),
-            worker: entry
-                .filter(|_| is_worker)
-                .map(|entry| entry.standing(now, self.fleet.leases())),
-            member: member.clone(),
-        }
-    }
-
-    /// A member who is, or was, on a roster.
-    pub(super) fn told_member(
-        &self,
-        team: TeamUid,
-        name: &MemberName,
-        now: Time,
-    ) -> Result<MemberView, Refusal> {
-        let mut ever = self.board.members_ever(team);
-        let running: Vec<&Arc<Task>> = self.board.in_progress(team).collect();
-        match ever.find(|member| member.name == *name) {
-            Some(member) => Ok(self.member_view(&running, member, now)),
-            None => Err(Refusal::BadValue {
-                field: "member",
-                why: format!("{name} was never on the roster"),
-            }),
-        }
-    }
-}
-
-pub(super) fn team_view(board: &board::Board, uid: TeamUid) -> Option<TeamView> {
-    Some(TeamView {
-        team: board.team(uid)?.clone(),
-        counts: board.counts(uid),
-        members: board.members(uid).count(),
-    })
 }
 
 /// Takes a page off a list.

@@ -3,6 +3,7 @@
 mod groups;
 mod outlines;
 mod replays;
+mod roster;
 mod workers;
 
 use board::{

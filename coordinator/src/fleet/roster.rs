@@ -213,7 +213,8 @@ impl Fleet {
         }
     }
 
-    fn of_instance(&self, instance: InstanceId) -> Option<&WorkerEntry> {
+    /// The connected worker whose process this is.
+    pub fn of_instance(&self, instance: InstanceId) -> Option<&WorkerEntry> {
         self.workers.get(self.instances.get(&instance)?)
     }
 
@@ -227,6 +228,17 @@ impl Fleet {
     /// A worker by name.
     pub fn worker(&self, name: &WorkerName) -> Option<&WorkerEntry> {
         self.workers.get(name)
+    }
+
+    /// A process that is not connected and whose attempts are still its own.
+    pub fn ghost(&self, instance: InstanceId) -> Option<&Ghost> {
+        self.ghosts.get(&instance)
+    }
+
+    /// The names of all who are there or expected back.
+    pub fn known(&self) -> BTreeSet<WorkerName> {
+        let ghosts = self.ghosts.values().map(|ghost| &ghost.name);
+        self.workers.keys().chain(ghosts).cloned().collect()
     }
 
     /// All workers, by name.

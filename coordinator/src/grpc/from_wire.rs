@@ -3,6 +3,7 @@
 
 mod fleet;
 mod task;
+mod team;
 
 #[cfg(test)]
 mod tests;
@@ -10,10 +11,8 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
-    command::{CreateTeam, NewMember},
-    id::{AgentTypeName, Digest, MemberName, TaskId, TeamName},
+    id::{AgentTypeName, Digest, TaskId},
     task::{Artifact, Priority},
-    team::MemberKind,
     time::Time,
 };
 use ganger_proto::v1;
@@ -25,9 +24,11 @@ pub use self::{
         attempt, claim_next, delegated, item, lease, new_task, place_text, revision, update,
         wait_until, wanted,
     },
+    team::{
+        add_member, create_team, hand_over_lead, member_name, removal, team_place, team_place_text,
+    },
 };
 use super::{caller::bad_name, status};
-use crate::engine::DEFAULT_LEAD;
 
 type Parsed<T> = Result<T, WireStatus>;
 
@@ -98,59 +99,6 @@ fn task_ids(field: &'static str, ids: &[u64]) -> Parsed<Vec<TaskId>> {
 
 fn optional_id(id: u64) -> Option<TaskId> {
     (id != 0).then_some(TaskId(id))
-}
-
-pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
-    let lead = if request.lead.is_empty() {
-        DEFAULT_LEAD
-    } else {
-        &request.lead
-    };
-    let members = request.members.iter().map(new_member);
-    Ok(CreateTeam {
-        name: name("team_name", &request.team_name, TeamName::parse)?,
-        description: request.description.as_str().into(),
-        lead: name("lead", lead, MemberName::parse)?,
-        lead_role: request.agent_type.as_str().into(),
-        members: members.collect::<Parsed<_>>()?,
-        verification_threshold: request
-            .verification_threshold
-            .map(|count| {
-                let why = "is below zero";
-                u32::try_from(count).map_err(|_| status::invalid("verification_threshold", why))
-            })
-            .transpose()?,
-        idle_notices: request.idle_notices,
-    })
-}
-
-pub fn new_member(member: &v1::NewMember) -> Parsed<NewMember> {
-    let agent_type = optional_name(
-        "members.agent_type",
-        &member.agent_type,
-        AgentTypeName::parse,
-    )?;
-    let kind = match known("members.kind", member.kind)? {
-        v1::MemberKind::Unspecified if agent_type.is_some() => MemberKind::Hosted,
-        v1::MemberKind::Unspecified | v1::MemberKind::Agent => MemberKind::Agent,
-        v1::MemberKind::Hosted => MemberKind::Hosted,
-        v1::MemberKind::Lead | v1::MemberKind::Worker => {
-            return Err(status::invalid(
-                "members.kind",
-                "is neither AGENT nor HOSTED",
-            ));
-        }
-    };
-    Ok(NewMember {
-        name: name("members.name", &member.name, MemberName::parse)?,
-        kind,
-        role: member.role.as_str().into(),
-        description: member.description.as_str().into(),
-        instructions: member.instructions.as_str().into(),
-        agent_type,
-        model: member.model.as_str().into(),
-        plan_required: member.plan_required,
-    })
 }
 
 /// A value of a metadata object as the JSON text that the board keeps.

@@ -19,7 +19,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, run_task::Delegation,
-    wording::WordingLayer,
+    watch::TeamWatch, wording::WordingLayer,
 };
 
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
@@ -98,6 +98,8 @@ pub async fn serve(
     let (health, health_server) = tonic_health::server::health_reporter();
     let delegation = DelegationServiceServer::new(services.clone());
     let delegation = Delegation::new(services.clone(), with_limits!(delegation));
+    let team = TeamServiceServer::new(services.clone());
+    let team = TeamWatch::new(services.clone(), with_limits!(team));
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -108,7 +110,7 @@ pub async fn serve(
         .add_service(health_server)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)
-        .add_service(with_limits!(TeamServiceServer::new(services.clone())))
+        .add_service(team)
         .add_service(with_limits!(TaskServiceServer::new(services.clone())))
         .add_service(delegation)
         .add_service(with_limits!(ArtifactServiceServer::new(services.clone())))
@@ -174,7 +176,7 @@ pub async fn set_health(health: &HealthReporter, serves: bool) {
     let services = [
         "",
         READINESS,
-        TeamServiceServer::<Services>::NAME,
+        TeamWatch::NAME,
         TaskServiceServer::<Services>::NAME,
         Delegation::NAME,
         ArtifactServiceServer::<Services>::NAME,

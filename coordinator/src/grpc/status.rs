@@ -7,7 +7,10 @@ mod refusals;
 
 use std::{collections::HashMap, time::Duration};
 
-use board::refusal::Refusal;
+use board::{
+    id::{Revision, TeamUid},
+    refusal::Refusal,
+};
 use ganger_proto::{ERROR_DOMAIN, v1};
 use prost::Message;
 use tonic::{Code, Status};
@@ -240,6 +243,18 @@ pub fn team_replaced(team: &str, uid: u64) -> Status {
         .fact("team", team)
         .fact("team_uid", uid)
         .status(format!("team {team:?} is another one now"), |_| {})
+}
+
+/// A watcher that has taken nothing for long, though there was something to tell it.
+pub fn watcher_slow(team: TeamUid, told: Revision) -> Status {
+    let next = "watch again after this revision, and take what comes as it comes";
+    Error::new(Code::ResourceExhausted, "WATCHER_SLOW", next)
+        .fact("team_uid", team)
+        .fact("after_revision", told)
+        .status(
+            format!("the watcher of team {team} took nothing for long: go on after {told}"),
+            |_| {},
+        )
 }
 
 /// An artifact that isn't there, or doesn't fit.

@@ -1,54 +1,15 @@
-//! `TeamService`.
+//! `TeamService`, but for WatchTeam, which is [`super::watch`]'s.
 
-use board::{
-    command::{Call, Wish},
-    event::Event,
-    id::{Revision, TeamName},
-};
+use board::command::{Call, Wish};
 use ganger_proto::v1::{self, team_service_server::TeamService};
+use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 
-use super::{
-    Services,
-    body::{Answers, Gone, Sink},
-    caller::Identity,
-    from_wire, status, to_wire,
-};
-use crate::{engine::Told, handle::Unavailable, hub::Watcher};
-
-/// Events of one message of a watch.
-const EVENTS_PER_MESSAGE: usize = 256;
+use super::{Services, body::Answers, caller::Identity, from_wire, status, to_wire};
+use crate::engine::Told;
 
 #[tonic::async_trait]
 impl TeamService for Services {
-    async fn dissolve_team(
-        &self,
-        _request: Request<v1::DissolveTeamRequest>,
-    ) -> Result<Response<v1::DissolveTeamResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn add_member(
-        &self,
-        _request: Request<v1::AddMemberRequest>,
-    ) -> Result<Response<v1::AddMemberResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn remove_member(
-        &self,
-        _request: Request<v1::RemoveMemberRequest>,
-    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
-        Err(super::status::pending())
-    }
-
-    async fn hand_over_lead(
-        &self,
-        _request: Request<v1::HandOverLeadRequest>,
-    ) -> Result<Response<v1::HandOverLeadResponse>, Status> {
-        Err(super::status::pending())
-    }
-
     async fn create_team(
         &self,
         request: Request<v1::CreateTeamRequest>,
@@ -56,15 +17,8 @@ impl TeamService for Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let wish = from_wire::create_team(&request)?;
-        let call = Call {
-            caller: identity.caller.clone(),
-            request: identity.request("CreateTeam", &wish.name, &request.request_id, &request)?,
-            wish: Wish::CreateTeam(wish),
-        };
-        let Told::Team(view) = self.decide(call).await? else {
-            return Err(unexpected());
-        };
-        let team = to_wire::team(&view);
+        let id = identity.request("CreateTeam", &wish.name, &request.request_id, &request)?;
+        let team = self.team(identity, id, Wish::CreateTeam(wish)).await?;
         Ok(Response::new(v1::CreateTeamResponse {
             team_name: team.name.clone(),
             lead_agent_id: team.lead_agent_id.clone(),
@@ -76,8 +30,13 @@ impl TeamService for Services {
         &self,
         request: Request<v1::GetTeamRequest>,
     ) -> Result<Response<v1::GetTeamResponse>, Status> {
-        let team = Identity::of(request.metadata())?.team(&request.get_ref().team)?;
-        let view = self.look(move |reader| reader.team(&team)).await?;
+        let identity = Identity::of(request.metadata())?;
+        let team = identity.team(&request.get_ref().team)?;
+        let look = move |reader: &mut crate::engine::Reader<'_>| {
+            reader.hear(&team, &identity.caller);
+            reader.team(&team)
+        };
+        let view = self.look(look).await?;
         let view = view.map_err(|refusal| status::refusal(&refusal))?;
         Ok(Response::new(v1::GetTeamResponse {
             team: Some(to_wire::team(&view)),
@@ -90,14 +49,98 @@ impl TeamService for Services {
     ) -> Result<Response<v1::ListTeamsResponse>, Status> {
         let request = request.into_inner();
         let size = from_wire::page_size(request.page_size)?;
-        let after = Some(request.page_token).filter(|token| !token.is_empty());
+        let after = from_wire::team_place(&request.page_token)?;
         let page = self
-            .look(move |reader| reader.teams(after.as_deref(), size))
+            .look(move |reader| reader.teams(after, size, request.include_dissolved))
             .await?;
+        let next = page.next.as_ref().map(from_wire::team_place_text);
         Ok(Response::new(v1::ListTeamsResponse {
             teams: page.items.iter().map(to_wire::team).collect(),
-            next_page_token: page.next.unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
         }))
+    }
+
+    async fn dissolve_team(
+        &self,
+        request: Request<v1::DissolveTeamRequest>,
+    ) -> Result<Response<v1::DissolveTeamResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("DissolveTeam", &team, &request.request_id, &request)?;
+        let removal = from_wire::removal(request.force, &request.reason);
+        let wish = Wish::DissolveTeam(team, removal);
+        let Told::Dissolved {
+            view,
+            already,
+            stopping,
+        } = self.wish(identity, id, wish).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::DissolveTeamResponse {
+            team: Some(to_wire::team(&view)),
+            already_dissolved: already,
+            stopping: to_wire::ids(&stopping),
+        }))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("AddMember", &team, &request.request_id, &request)?;
+        let wish = Wish::AddMember(team, from_wire::add_member(&request)?);
+        let Told::Member(view) = self.wish(identity, id, wish).await? else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::AddMemberResponse {
+            member: Some(to_wire::member(&view)),
+        }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("RemoveMember", &team, &request.request_id, &request)?;
+        let member = from_wire::member_name("member", &request.member)?;
+        let removal = from_wire::removal(request.force, &request.reason);
+        let wish = Wish::RemoveMember(team, member, removal);
+        let Told::Removed {
+            view,
+            released,
+            stopping,
+        } = self.wish(identity, id, wish).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::RemoveMemberResponse {
+            member: Some(to_wire::member(&view)),
+            released: to_wire::ids(&released),
+            stopping: to_wire::ids(&stopping),
+        }))
+    }
+
+    async fn hand_over_lead(
+        &self,
+        request: Request<v1::HandOverLeadRequest>,
+    ) -> Result<Response<v1::HandOverLeadResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("HandOverLead", &team, &request.request_id, &request)?;
+        let to = from_wire::hand_over_lead(&request)?;
+        let team = self
+            .team(identity, id, Wish::HandOverLead(team, to))
+            .await?;
+        Ok(Response::new(v1::HandOverLeadResponse { team: Some(team) }))
     }
 
     async fn list_members(
@@ -108,126 +151,33 @@ impl TeamService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let size = from_wire::page_size(request.page_size)?;
-        let after = Some(request.page_token).filter(|token| !token.is_empty());
-        let page = self
-            .look(move |reader| reader.members(&team, after.as_deref(), size))
-            .await?
-            .map_err(|refusal| status::refusal(&refusal))?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(from_wire::member_name("page_token", token)?),
+        };
+        let look = move |reader: &mut crate::engine::Reader<'_>| {
+            reader.hear(&team, &identity.caller);
+            reader.members(&team, after.as_ref(), size, request.include_gone)
+        };
+        let page = self.look(look).await?;
+        let page = page.map_err(|refusal| status::refusal(&refusal))?;
+        let next = page.next.as_ref().map(ToString::to_string);
         Ok(Response::new(v1::ListMembersResponse {
             members: page.items.iter().map(to_wire::member).collect(),
-            next_page_token: page.next.unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
         }))
     }
 
     type WatchTeamStream = Answers<v1::WatchTeamResponse>;
 
+    /// Over the wire it is [`super::watch`] that answers, without reading what it wrote.
     async fn watch_team(
         &self,
         request: Request<v1::WatchTeamRequest>,
     ) -> Result<Response<Self::WatchTeamStream>, Status> {
-        let identity = Identity::of(request.metadata())?;
-        let request = request.into_inner();
-        let team = identity.team(&request.team)?;
-        let watched = team.clone();
-        let (watcher, view) = self
-            .look(move |reader| reader.watch(&watched))
-            .await?
-            .map_err(|refusal| status::refusal(&refusal))?;
-        let uid = view.team.uid;
-        if request.team_uid != 0 && request.team_uid != uid.0 {
-            return Err(status::team_replaced(team.as_str(), request.team_uid));
-        }
-        let latest = view.team.revision;
-        let after = request.after_revision.map_or(latest, Revision);
-        if after > latest {
-            let why = format!("is ahead of the team's revision {latest}");
-            return Err(status::invalid("after_revision", why));
-        }
-        let (sink, answers) = Sink::new();
-        let services = self.clone();
-        let is_from_now_on = request.after_revision.is_none();
-        let watch = Watch {
-            services,
-            team,
-            uid,
-            watcher,
-            after,
-        };
-        self.tasks.spawn(watch.run(sink, is_from_now_on));
-        Ok(Response::new(answers))
-    }
-}
-
-/// One watcher of one team. It ends when the caller goes away or the coordinator stops.
-struct Watch {
-    services: Services,
-    team: TeamName,
-    uid: board::id::TeamUid,
-    watcher: Watcher,
-    after: Revision,
-}
-
-impl Watch {
-    async fn run(mut self, sink: Sink<v1::WatchTeamResponse>, is_from_now_on: bool) {
-        if is_from_now_on && self.tell(&sink, Vec::new()).await.is_err() {
-            return;
-        }
-        loop {
-            match self.next(&sink).await {
-                Ok(Some(events)) => {
-                    if self.tell(&sink, events).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => return,
-                Err(why) => return sink.fail(status::unavailable(why)).await,
-            }
-        }
-    }
-
-    /// The next events; none when the stream is to end.
-    async fn next(
-        &mut self,
-        sink: &Sink<v1::WatchTeamResponse>,
-    ) -> Result<Option<Vec<v1::Event>>, Unavailable> {
-        tokio::select! {
-            () = self.watcher.past(self.after) => {}
-            () = sink.gone() => return Ok(None),
-            () = self.services.stop.cancelled() => {
-                return Err(Unavailable::NotTaken(crate::driver::NotTaken::Closed));
-            }
-        }
-        if let Some(recent) = self.watcher.recent(self.after, EVENTS_PER_MESSAGE) {
-            return Ok(Some(self.take(recent.iter().map(AsRef::as_ref))));
-        }
-        let (uid, after) = (self.uid, self.after);
-        let page = self
-            .services
-            .handle
-            .read(move |reader| reader.events(uid, after, EVENTS_PER_MESSAGE))
-            .await?;
-        Ok(Some(self.take(page.events.iter())))
-    }
-
-    fn take<'e>(&mut self, events: impl Iterator<Item = &'e Event>) -> Vec<v1::Event> {
-        let told = events.map(|event| {
-            self.after = event.revision;
-            to_wire::event(self.team.as_str(), event)
-        });
-        told.collect()
-    }
-
-    async fn tell(
-        &self,
-        sink: &Sink<v1::WatchTeamResponse>,
-        events: Vec<v1::Event>,
-    ) -> Result<(), Gone> {
-        let answer = v1::WatchTeamResponse {
-            events,
-            revision: self.after.0,
-            team_uid: self.uid.0,
-        };
-        sink.put(answer).await
+        let answers = self.watched(request).await?;
+        let read = answers.map(|answer| answer?.read().map_err(|error| status::internal(&error)));
+        Ok(Response::new(Box::pin(read)))
     }
 }
 
@@ -237,6 +187,19 @@ pub(super) fn unexpected() -> Status {
 }
 
 impl Services {
+    /// Has a wish decided that is answered with a team.
+    async fn team(
+        &self,
+        identity: Identity,
+        request: Option<board::record::Request>,
+        wish: Wish,
+    ) -> Result<v1::Team, Status> {
+        match self.wish(identity, request, wish).await? {
+            Told::Team(view) => Ok(to_wire::team(&view)),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Has a call decided.
     pub(super) async fn decide(&self, call: Call) -> Result<Told, Status> {
         let reply = self.handle.call(call).await.map_err(status::unavailable)?;

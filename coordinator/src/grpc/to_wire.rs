@@ -4,6 +4,7 @@ mod event;
 mod explain;
 mod fleet;
 mod mail;
+mod team;
 
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use board::{
         Artifact, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy, Priority,
         Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage,
     },
-    team::MemberKind,
     time::Time,
     view::{Counts, Phase, TaskView},
 };
@@ -25,10 +25,7 @@ pub use self::{
     event::event,
     explain::explained,
     fleet::{agent_type, worker},
-};
-use crate::{
-    engine::{MemberView, TeamView},
-    fleet::Standing,
+    team::{member, team},
 };
 
 /// Characters of a long text that a list shows.
@@ -86,22 +83,6 @@ pub fn fence(fence: &Fence) -> v1::Fence {
     }
 }
 
-pub fn team(view: &TeamView) -> v1::Team {
-    let team = &view.team;
-    v1::Team {
-        name: team.name.to_string(),
-        uid: team.uid.0,
-        description: team.description.to_string(),
-        lead: team.lead.to_string(),
-        lead_agent_id: format!("{}@{}", team.lead, team.name),
-        created_at: Some(time(team.created_at)),
-        revision: team.revision.0,
-        tasks: Some(counts(&view.counts)),
-        member_count: count(view.members),
-        ..v1::Team::default()
-    }
-}
-
 pub fn counts(counts: &Counts) -> v1::TaskCounts {
     v1::TaskCounts {
         pending: count(counts.pending),
@@ -109,37 +90,6 @@ pub fn counts(counts: &Counts) -> v1::TaskCounts {
         completed: count(counts.completed),
         failed: count(counts.failed),
         cancelled: count(counts.cancelled),
-    }
-}
-
-pub fn member(view: &MemberView) -> v1::Member {
-    let member = &view.member;
-    let kind = match member.kind {
-        MemberKind::Lead => v1::MemberKind::Lead,
-        MemberKind::Agent => v1::MemberKind::Agent,
-        MemberKind::Hosted => v1::MemberKind::Hosted,
-        MemberKind::Worker => v1::MemberKind::Worker,
-    };
-    let works = !view.tasks.is_empty();
-    let liveness = match (member.kind, view.worker) {
-        (MemberKind::Worker, None) => v1::MemberLiveness::Gone,
-        (MemberKind::Worker, Some(Standing::Unreachable)) => v1::MemberLiveness::Unreachable,
-        _ if works => v1::MemberLiveness::Working,
-        _ => v1::MemberLiveness::Idle,
-    };
-    v1::Member {
-        name: member.name.to_string(),
-        incarnation: number(member.incarnation.0),
-        kind: kind.into(),
-        role: member.role.to_string(),
-        description: member.description.to_string(),
-        instructions: member.instructions.to_string(),
-        agent_type: optional(&member.agent_type),
-        model: member.model.to_string(),
-        joined_at: Some(time(member.joined_at)),
-        liveness: liveness.into(),
-        tasks: ids(&view.tasks),
-        ..v1::Member::default()
     }
 }
 

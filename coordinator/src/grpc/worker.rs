@@ -107,7 +107,9 @@ impl Services {
             .await
             .map_err(|error| status::transcript(&error))?;
         let (acks, ready) = mpsc::channel(ORDERS_MAX);
-        let (reports, work) = Reports::new(self.clone(), from.clone(), hello.slots, acks.clone());
+        let heard = welcome.heard.clone();
+        let (reports, work) =
+            Reports::new(self.clone(), from.clone(), heard, hello.slots, acks.clone());
         tokio::select! {
             ended = self.read(said, from, welcome, reports, acks) => ended,
             ended = work.run() => ended,

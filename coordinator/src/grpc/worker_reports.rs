@@ -24,6 +24,7 @@ use super::{Services, from_wire, status, to_wire, transcript};
 use crate::{
     artifacts::Digest,
     engine::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, ReportReply},
+    fleet::Heard,
     handle::Unavailable,
 };
 
@@ -40,6 +41,7 @@ impl Reports {
     pub fn new(
         services: Services,
         from: From,
+        heard: Heard,
         slots: u32,
         acks: mpsc::Sender<Told>,
     ) -> (Self, Work) {
@@ -47,6 +49,7 @@ impl Reports {
         let work = Work {
             services,
             from,
+            heard,
             acks,
             waiting,
             pending_max: slots as usize * 4,
@@ -66,6 +69,7 @@ impl Reports {
 pub struct Work {
     services: Services,
     from: From,
+    heard: Heard,
     acks: mpsc::Sender<Told>,
     waiting: mpsc::Receiver<Said>,
     pending_max: usize,
@@ -104,6 +108,9 @@ impl Work {
             Said::Refused(refused) => Report::Refused(refused),
             Said::Hello(_) | Said::Heartbeat(_) | Said::Draining(_) => return Ok(None),
         };
+        if let Report::Ended(_) | Report::Refused(_) = report {
+            self.heard.forget(&from_wire::fence(report.fence())?);
+        }
         let (services, from, acks) = (self.services.clone(), self.from.clone(), self.acks.clone());
         Ok(Some(Box::pin(async move {
             services.report(from, report, acks).await
@@ -120,6 +127,9 @@ impl Work {
         if let Err(refusal) = counts {
             let ack = ack(&fence, v1::ReportKind::Progress, Err(&refusal));
             return send(&self.acks, ack).await;
+        }
+        if !progress.records.is_empty() {
+            self.heard.note_progress(&fence, self.services.clock.now());
         }
         let records = progress.records.iter().map(transcript::kept).collect();
         let key = transcript::key((fence.team, fence.task), fence.attempt);
@@ -142,6 +152,16 @@ enum Report {
     Started(v1::Started),
     Ended(Box<v1::Ended>),
     Refused(v1::Refused),
+}
+
+impl Report {
+    fn fence(&self) -> Option<&v1::Fence> {
+        match self {
+            Self::Started(started) => started.fence.as_ref(),
+            Self::Ended(ended) => ended.fence.as_ref(),
+            Self::Refused(refused) => refused.fence.as_ref(),
+        }
+    }
 }
 
 impl Services {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Checked, hold, queue, ready_since, same, wakes_at};
 use crate::{
     board::{Board, Card, TeamBoard},
-    id::{InstanceId, MemberKey, TaskKey, TeamUid},
+    id::{InstanceId, MemberKey, MemberName, TaskKey, TeamUid},
     index::{Place, TeamIndex},
     task::{Task, TaskState},
-    team::Plan,
+    team::{MemberKind, Plan},
     time::Time,
 };
 
@@ -23,6 +23,7 @@ pub(super) struct Derived {
     stranded: BTreeSet<MemberKey>,
     dissolving: BTreeSet<TeamUid>,
     tombstones: BTreeSet<(Time, TeamUid)>,
+    serving: BTreeMap<MemberName, BTreeSet<TeamUid>>,
 }
 
 impl Derived {
@@ -130,6 +131,12 @@ impl Derived {
 
     /// Adds what members and the team itself want.
     fn members(&mut self, uid: TeamUid, team: &TeamBoard, index: &TeamIndex) {
+        for member in team.members.values() {
+            if member.is_present() && member.kind == MemberKind::Worker {
+                let teams = self.serving.entry(member.name.clone()).or_default();
+                teams.insert(uid);
+            }
+        }
         if let Some(dissolved) = &team.head.dissolved {
             if dissolved.is_settled {
                 self.tombstones.insert((dissolved.at, uid));
@@ -166,7 +173,8 @@ impl Derived {
         same(11, "deadlines of members", kept, derived)?;
         same(14, "stranded", &board.stranded, &self.stranded)?;
         same(14, "dissolving", &board.dissolving, &self.dissolving)?;
-        same(14, "tombstones", &board.tombstones, &self.tombstones)
+        same(14, "tombstones", &board.tombstones, &self.tombstones)?;
+        same(14, "serving", &board.serving, &self.serving)
     }
 }
 

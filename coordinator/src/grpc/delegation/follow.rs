@@ -35,7 +35,7 @@ impl Follow {
         let asks = caller.clone();
         let look = move |reader: &mut crate::engine::Reader<'_>| {
             let key = reader.task_key(&watched, task, &asks)?;
-            reader.watch(&watched).map(|(watcher, _)| (key, watcher))
+            reader.watch(&watched).map(|watched| (key, watched.watcher))
         };
         let (key, watcher) = services
             .look(look)
@@ -71,7 +71,7 @@ impl Follow {
             self.seen = latest;
             let is_about = |event: &Event| event.what.task() == Some(self.key.1);
             // Where the ring doesn't reach back, it may have been among what is not there.
-            if recent.is_none_or(|events| events.iter().any(|event| is_about(event))) {
+            if recent.is_none_or(|events| events.iter().any(|told| is_about(&told.event))) {
                 return;
             }
         }

@@ -1,5 +1,6 @@
 //! Nothing that a peer says is believed to be well formed, and nothing of it panics.
 
+use board::id::TeamName;
 use pbjson_types::{Duration as Span, ListValue, Struct, Timestamp, Value, value::Kind};
 use proptest::prelude::*;
 use prost::Message;

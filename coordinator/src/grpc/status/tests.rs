@@ -472,6 +472,10 @@ fn other_errors_have_their_codes() {
         (deadline_exceeded(), Code::DeadlineExceeded),
         (protocol("zz-why"), Code::InvalidArgument),
         (team_replaced("zz-team", 4713), Code::FailedPrecondition),
+        (
+            watcher_slow(TeamUid(4713), Revision(4714)),
+            Code::ResourceExhausted,
+        ),
         (refusal(&Refusal::RequestIdReused), Code::AlreadyExists),
     ];
     let mut reasons = BTreeSet::new();
