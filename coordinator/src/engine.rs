@@ -8,6 +8,7 @@
 
 mod calls;
 mod fleet;
+mod mail;
 mod presence;
 mod reader;
 mod release;
@@ -27,8 +28,10 @@ use board::{
     decide,
     decision::Decision,
     id::{
-        AgentTypeName, Epoch, InstanceId, MemberName, MessageId, TaskId, TaskKey, TeamName, TeamUid,
+        AgentTypeName, Epoch, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
+        TeamName, TeamUid,
     },
+    mail::Letter,
     placement,
     record::{Outcome, Record, RequestKey},
     refusal::{Obstacle, Refusal},
@@ -39,6 +42,7 @@ use board::{
 pub use self::{
     calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
+    mail::{MailFilter, MailPage, MailReply, MailWanted},
     reader::{
         EventPage, Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView,
         TaskPage, TeamView, Wanted, WorkerView,
@@ -47,7 +51,7 @@ pub use self::{
 use self::{presence::Presence, release::Release};
 use crate::{
     fleet::{Fleet, Leases},
-    hub::Hub,
+    hub::{Hub, MailHub},
     store::{Batch, Store, StoreError},
 };
 
@@ -72,6 +76,8 @@ pub enum Input {
         TaskKey,
         tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
     ),
+    /// Somebody wants their mail.
+    Mail(Box<MailWanted>, tokio::sync::oneshot::Sender<MailReply>),
     /// The fleet brings something.
     Fleet(FleetInput),
 }
@@ -85,6 +91,7 @@ pub struct Engine {
     store: Box<dyn Store>,
     fleet: Fleet,
     hub: Hub,
+    mail: MailHub,
     group: Group,
     /// Who waits for which task.
     waiting: BTreeMap<TaskKey, Vec<tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>>>,
@@ -104,6 +111,10 @@ struct Group {
     records: BTreeMap<RecordKey, Record>,
     events: Vec<board::event::Event>,
     outcomes: BTreeMap<RequestKey, Outcome>,
+    /// Copies of messages, and the mailboxes into which they go.
+    mail: Vec<(MemberKey, Arc<Letter>)>,
+    /// Mailboxes that are nobody's any more; without a name all of a team's.
+    closed: Vec<(TeamUid, Option<MemberName>)>,
     releases: Vec<Release>,
 }
 
@@ -169,6 +180,7 @@ impl Engine {
             store: setup.store,
             fleet,
             hub: setup.hub,
+            mail: MailHub::default(),
             group: Group::default(),
             waiting: BTreeMap::new(),
             finished: VecDeque::new(),
@@ -237,6 +249,7 @@ impl Engine {
                 self.group.releases.push(Release::Read(answered));
             }
             Input::Wait(key, reply) => self.wait(key, reply),
+            Input::Mail(wanted, reply) => self.receive(&wanted, reply, now),
             Input::Fleet(input) => self.fleet_input(input, now),
         }
     }
@@ -304,6 +317,13 @@ impl Engine {
             self.store.commit(&batch)?;
             self.commits += 1;
             self.hub.publish(batch.events);
+            self.mail.publish(group.mail);
+            for (team, member) in group.closed {
+                match member {
+                    Some(member) => self.mail.close(&(team, member)),
+                    None => self.mail.close_team(team),
+                }
+            }
         }
         for release in group.releases {
             release.let_out(&mut self.fleet, now);
@@ -424,6 +444,7 @@ impl Engine {
             {
                 self.finished.push_back((now, (*team, task.id)));
             }
+            self.note_mail(&record);
             self.group.records.insert(RecordKey::of(&record), record);
         }
         self.group.events.extend(decision.events);

@@ -2,6 +2,7 @@
 //! by the board; nothing in it is believed to be well formed.
 
 mod fleet;
+mod mail;
 mod task;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tonic::Status as WireStatus;
 
 pub use self::{
     fleet::{end_report, fence, hello},
+    mail::{ack, letter, received, watched},
     task::{
         attempt, claim_next, delegated, item, lease, new_task, place_text, revision, update,
         wait_until, wanted,
