@@ -10,6 +10,7 @@ mod absence;
 mod calls;
 mod fleet;
 mod liveness;
+mod mail;
 mod presence;
 mod reader;
 mod release;
@@ -29,8 +30,10 @@ use board::{
     decide,
     decision::Decision,
     id::{
-        AgentTypeName, Epoch, InstanceId, MemberName, MessageId, TaskId, TaskKey, TeamName, TeamUid,
+        AgentTypeName, Epoch, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
+        TeamName, TeamUid,
     },
+    mail::Letter,
     placement,
     record::{Outcome, Record, RequestKey},
     refusal::{Obstacle, Refusal},
@@ -43,6 +46,7 @@ pub use self::{
     calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
     liveness::{Liveness, Living},
+    mail::{MailFilter, MailPage, MailReply, MailWanted},
     reader::{
         Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
         TeamPlace, TeamView, Wanted, Watched, WorkerView,
@@ -50,7 +54,7 @@ pub use self::{
 };
 use crate::{
     fleet::{Fleet, Leases},
-    hub::Hub,
+    hub::{Hub, MailHub},
     store::{Batch, Store, StoreError},
 };
 
@@ -75,6 +79,8 @@ pub enum Input {
         TaskKey,
         tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
     ),
+    /// Somebody wants their mail.
+    Mail(Box<MailWanted>, tokio::sync::oneshot::Sender<MailReply>),
     /// The fleet brings something.
     Fleet(FleetInput),
 }
@@ -88,6 +94,7 @@ pub struct Engine {
     store: Box<dyn Store>,
     fleet: Fleet,
     hub: Hub,
+    mail: MailHub,
     group: Group,
     /// Who waits for which task.
     waiting: BTreeMap<TaskKey, Vec<tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>>>,
@@ -108,6 +115,10 @@ struct Group {
     records: BTreeMap<RecordKey, Record>,
     events: Vec<board::event::Event>,
     outcomes: BTreeMap<RequestKey, Outcome>,
+    /// Copies of messages, and the mailboxes into which they go.
+    mail: Vec<(MemberKey, Arc<Letter>)>,
+    /// Mailboxes that are nobody's any more; without a name all of a team's.
+    closed: Vec<(TeamUid, Option<MemberName>)>,
     releases: Vec<Release>,
 }
 
@@ -173,6 +184,7 @@ impl Engine {
             store: setup.store,
             fleet,
             hub: setup.hub,
+            mail: MailHub::default(),
             group: Group::default(),
             waiting: BTreeMap::new(),
             finished: VecDeque::new(),
@@ -242,6 +254,7 @@ impl Engine {
                 self.group.releases.push(Release::Read(answered));
             }
             Input::Wait(key, reply) => self.wait(key, reply),
+            Input::Mail(wanted, reply) => self.receive(&wanted, reply, now),
             Input::Fleet(input) => self.fleet_input(input, now),
         }
     }
@@ -310,6 +323,13 @@ impl Engine {
             self.store.commit(&batch)?;
             self.commits += 1;
             self.hub.publish(batch.events);
+            self.mail.publish(group.mail);
+            for (team, member) in group.closed {
+                match member {
+                    Some(member) => self.mail.close(&(team, member)),
+                    None => self.mail.close_team(team),
+                }
+            }
         }
         for release in group.releases {
             release.let_out(&mut self.fleet, now);
@@ -442,6 +462,7 @@ impl Engine {
                 Record::TeamGone(team) => self.presence.forget_team(*team),
                 _ => {}
             }
+            self.note_mail(&record);
             self.group.records.insert(RecordKey::of(&record), record);
         }
         self.group.events.extend(decision.events);

@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     driver::{Lanes, NotTaken},
-    engine::{CallReply, FleetInput, HelloReply, Input, Reader, ReportReply},
+    engine::{
+        CallReply, FleetInput, HelloReply, Input, MailReply, MailWanted, Reader, ReportReply,
+    },
     fleet::{Hello, Outbox},
 };
 
@@ -71,6 +73,14 @@ impl Handle {
             Box::new(move || drop(reply.send(seen)))
         }));
         self.lanes.push_client(read, 0)?;
+        answer.await.map_err(|_| Unavailable::Unanswered)
+    }
+
+    /// Reads a mailbox: what is answered is durable, and acknowledged where that is wanted.
+    pub async fn mail(&self, wanted: MailWanted) -> Result<MailReply, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.lanes
+            .push_client(Input::Mail(Box::new(wanted), reply), 0)?;
         answer.await.map_err(|_| Unavailable::Unanswered)
     }
 

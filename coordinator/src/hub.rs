@@ -4,6 +4,8 @@
 //! recent events, or, where it is behind that, from the store. So a slow watcher holds no memory
 //! here, and never stalls a commit.
 
+mod mail;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -15,6 +17,8 @@ use board::{
 };
 use prost::bytes::Bytes;
 use tokio::sync::watch;
+
+pub use mail::{Closed, MailHub, MailWatcher};
 
 /// Recent events that are kept for each team that somebody watches.
 const RING_LEN: usize = 4_096;

@@ -10,8 +10,9 @@ use tonic::{
 use v1::{
     artifact_service_client::ArtifactServiceClient,
     delegation_service_client::DelegationServiceClient, fleet_service_client::FleetServiceClient,
-    task_service_client::TaskServiceClient, team_service_client::TeamServiceClient,
-    tool_service_client::ToolServiceClient, worker_service_client::WorkerServiceClient,
+    mailbox_service_client::MailboxServiceClient, task_service_client::TaskServiceClient,
+    team_service_client::TeamServiceClient, tool_service_client::ToolServiceClient,
+    worker_service_client::WorkerServiceClient,
 };
 
 use crate::patiently;
@@ -96,6 +97,7 @@ impl Client {
         team: TeamServiceClient,
         task: TaskServiceClient,
         delegation: DelegationServiceClient,
+        mail: MailboxServiceClient,
         artifact: ArtifactServiceClient,
         fleet: FleetServiceClient,
         tools: ToolServiceClient,

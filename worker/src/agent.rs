@@ -23,6 +23,9 @@ pub(crate) const PROMPT: &str = "prompt";
 /// The file name of what a hosted member is always told. A file of its own, so that a script is
 /// never preceded by English.
 pub(crate) const INSTRUCTIONS: &str = "instructions";
+/// The file name of the mail that a hosted member has not read: a JSON array of messages, oldest
+/// first.
+pub(crate) const MAIL: &str = "mail.json";
 
 /// The host's side of an attempt.
 pub(crate) struct Places<'a> {
@@ -109,6 +112,10 @@ fn facts(assignment: &Assignment) -> Vec<(String, String)> {
         (
             "GANGER_INSTRUCTIONS_FILE",
             Some(format!("{OWN}/{INSTRUCTIONS}")).filter(|_| !assignment.instructions.is_empty()),
+        ),
+        (
+            "GANGER_MAIL_FILE",
+            Some(format!("{OWN}/{MAIL}")).filter(|_| !assignment.mail.is_empty()),
         ),
         (
             "GANGER_DEADLINE",

@@ -21,6 +21,7 @@ mod tick;
 mod update;
 
 pub use calls::list_of;
+pub use mail::mailbox_of;
 pub use tick::tick;
 
 use crate::{

@@ -86,6 +86,8 @@ pub const NOTICE_TEXT_LEN_MAX: usize = 4 * KIB;
 pub const NOTICES_LEN_MAX: usize = KIB * KIB;
 /// What such a notice says.
 pub const NOTICE_LINE_LEN_MAX: usize = 200;
+/// Mail that goes with a hosted member's assignment, bytes. The rest goes with the next one.
+pub const ASSIGNMENT_MAIL_LEN_MAX: usize = 128 * KIB;
 /// Questions of a member that wait to be answered.
 pub const QUESTIONS_OPEN_MAX: usize = 16;
 /// Messages that one call acknowledges by name.

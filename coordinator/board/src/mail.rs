@@ -1,9 +1,11 @@
 //! Mail: messages, and the mailboxes in which they wait.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
 use crate::{
-    id::{Incarnation, MemberName, MessageId, Revision, TaskId},
+    board::Board,
+    id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid},
+    limits,
     time::Time,
 };
 
@@ -65,6 +67,17 @@ pub enum Sender {
     Task(TaskId),
     /// The coordinator.
     Coordinator,
+}
+
+impl fmt::Display for Sender {
+    /// The member's name, `task:<id>` or `coordinator`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(name, _) => name.fmt(f),
+            Self::Task(id) => write!(f, "task:{id}"),
+            Self::Coordinator => f.write_str("coordinator"),
+        }
+    }
 }
 
 /// Who gets a message.
@@ -149,7 +162,7 @@ impl Mailbox {
 
     /// The messages after one, oldest first.
     pub fn after(&self, after: MessageId) -> impl Iterator<Item = (MessageId, &Head)> {
-        let rest = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
         self.letters.range(rest).map(|(id, head)| (*id, &**head))
     }
 
@@ -177,4 +190,45 @@ pub(crate) struct Filed {
     pub(crate) only: Option<MemberName>,
     /// How many copies are not acknowledged yet.
     pub(crate) copies: usize,
+}
+
+impl Board {
+    /// What waits for a member after a message, oldest first: not what the attempt has that runs
+    /// in its name.
+    pub fn mail_after(
+        &self,
+        team: TeamUid,
+        name: &MemberName,
+        after: MessageId,
+    ) -> impl Iterator<Item = (MessageId, &Head)> {
+        let handed = self.member(team, name).map(|member| member.handed);
+        let after = after.max(handed.unwrap_or_default());
+        let mailbox = self.mailbox(team, name).into_iter();
+        mailbox.flat_map(move |mailbox| mailbox.after(after))
+    }
+
+    /// How many messages wait for a member.
+    pub fn unread(&self, team: TeamUid, name: &MemberName) -> usize {
+        let handed = self.member(team, name).map(|member| member.handed);
+        match (handed, self.mailbox(team, name)) {
+            (_, None) => 0,
+            (None | Some(MessageId(0)), Some(mailbox)) => mailbox.len(),
+            (Some(handed), Some(mailbox)) => mailbox.after(handed).count(),
+        }
+    }
+
+    /// The mail that goes with an assignment for a hosted member: the first that fits, and at least
+    /// one. Answers the last of it.
+    pub(crate) fn mail_to_hand(&self, team: TeamUid, name: &MemberName) -> MessageId {
+        let mut len = 0;
+        let mut last = MessageId(0);
+        for (id, head) in self.mail_after(team, name, MessageId(0)) {
+            len += head.size as usize;
+            if len > limits::ASSIGNMENT_MAIL_LEN_MAX && last != MessageId(0) {
+                break;
+            }
+            last = id;
+        }
+        last
+    }
 }

@@ -8,7 +8,8 @@ pub use self::attempt::{AttemptEnding, EndedAttempt, Runner, Usage};
 use crate::{
     event::Actor,
     id::{
-        AgentTypeName, AttemptNumber, Digest, InstanceId, MemberName, Revision, TaskId, WorkerName,
+        AgentTypeName, AttemptNumber, Digest, InstanceId, MemberName, MessageId, Revision, TaskId,
+        WorkerName,
     },
     time::Time,
 };
@@ -184,6 +185,8 @@ pub struct Placement {
     /// The hosted member that it acts as: the owner when it was given out, whoever owns the task
     /// by now. Without one it acts for the task alone.
     pub member: Option<MemberName>,
+    /// That member's mail up to this one goes with it; 0 for none.
+    pub mail: MessageId,
     /// When it was given out.
     pub dispatched_at: Time,
     /// When its sub-agent began.

@@ -107,6 +107,9 @@ pub struct Member {
     pub shutdown: Option<Shutdown>,
     /// What it asked and waits to be answered, oldest first.
     pub questions: Vec<Question>,
+    /// Mail up to this one was given to the attempt that runs in a hosted member's name: it counts
+    /// as acknowledged, and is given to the next one should that attempt be lost.
+    pub handed: MessageId,
 }
 
 /// Where the plan of a member stands, who may change nothing before it is approved (M8).

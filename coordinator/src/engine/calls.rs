@@ -253,7 +253,7 @@ impl Engine {
         })
     }
 
-    fn decide_call(&mut self, call: &Call, now: Time) -> CallReply {
+    pub(super) fn decide_call(&mut self, call: &Call, now: Time) -> CallReply {
         loop {
             match decide::decide(&self.board, call, now) {
                 Ok(mut decision) => {

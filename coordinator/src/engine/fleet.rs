@@ -11,7 +11,7 @@ use board::{
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, release::Release};
+use super::{Engine, mail::put_before, release::Release};
 use crate::fleet::{
     Assignment, BlockerResult, Heard, Hello, HelloRefused, Order, Outbox, SessionId, Verdict,
     Welcome,
@@ -296,14 +296,23 @@ impl Engine {
         };
         let blockers = task.blocked_by.iter();
         let blockers = blockers.filter_map(|id| self.blocker_result((fence.team, *id)));
+        let blockers = blockers.collect();
+        let mail = task.placement().map(|placed| self.mail_for(key, placed));
+        let mut mail = mail.unwrap_or_default();
+        let mut prompt = prompt(task, is_command);
+        if !is_command {
+            // A script is never preceded by English: its mail lies beside it.
+            prompt = put_before(&std::mem::take(&mut mail), &prompt);
+        }
         Some(Assignment {
             fence,
             team: view.team.clone(),
             subject: task.subject.clone(),
-            prompt: prompt(task, is_command),
+            prompt,
             agent_type,
             acts_as,
-            blockers: blockers.collect(),
+            blockers,
+            mail,
             instructions: owner
                 .as_ref()
                 .map(|m| m.instructions.clone())

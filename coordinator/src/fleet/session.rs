@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
     id::{AgentTypeName, Fence, InstanceId, TaskId, TeamName, WorkerName},
+    mail::Letter,
     record::OfferedType,
     task::Artifact,
     time::Time,
@@ -171,6 +172,8 @@ pub struct Assignment {
     pub output_globs: Vec<Arc<str>>,
     /// What the finished blockers brought.
     pub blockers: Vec<BlockerResult>,
+    /// The unread mail of the member as whom it acts, where it isn't in the prompt.
+    pub mail: Vec<Arc<Letter>>,
 }
 
 /// What a finished blocker brought (D13).

@@ -2,6 +2,7 @@
 //! by the board; nothing in it is believed to be well formed.
 
 mod fleet;
+mod mail;
 mod task;
 mod team;
 
@@ -20,6 +21,7 @@ use tonic::Status as WireStatus;
 
 pub use self::{
     fleet::{end_report, fence, hello},
+    mail::{ack, letter, received, watched},
     task::{
         attempt, claim_next, delegated, item, lease, new_task, place_text, revision, update,
         wait_until, wanted,

@@ -5,8 +5,9 @@ use std::{io, net::SocketAddr, time::Duration};
 use ganger_proto::v1::{
     artifact_service_server::ArtifactServiceServer,
     delegation_service_server::DelegationServiceServer, fleet_service_server::FleetServiceServer,
-    task_service_server::TaskServiceServer, team_service_server::TeamServiceServer,
-    tool_service_server::ToolServiceServer, worker_service_server::WorkerServiceServer,
+    mailbox_service_server::MailboxServiceServer, task_service_server::TaskServiceServer,
+    team_service_server::TeamServiceServer, tool_service_server::ToolServiceServer,
+    worker_service_server::WorkerServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +116,7 @@ pub async fn serve(
         .add_service(delegation)
         .add_service(with_limits!(ArtifactServiceServer::new(services.clone())))
         .add_service(with_limits!(FleetServiceServer::new(services.clone())))
+        .add_service(with_limits!(MailboxServiceServer::new(services.clone())))
         .add_service(with_limits!(ToolServiceServer::new(services.clone())))
         .add_service(with_limits!(WorkerServiceServer::new(services)));
     Ok(Serving {
@@ -181,6 +183,7 @@ pub async fn set_health(health: &HealthReporter, serves: bool) {
         Delegation::NAME,
         ArtifactServiceServer::<Services>::NAME,
         FleetServiceServer::<Services>::NAME,
+        MailboxServiceServer::<Services>::NAME,
         ToolServiceServer::<Services>::NAME,
         WorkerServiceServer::<Services>::NAME,
     ];

@@ -25,6 +25,7 @@ pub use self::{
     event::event,
     explain::explained,
     fleet::{agent_type, worker},
+    mail::{message, receipt},
     team::{member, team},
 };
 

@@ -246,6 +246,10 @@ fn assigned(assignment: Assignment) -> v1::Assignment {
         result_cut: blocker.is_cut,
         outputs: blocker.outputs.iter().map(to_wire::artifact).collect(),
     };
+    let (team, member) = (assignment.team.as_str(), &assignment.acts_as);
+    let mail = assignment.mail.iter();
+    let mail = mail.map(|letter| to_wire::message(team, member, letter));
+    let mail = mail.collect();
     v1::Assignment {
         fence: Some(to_wire::fence(&assignment.fence)),
         team: assignment.team.to_string(),
@@ -264,5 +268,6 @@ fn assigned(assignment: Assignment) -> v1::Assignment {
             .map(ToString::to_string)
             .collect(),
         blockers: assignment.blockers.iter().map(blocker).collect(),
+        mail,
     }
 }

@@ -258,6 +258,7 @@ impl Plan {
             started_at: Some(now()),
             run_limit: Some(Duration::from_secs(600)),
             member: None,
+            mail: MessageId(0),
             stop: None,
         }));
         Happening::TaskDispatched {

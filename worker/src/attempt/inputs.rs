@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::fs;
 
 use crate::{
-    agent::{INPUTS, INSTRUCTIONS, OWN, PROMPT},
+    agent::{INPUTS, INSTRUCTIONS, MAIL, OWN, PROMPT},
     artifacts::{ArtifactError, Artifacts},
     limits::{INPUT_FILES_MAX, INPUTS_LEN_MAX},
 };
@@ -95,6 +95,10 @@ pub(super) async fn lay(
     write(&own.join(PROMPT), assignment.prompt.as_bytes()).await?;
     if !assignment.instructions.is_empty() {
         write(&own.join(INSTRUCTIONS), assignment.instructions.as_bytes()).await?;
+    }
+    if !assignment.mail.is_empty() {
+        let mail = serde_json::to_vec_pretty(&assignment.mail).map_err(io::Error::other)?;
+        write(&own.join(MAIL), &mail).await?;
     }
     for (path, text) in plan.texts {
         make_parents(&inputs, &path).await?;

@@ -1,7 +1,8 @@
 //! Claims about single attempts, in real sandboxes.
 
 use ganger_proto::v1::{
-    Artifact, AttemptEnding, BlockerResult, TranscriptKind, connect_request::Message as Said,
+    Artifact, AttemptEnding, BlockerResult, Message, TranscriptKind,
+    connect_request::Message as Said,
 };
 use ganger_worker::{
     AgentType,
@@ -25,6 +26,7 @@ claims![
     a_failure_says_its_last_words,
     what_is_left_in_the_background_dies,
     instructions_never_precede_a_script,
+    mail_lies_beside_a_script_as_json,
 ];
 
 async fn a_script_runs_and_its_output_is_the_result() {
@@ -312,4 +314,24 @@ async fn instructions_never_precede_a_script() {
 
     let ended = connection.settle().await.ended;
     assert_eq!(ended.result, "be brief", "{}", ended.error);
+}
+
+async fn mail_lies_beside_a_script_as_json() {
+    let mut coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+    let mut assignment = script(1, "cat $GANGER_MAIL_FILE");
+    let message = Message {
+        id: 7,
+        from: "lead".into(),
+        text: "be \"brief\"".into(),
+        ..Message::default()
+    };
+    assignment.mail = vec![message.clone()];
+
+    connection.assign(&assignment).await;
+
+    let ended = connection.settle().await.ended;
+    let mail: Vec<Message> = serde_json::from_str(&ended.result).unwrap();
+    assert_eq!(mail, [message]);
 }

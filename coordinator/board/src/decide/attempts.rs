@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, handshake, notices, retry, roster, stopping};
+use super::{ending, ending::Ending, handshake, mail, notices, retry, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -28,6 +28,9 @@ pub(super) fn dispatch(
     let member = runs_as(&draft, key, worker)?;
     roster::admit_worker(&mut draft, key.0, worker)?;
     let dispatched_at = draft.now;
+    let mail = member
+        .as_ref()
+        .map(|name| draft.board.mail_to_hand(key.0, name));
     let task = draft.task_mut(key)?;
     task.last_attempt = task.last_attempt.next();
     task.started_at = None;
@@ -37,6 +40,7 @@ pub(super) fn dispatch(
         worker: worker.clone(),
         instance,
         member,
+        mail: mail.unwrap_or_default(),
         dispatched_at,
         started_at: None,
         run_limit: None,
@@ -189,7 +193,11 @@ pub(super) fn started(
         let limit = run_limit.into_iter().chain(of_task).min();
         placement.run_limit = limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
         let actor = Actor::Worker(placement.worker.clone());
+        let (member, mail) = (placement.member.clone(), placement.mail);
         draft.task_mut(key)?.started_at = Some(now);
+        if let Some(member) = member {
+            mail::hand_over(&mut draft, key.0, &member, mail)?;
+        }
         let started = Happening::TaskStarted {
             task: key.1,
             attempt: fence.attempt,
@@ -257,7 +265,7 @@ pub(super) fn ended(
             }
         }
     }
-    rest(&mut draft, key, placement.member.as_ref())?;
+    rest(&mut draft, key, placement.member.as_ref(), true)?;
     Ok(draft.finish(Answer::Done, None))
 }
 
@@ -313,7 +321,7 @@ pub(super) fn refused(
             requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
         }
     }
-    rest(&mut draft, key, placement.member.as_ref())?;
+    rest(&mut draft, key, placement.member.as_ref(), false)?;
     Ok(draft.finish(Answer::Done, None))
 }
 
@@ -345,7 +353,7 @@ pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Re
     let placement = end_attempt(draft, key, lost, reason.clone(), Usage::default())?;
     let member = placement.member.clone();
     after_loss(draft, key, placement, reason)?;
-    rest(draft, key, member.as_ref())
+    rest(draft, key, member.as_ref(), false)
 }
 
 fn after_loss(
@@ -379,12 +387,19 @@ fn after_loss(
     requeue(draft, key, &actor, placement.attempt, waiting)
 }
 
-/// The hosted member that was run is at rest.
-fn rest(draft: &mut Draft<'_>, key: TaskKey, member: Option<&MemberName>) -> Result<(), Obstacle> {
-    match member {
-        Some(member) => handshake::at_rest(draft, key.0, member),
-        None => Ok(()),
-    }
+/// The hosted member that was run is at rest, and has read its mail, if its attempt came to an end
+/// of its own.
+fn rest(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    member: Option<&MemberName>,
+    has_read: bool,
+) -> Result<(), Obstacle> {
+    let Some(member) = member else {
+        return Ok(());
+    };
+    mail::take_back(draft, key.0, member, has_read)?;
+    handshake::at_rest(draft, key.0, member)
 }
 
 pub(super) fn never_arrived(
@@ -410,7 +425,7 @@ pub(super) fn never_arrived(
             requeue(&mut draft, key, &actor, attempt, waiting)?;
         }
     }
-    rest(&mut draft, key, placement.member.as_ref())?;
+    rest(&mut draft, key, placement.member.as_ref(), false)?;
     Ok(draft.finish(Answer::Done, None))
 }
 

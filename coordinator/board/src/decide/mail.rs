@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{calls, calls::Who, check, create, handshake};
 use crate::{
-    command::{Ack, Addressees, Answer, NewLetter, Receipt},
+    board::Board,
+    command::{Ack, Addressees, Answer, Caller, NewLetter, Receipt},
     draft::Draft,
     event::{Actor, Happening},
-    id::{MemberName, MessageId},
+    id::{Incarnation, MemberName, MessageId, TeamUid},
     limits,
     mail::{Letter, MailKind, Recipients, Sender},
     refusal::{Obstacle, Refusal},
@@ -452,4 +453,62 @@ pub(super) fn ack(draft: &mut Draft<'_>, who: &Who, ack: &Ack) -> Result<Answer,
         count,
         left: draft.room(&key).count,
     })
+}
+
+/// The attempt that runs in a hosted member's name has its mail up to a message (M6): it counts as
+/// acknowledged from now on.
+pub(super) fn hand_over(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    name: &MemberName,
+    mail: MessageId,
+) -> Result<(), Obstacle> {
+    if mail > MessageId(0)
+        && let Ok(member) = draft.member(team, name)
+    {
+        let mut member = member.clone();
+        member.handed = mail;
+        draft.put_member(team, member);
+    }
+    Ok(())
+}
+
+/// That attempt is over: what it was given is gone where it was read, and waits again otherwise.
+pub(super) fn take_back(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    name: &MemberName,
+    has_read: bool,
+) -> Result<(), Obstacle> {
+    let Ok(member) = draft.member(team, name) else {
+        return Ok(());
+    };
+    let mut member = member.clone();
+    let handed = std::mem::take(&mut member.handed);
+    if handed == MessageId(0) {
+        return Ok(());
+    }
+    draft.put_member(team, member);
+    let mailbox = draft.board.mailbox(team, name).filter(|_| has_read);
+    let read = mailbox
+        .into_iter()
+        .flat_map(|mailbox| mailbox.letters.range(..=handed));
+    let key = (team, name.clone());
+    for (id, _) in read {
+        draft.discard(&key, *id);
+    }
+    Ok(())
+}
+
+/// Whose mailbox a caller reads, and which incarnation it is.
+pub fn mailbox_of(
+    board: &Board,
+    team: TeamUid,
+    caller: &Caller,
+) -> Result<(MemberName, Incarnation), Refusal> {
+    let who = calls::identify(board, team, caller)?;
+    let name = who.must_be_member()?.clone();
+    let member = board.member(team, &name);
+    let incarnation = member.map(|member| member.incarnation);
+    Ok((name, incarnation.unwrap_or_default()))
 }

@@ -8,7 +8,7 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::{Actor, Fields, Happening},
-    id::{MemberKey, MemberName, TaskId, TaskKey, TeamUid, WorkerName},
+    id::{MemberKey, MemberName, MessageId, TaskId, TaskKey, TeamUid, WorkerName},
     limits,
     refusal::{Obstacle, Refusal, Staleness},
     task::{AfterStop, AttemptEnding, Task, TaskState},
@@ -91,6 +91,7 @@ pub(super) fn leave(
     member.plan = Plan::NotRequired;
     member.shutdown = None;
     member.questions = Vec::new();
+    member.handed = MessageId(0);
     draft.put_member(*team, member);
     let left = Happening::MemberLeft {
         member: name.clone(),

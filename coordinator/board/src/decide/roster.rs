@@ -117,6 +117,7 @@ pub(super) fn join(
             },
             shutdown: None,
             questions: Vec::new(),
+            handed: MessageId(0),
         },
     );
     let member = new.name.clone();

@@ -14,6 +14,7 @@ mod dissolving;
 mod edges;
 mod endings;
 mod handshakes;
+mod hosted_mail;
 mod in_the_way;
 mod leaving;
 mod mail;

@@ -28,6 +28,7 @@ fn member(kind: MemberKind) -> Member {
         plan: Plan::NotRequired,
         shutdown: None,
         questions: Vec::new(),
+        handed: MessageId(0),
     }
 }
 

@@ -1,7 +1,13 @@
 //! Messages.
 
-use board::mail::MailKind;
+use board::{
+    command::Receipt,
+    mail::{Letter, MailKind, Recipients, Sender},
+};
 use ganger_proto::v1;
+
+use super::{number, time};
+use crate::engine::MemberView;
 
 pub fn message_type(kind: MailKind) -> v1::MessageType {
     match kind {
@@ -19,5 +25,43 @@ pub fn message_type(kind: MailKind) -> v1::MessageType {
         MailKind::Question => v1::MessageType::Question,
         MailKind::Answer => v1::MessageType::Answer,
         MailKind::Digest => v1::MessageType::Digest,
+    }
+}
+
+/// A message as it lies in somebody's mailbox.
+pub fn message(team: &str, to: &str, letter: &Letter) -> v1::Message {
+    let from_incarnation = match &letter.from {
+        Sender::Member(_, incarnation) => number(incarnation.0),
+        Sender::Task(_) | Sender::Coordinator => 0,
+    };
+    v1::Message {
+        id: letter.id.0,
+        team: team.to_owned(),
+        from: letter.from.to_string(),
+        from_incarnation,
+        to: to.to_owned(),
+        r#type: message_type(letter.kind).into(),
+        text: letter.text.to_string(),
+        summary: letter.summary.to_string(),
+        // What is on the board was JSON when it came.
+        payload: serde_json::from_str(&letter.payload).ok(),
+        correlation_id: letter.correlation.to_string(),
+        sent_at: Some(time(letter.at)),
+        task_id: letter.task.map_or(0, |task| task.0),
+        approve: letter.approve,
+        deadline: letter.deadline.map(time),
+        broadcast: letter.to == Recipients::Many { is_broadcast: true },
+        revision: letter.revision.map_or(0, |revision| revision.0),
+    }
+}
+
+/// What became of one copy of a message.
+pub fn receipt(receipt: &Receipt, recipient: &MemberView) -> v1::Receipt {
+    v1::Receipt {
+        member: receipt.member.to_string(),
+        incarnation: number(receipt.incarnation.0),
+        stored: receipt.stored,
+        liveness: super::member(recipient).liveness,
+        answers: receipt.answers,
     }
 }

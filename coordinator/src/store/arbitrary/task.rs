@@ -18,8 +18,8 @@ use proptest::{
 };
 
 use super::{
-    actor, agent_type, attempt_number, instance, member_name, short, task_id, text, time,
-    worker_name,
+    actor, agent_type, attempt_number, instance, member_name, message_id, short, task_id, text,
+    time, worker_name,
 };
 
 fn usage() -> impl Strategy<Value = Usage> {
@@ -123,19 +123,21 @@ fn state() -> impl Strategy<Value = TaskState> {
         attempt_number(),
         worker_name(),
         instance(),
-        option::of(member_name()),
+        (option::of(member_name()), message_id()),
         time(),
         option::of(time()),
         option::of(any::<Duration>()),
         option::of(stop()),
     )
         .prop_map(
-            |(attempt, worker, instance, member, dispatched_at, started_at, run_limit, stop)| {
+            |(attempt, worker, instance, who, dispatched_at, started_at, run_limit, stop)| {
+                let (member, mail) = who;
                 Placement {
                     attempt,
                     worker,
                     instance,
                     member,
+                    mail,
                     dispatched_at,
                     started_at,
                     run_limit,

@@ -98,10 +98,11 @@ pub(super) fn member() -> impl Strategy<Value = Member> {
         plan,
         option::of(shutdown),
         proptest::collection::vec(question, 0..3),
+        message_id(),
     );
     (who, texts, option::of(agent_type()), times, asked).prop_map(
         |((name, incarnation, kind), texts, agent_type, (joined_at, left_at), asked)| {
-            let (plan, shutdown, questions) = asked;
+            let (plan, shutdown, questions, handed) = asked;
             let (role, description, instructions, model) = texts;
             Member {
                 name,
@@ -117,6 +118,7 @@ pub(super) fn member() -> impl Strategy<Value = Member> {
                 plan,
                 shutdown,
                 questions,
+                handed,
             }
         },
     )

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use board::{
     event::Actor,
-    id::{AttemptNumber, InstanceId},
+    id::{AttemptNumber, InstanceId, MessageId},
     task::{
         AfterStop, AttemptEnding, Claim, End, EndStatus, EndedAttempt, Paused, Placement, Runner,
         Stop, StopReason, TaskState, Usage, Waiting,
@@ -95,6 +95,8 @@ pub(super) struct PlacementMessage {
     stop: Option<StopMessage>,
     #[prost(string, optional, tag = "8")]
     member: Option<String>,
+    #[prost(uint64, tag = "9")]
+    mail: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -190,6 +192,7 @@ impl From<&TaskState> for StateMessage {
                 run_limit: placement.run_limit.map(Into::into),
                 stop: placement.stop.as_ref().map(Into::into),
                 member: placement.member.as_ref().map(ToString::to_string),
+                mail: placement.mail.0,
             })),
             TaskState::Ended(end) => Self::Ended(EndMessage {
                 status: end.status.number(),
@@ -238,6 +241,7 @@ pub(super) fn decode_state(
                     .into(),
             ),
             member: placement.member.map(|m| names.member(m)).transpose()?,
+            mail: MessageId(placement.mail),
             dispatched_at: Time(placement.dispatched_at),
             started_at: placement.started_at.map(Time),
             run_limit: placement.run_limit.map(Duration::try_from).transpose()?,

@@ -204,6 +204,8 @@ struct MemberMessage {
     questions: Vec<QuestionMessage>,
     #[prost(string, tag = "16")]
     plan_correlation: String,
+    #[prost(uint64, tag = "17")]
+    handed: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -263,6 +265,7 @@ pub(in crate::store) fn encode_member(member: &Member) -> Vec<u8> {
         }),
         questions: member.questions.iter().map(question).collect(),
         plan_correlation: plan_correlation.to_owned(),
+        handed: member.handed.0,
     };
     seal(MEMBER, &message)
 }
@@ -315,6 +318,7 @@ pub(in crate::store) fn decode_member(
             .map(|shutdown| decode_shutdown(shutdown, names))
             .transpose()?,
         questions,
+        handed: MessageId(message.handed),
     })
 }
 

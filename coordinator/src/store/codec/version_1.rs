@@ -106,6 +106,7 @@ fn a_member_needs_no_plan_and_was_asked_nothing() {
         plan: Plan::NotRequired,
         shutdown: None,
         questions: Vec::new(),
+        handed: MessageId(0),
     };
 
     let member = decode_member(&bytes(MEMBER), &mut Names::default());
@@ -219,6 +220,7 @@ fn a_placed_task_is_read_as_it_was() {
         worker: worker(),
         instance: InstanceId(9),
         member: Some(bob()),
+        mail: MessageId(0),
         dispatched_at: Time(6),
         started_at: Some(Time(7)),
         run_limit: Some(Duration::from_millis(1_500)),

@@ -1,0 +1,274 @@
+//! Mailboxes: read, waited for, and given to those who are run.
+//!
+//! The board has what messages are and where they wait; what they say is on the disk, or still in
+//! the group that files them.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use board::{
+    command::{Ack, Call, Caller, Wish},
+    decide,
+    id::{Incarnation, MemberKey, MessageId, TaskKey, TeamName, TeamUid},
+    mail::{Head, Letter, MailKind, Recipients},
+    record::Record,
+    refusal::Refusal,
+    task::Placement,
+    time::Time,
+};
+use tokio::sync::oneshot;
+
+use super::{Engine, RecordKey, Refused, release::Release};
+use crate::hub::MailWatcher;
+
+/// What somebody wants of their mailbox.
+#[derive(Debug, Clone)]
+pub struct MailWanted {
+    /// The team.
+    pub team: TeamName,
+    /// Whose mailbox it is.
+    pub caller: Caller,
+    /// Which messages.
+    pub filter: MailFilter,
+    /// Only messages after this one.
+    pub after: MessageId,
+    /// How many at the most.
+    pub count_max: usize,
+    /// How many bytes at the most, but one message however long it is.
+    pub bytes_max: usize,
+    /// What is answered is acknowledged in the same commit: nobody else gets it.
+    pub acknowledges: bool,
+    /// What comes later is wanted as well.
+    pub watches: bool,
+}
+
+/// Which messages; what is none doesn't filter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MailFilter {
+    /// Of one of these kinds.
+    pub kinds: Vec<MailKind>,
+    /// From this sender, as it is told: a member's name, `task:<id>` or `coordinator`.
+    pub from: Option<String>,
+    /// With this correlation id.
+    pub correlation: Option<String>,
+}
+
+impl MailFilter {
+    fn passes(&self, head: &Head) -> bool {
+        let is_from = |from: &String| head.from.to_string() == *from;
+        (self.kinds.is_empty() || self.kinds.contains(&head.kind))
+            && self.from.as_ref().is_none_or(is_from)
+            && self
+                .correlation
+                .as_ref()
+                .is_none_or(|correlation| **correlation == *head.correlation)
+    }
+
+    /// Whether a message is wanted.
+    pub fn wants(&self, letter: &Letter) -> bool {
+        // Most want all: then its head needs no making.
+        *self == Self::default() || self.passes(&letter.head())
+    }
+}
+
+/// What is in a mailbox.
+#[derive(Debug)]
+pub struct MailPage {
+    /// Whose it is.
+    pub mailbox: MemberKey,
+    /// Which incarnation of it.
+    pub incarnation: Incarnation,
+    /// The messages, oldest first.
+    pub letters: Vec<Arc<Letter>>,
+    /// How many are in the mailbox, whatever the filter.
+    pub unread: usize,
+    /// There are more that pass the filter.
+    pub has_more: bool,
+    /// Every message up to this one was looked at.
+    pub at: MessageId,
+    /// Tells what comes later, where that is wanted.
+    pub watcher: Option<MailWatcher>,
+}
+
+/// What is answered to who wants their mail.
+pub type MailReply = Result<MailPage, Box<Refused>>;
+
+impl Engine {
+    pub(super) fn receive(
+        &mut self,
+        wanted: &MailWanted,
+        reply: oneshot::Sender<MailReply>,
+        now: Time,
+    ) {
+        let team = wanted.team.as_str();
+        self.presence.note(&self.board, team, &wanted.caller, now);
+        let page = self.page(wanted, now);
+        self.group.releases.push(Release::Mail(reply, page));
+    }
+
+    fn page(&mut self, wanted: &MailWanted, now: Time) -> MailReply {
+        let Some(team) = self.board.team_named(wanted.team.as_str()) else {
+            let team = wanted.team.to_string();
+            return Err(Refusal::TeamUnknown { team }.into());
+        };
+        if wanted.watches && !team.is_open() {
+            let team = team.name.clone();
+            return Err(Refusal::TeamOver { team }.into());
+        }
+        let (uid, last) = (team.uid, team.last_message);
+        let (name, incarnation) = decide::mailbox_of(&self.board, uid, &wanted.caller)?;
+        let mailbox = (uid, name);
+        let (letters, at) = self.look_through(&mailbox, wanted);
+        let has_more = at.is_some();
+        if wanted.acknowledges && !letters.is_empty() {
+            self.acknowledge(wanted, &letters, now)?;
+        }
+        Ok(MailPage {
+            letters,
+            incarnation,
+            unread: self.board.unread(uid, &mailbox.1),
+            has_more,
+            at: at.unwrap_or(last),
+            watcher: wanted.watches.then(|| self.mail.watch(&mailbox, last)),
+            mailbox,
+        })
+    }
+
+    /// The messages that are wanted, and the last one that was looked at where there are more.
+    fn look_through(
+        &self,
+        (team, name): &MemberKey,
+        wanted: &MailWanted,
+    ) -> (Vec<Arc<Letter>>, Option<MessageId>) {
+        let mut letters: Vec<Arc<Letter>> = Vec::new();
+        let (mut at, mut bytes) = (wanted.after, 0);
+        for (id, head) in self.board.mail_after(*team, name, wanted.after) {
+            if wanted.filter.passes(head) {
+                if letters.len() == wanted.count_max {
+                    return (letters, Some(at));
+                }
+                if let Some(letter) = self.letter(*team, id) {
+                    bytes += weight(&letter);
+                    if bytes > wanted.bytes_max && !letters.is_empty() {
+                        return (letters, Some(at));
+                    }
+                    letters.push(letter);
+                }
+            }
+            at = id;
+        }
+        (letters, None)
+    }
+
+    fn acknowledge(
+        &mut self,
+        wanted: &MailWanted,
+        letters: &[Arc<Letter>],
+        now: Time,
+    ) -> Result<(), Box<Refused>> {
+        let ack = Ack {
+            up_to: None,
+            messages: letters.iter().map(|letter| letter.id).collect(),
+        };
+        let call = Call {
+            caller: wanted.caller.clone(),
+            request: None,
+            wish: Wish::AckMessages(wanted.team.clone(), ack),
+        };
+        self.decide_call(&call, now).map(drop)
+    }
+
+    /// A message, whole: one that is filed by this very group is not on the disk yet.
+    fn letter(&self, team: TeamUid, id: MessageId) -> Option<Arc<Letter>> {
+        if let Some(Record::Letter(_, letter)) =
+            self.group.records.get(&RecordKey::Letter(team, id))
+        {
+            return Some(letter.clone());
+        }
+        match self.store.letter(team, id) {
+            Ok(Some(letter)) => Some(Arc::new(letter)),
+            Ok(None) => {
+                tracing::error!(%team, message = %id, "a message is not on the disk");
+                None
+            }
+            Err(failure) => {
+                tracing::error!(%team, message = %id, %failure, "can't read a message");
+                None
+            }
+        }
+    }
+
+    /// Notes which mailboxes get what with a record, and which are nobody's any more.
+    pub(super) fn note_mail(&mut self, record: &Record) {
+        match record {
+            Record::Letter(team, letter) => {
+                if let Recipients::One(member) = &letter.to {
+                    let copy = ((*team, member.clone()), letter.clone());
+                    self.group.mail.push(copy);
+                }
+            }
+            Record::Post(team, member, id) => {
+                let filed = self.group.records.get(&RecordKey::Letter(*team, *id));
+                if let Some(Record::Letter(_, letter)) = filed {
+                    let copy = ((*team, member.clone()), letter.clone());
+                    self.group.mail.push(copy);
+                }
+            }
+            Record::Member(team, member) if !member.is_present() => {
+                self.group.closed.push((*team, Some(member.name.clone())));
+            }
+            Record::Team(team) if !team.is_open() => self.group.closed.push((team.uid, None)),
+            _ => {}
+        }
+    }
+
+    /// The mail that goes with an assignment (M6): nothing about the very task, which the
+    /// assignment itself tells.
+    pub(super) fn mail_for(
+        &self,
+        (team, task): TaskKey,
+        placement: &Placement,
+    ) -> Vec<Arc<Letter>> {
+        let Some(member) = &placement.member else {
+            return Vec::new();
+        };
+        let mail = self.board.mail_after(team, member, MessageId(0));
+        let mail = mail.take_while(|(id, _)| *id <= placement.mail);
+        let is_told = |head: &Head| {
+            let is_notice = head.from == board::mail::Sender::Coordinator;
+            is_notice && head.task == Some(task)
+        };
+        mail.filter(|(_, head)| !is_told(head))
+            .filter_map(|(id, _)| self.letter(team, id))
+            .collect()
+    }
+}
+
+/// About how long a message is when it is told, at the most. A list of small numbers is six times
+/// as long in protobuf as in JSON.
+fn weight(letter: &Letter) -> usize {
+    const FIXED: usize = 256;
+    FIXED + letter.size() + 5 * letter.payload.len()
+}
+
+/// A prompt with mail before it.
+pub(super) fn put_before(mail: &[Arc<Letter>], prompt: &Arc<str>) -> Arc<str> {
+    if mail.is_empty() {
+        return prompt.clone();
+    }
+    let mut text = String::from("Messages that came for you, oldest first:\n");
+    for letter in mail {
+        let _ = write!(text, "\n[message {} from {}", letter.id, letter.from);
+        if let Some(task) = letter.task {
+            let _ = write!(text, ", about task #{task}");
+        }
+        if !letter.correlation.is_empty() {
+            let _ = write!(text, ", correlation id {}", letter.correlation);
+        }
+        let _ = writeln!(text, "]\n{}", letter.text);
+        if !letter.payload.is_empty() {
+            let _ = writeln!(text, "{}", letter.payload);
+        }
+    }
+    let _ = write!(text, "\nYour task:\n\n{prompt}");
+    text.into()
+}
