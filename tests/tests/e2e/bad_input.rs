@@ -37,7 +37,11 @@ async fn board(client: &Client) -> Board {
     let team = teams.get_team(v1::GetTeamRequest::default()).await;
     let team = team.unwrap().into_inner().team;
     let members = teams.list_members(v1::ListMembersRequest::default()).await;
-    let members = members.unwrap().into_inner().members;
+    let mut members = members.unwrap().into_inner().members;
+    for member in &mut members {
+        // Who is refused was heard of all the same.
+        member.last_seen_at = None;
+    }
     let status = fleet.get_status(v1::GetStatusRequest {}).await;
     let commits = status.unwrap().into_inner().commit;
     Board {
