@@ -136,7 +136,7 @@ async fn health_names_every_service_and_liveness_and_readiness() {
         .into_iter()
         .filter(|name| name.starts_with("ganger."))
         .collect();
-    assert_eq!(reflected.len(), 6, "{reflected:?}");
+    assert_eq!(reflected.len(), 8, "{reflected:?}");
 
     let names = ["", "liveness", "readiness"].map(ToOwned::to_owned);
     for service in names.into_iter().chain(reflected) {
