@@ -125,6 +125,26 @@ async fn question_is_answered_by_its_id() {
 }
 
 #[tokio::test]
+async fn message_to_a_member_that_waits_is_its_answer() {
+    let cluster = Cluster::start(programs!()).await;
+    let (lead, alice, _) = team(&cluster).await;
+    let message = json!({"member_name": "alice", "message": "the second"});
+    let before = lead.tool("message_teammate", message.clone()).await;
+    assert_eq!(before.result["receipts"][0]["answers"], Value::Null);
+    let question = json!({"to": "team-lead", "message": "which?", "type": "question"});
+    alice.tool("SendMessage", question).await;
+
+    let answered = lead.tool("message_teammate", message).await;
+
+    assert_eq!(answered.result["receipts"][0]["answers"], true);
+    assert!(
+        answered.text.contains("waiting for an answer"),
+        "{}",
+        answered.text
+    );
+}
+
+#[tokio::test]
 async fn message_goes_out_in_both_spellings_that_lead_agents_know() {
     let cluster = Cluster::start(programs!()).await;
     let (lead, alice, bob) = team(&cluster).await;
