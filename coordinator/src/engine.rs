@@ -48,7 +48,7 @@ use self::{presence::Presence, release::Release};
 use crate::{
     fleet::{Fleet, Leases},
     hub::Hub,
-    store::{Batch, Store, StoreError},
+    store::{BackupSink, Batch, Store, StoreError},
 };
 
 /// Tasks that one group gives to workers; a group has up to 128 commands beside.
@@ -74,6 +74,8 @@ pub enum Input {
     ),
     /// The fleet brings something.
     Fleet(FleetInput),
+    /// Somebody wants a backup.
+    BackUp(Box<dyn BackupSink>),
 }
 
 /// A read's answer, kept until it may be told.
@@ -238,6 +240,7 @@ impl Engine {
             }
             Input::Wait(key, reply) => self.wait(key, reply),
             Input::Fleet(input) => self.fleet_input(input, now),
+            Input::BackUp(sink) => self.store.begin_backup(sink),
         }
     }
 
@@ -310,6 +313,11 @@ impl Engine {
         }
         self.let_go(now);
         Ok(())
+    }
+
+    /// Goes on with a backup by a step. Says whether there is more.
+    pub fn back_up(&mut self) -> bool {
+        self.store.back_up()
     }
 
     /// Removes a little of what need not be kept any more. Says whether there is more. An error is
