@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     "ArtifactService/GetArtifact",
     "FleetService/ListWorkers",
     "FleetService/GetStatus",
+    "FleetService/BackUpBoard",
     "ToolService/ListTools",
     "ToolService/CallTool",
     "TeamService/WatchTeam",
