@@ -111,8 +111,8 @@ pub enum Verb {
     Fleet(fleet::Verb),
     /// Serve the tools of lead agents to an MCP client, over stdin and stdout
     Mcp(mcp::Args),
-    /// The coordinator daemon: see `ganger coordinator --help`
-    Coordinator(daemon::Passed),
+    /// The coordinator daemon, and its board: see `ganger coordinator --help`
+    Coordinator(daemon::OrUpkeep),
     /// The worker daemon: see `ganger worker --help`
     Worker(daemon::Passed),
     /// Ask a daemon whether it serves: exit 0, or 2 unreachable, 3 no answer, 4 not serving
@@ -207,6 +207,9 @@ mod tests {
             "ganger fleet workers",
             "ganger fleet status --timeout 3s",
             "ganger fleet types",
+            "ganger coordinator backup --to board.backup --addr 127.0.0.1:1",
+            "ganger coordinator restore board.backup --data-dir data",
+            "ganger coordinator compact --data-dir data",
             "ganger healthcheck --service readiness --addr 127.0.0.1:1",
             "ganger completions bash",
             "ganger man",

@@ -6,16 +6,23 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Command, CommandFactory as _, Parser};
+use clap::{Command, CommandFactory as _, Parser, Subcommand as _};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, upkeep};
 
 /// The coordinator daemon.
 #[derive(Debug, Parser)]
-#[command(name = "ganger coordinator", version)]
+#[command(
+    name = "ganger coordinator",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Coordinator {
     #[command(flatten)]
     args: ganger_coordinator::Args,
+    /// Named first, they are verbs of the tool: see [`run_if_named`].
+    #[command(subcommand)]
+    upkeep: Option<upkeep::Verb>,
 }
 
 /// The worker daemon.
@@ -26,6 +33,17 @@ struct Worker {
     args: ganger_worker::Args,
 }
 
+/// What comes after `coordinator`: a verb of the tool, or what is the daemon's own.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct OrUpkeep {
+    /// The verb of the tool.
+    #[command(subcommand)]
+    pub upkeep: Option<upkeep::Verb>,
+    #[command(flatten)]
+    passed: Passed,
+}
+
 /// What comes after a daemon's name, for the tool's own command line, which lists it.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
@@ -34,7 +52,8 @@ pub struct Passed {
     rest: Vec<OsString>,
 }
 
-/// Runs the daemon that the command line names first; none where it names none.
+/// Runs the daemon that the command line names first; none where it names none, or only what is
+/// done with its board.
 pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let (program, name) = (line.next()?, line.next()?);
     match name.to_str()? {
@@ -44,6 +63,11 @@ pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode
             is_daemon.then(|| run_if_named([program, name, "--help".into()].into_iter()))?
         }
         "coordinator" => {
+            let mut line = line.peekable();
+            let next = line.peek().and_then(|next| next.to_str());
+            if next.is_some_and(upkeep::Verb::has_subcommand) {
+                return None;
+            }
             let line = [OsString::from("ganger coordinator")]
                 .into_iter()
                 .chain(line);
@@ -92,5 +116,6 @@ mod tests {
         assert!(run_if_named(line("ganger task show")).is_none());
         assert!(run_if_named(line("ganger help task")).is_none());
         assert!(run_if_named(line("ganger --team coordinator")).is_none());
+        assert!(run_if_named(line("ganger coordinator backup --to a")).is_none());
     }
 }

@@ -38,6 +38,7 @@ mod team;
 mod tool;
 mod tree;
 mod up;
+mod upkeep;
 mod values;
 mod watch;
 
@@ -85,7 +86,10 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Healthcheck(args) => healthcheck::run(args, context).await,
         // Serves until its client goes; --timeout is each call's.
         Verb::Mcp(args) => mcp::run(args, context).await,
-        Verb::Coordinator(_) => Err(daemon::misplaced("coordinator")),
+        Verb::Coordinator(line) => match line.upkeep {
+            Some(verb) => within(context, upkeep::run(verb, context)).await,
+            None => Err(daemon::misplaced("coordinator")),
+        },
         Verb::Worker(_) => Err(daemon::misplaced("worker")),
         Verb::Team(verb) => within(context, team::run(verb, context)).await,
         Verb::Member(verb) => within(context, member::run(verb, context)).await,

@@ -28,7 +28,8 @@ pub fn with_globals_everywhere() -> Command {
             .iter()
             .any(|daemon| daemon.get_name() == verb.get_name());
         match is_daemon {
-            true => verb,
+            // What is done with its board is the tool's own.
+            true => verb.mut_subcommands(|verb| spread(verb, &globals)),
             false => spread(verb, &globals),
         }
     })
@@ -71,6 +72,8 @@ mod tests {
             assert!(worker.contains(&"slots".into()), "{worker:?}");
             assert!(!worker.contains(&"member".into()), "{worker:?}");
         }
+        let backup = ["coordinator", "backup"];
+        assert!(flags(&with_globals_everywhere(), &backup).contains(&"addr".into()));
     }
 
     #[test]

@@ -185,6 +185,7 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
         engine.elapse(now);
         has_more = engine.place(now);
         engine.commit(now)?;
+        has_more |= engine.back_up();
         if Instant::now() >= next_sweep {
             let is_more = engine.sweep(now)?;
             next_sweep = Instant::now() + if is_more { SWEEP_AGAIN } else { SWEEP_EVERY };

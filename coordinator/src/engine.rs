@@ -55,7 +55,7 @@ pub use self::{
 use crate::{
     fleet::{Fleet, Leases},
     hub::{Hub, MailHub},
-    store::{Batch, Store, StoreError},
+    store::{BackupSink, Batch, Store, StoreError},
 };
 
 /// Tasks that one group gives to workers; a group has up to 128 commands beside.
@@ -83,6 +83,8 @@ pub enum Input {
     Mail(Box<MailWanted>, tokio::sync::oneshot::Sender<MailReply>),
     /// The fleet brings something.
     Fleet(FleetInput),
+    /// Somebody wants a backup.
+    BackUp(Box<dyn BackupSink>),
 }
 
 /// A read's answer, kept until it may be told.
@@ -256,6 +258,7 @@ impl Engine {
             Input::Wait(key, reply) => self.wait(key, reply),
             Input::Mail(wanted, reply) => self.receive(&wanted, reply, now),
             Input::Fleet(input) => self.fleet_input(input, now),
+            Input::BackUp(sink) => self.store.begin_backup(sink),
         }
     }
 
@@ -336,6 +339,11 @@ impl Engine {
         }
         self.let_go(now);
         Ok(())
+    }
+
+    /// Goes on with a backup by a step. Says whether there is more.
+    pub fn back_up(&mut self) -> bool {
+        self.store.back_up()
     }
 
     /// Removes a little of what need not be kept any more. Says whether there is more. An error is

@@ -44,6 +44,8 @@ pub struct Services {
     pub transcripts: Transcripts,
     /// The time.
     pub clock: Clock,
+    /// One backup at a time: each takes room on the disk.
+    pub backups: std::sync::Arc<tokio::sync::Semaphore>,
     /// Every task that a service spawns.
     pub tasks: TaskTracker,
     /// The coordinator stops: streams end.

@@ -16,6 +16,7 @@ use crate::{
         CallReply, FleetInput, HelloReply, Input, MailReply, MailWanted, Reader, ReportReply,
     },
     fleet::{Hello, Outbox},
+    store::BackupSink,
 };
 
 /// The front of the driver.
@@ -89,6 +90,11 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.lanes.push_client(Input::Wait(task, reply), 0)?;
         answer.await.map_err(|_| Unavailable::Unanswered)
+    }
+
+    /// Has a backup made, and doesn't wait for it.
+    pub fn back_up(&self, sink: Box<dyn BackupSink>) -> Result<(), Unavailable> {
+        Ok(self.lanes.push_client(Input::BackUp(sink), 0)?)
     }
 
     /// Brings a worker's Hello.

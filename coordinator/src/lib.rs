@@ -30,9 +30,11 @@ pub mod handle;
 pub mod hub;
 mod run;
 pub mod shutdown;
+pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod transcripts;
+pub mod upkeep;
 
 use std::process::ExitCode;
 

@@ -23,6 +23,7 @@ use crate::{
     hub::Hub,
     store::{Options, SledStore, StoreError},
     transcripts::{Limits, TranscriptError, Transcripts},
+    upkeep::BOARD_DIR,
 };
 
 /// How long each step of a stop may take. A connection or task that never ends can't hold it up.
@@ -66,7 +67,10 @@ pub async fn run(
     ready: oneshot::Sender<SocketAddr>,
 ) -> Result<(), RunError> {
     let began = Instant::now();
-    make_dir(&config.data_dir)?;
+    make_dir(&config.data_dir).map_err(|source| RunError::DataDir {
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let lanes = Arc::new(Lanes::default());
     let hub = Hub::default();
     let opening = open(config.clone(), hub.clone());
@@ -85,6 +89,7 @@ pub async fn run(
         artifacts,
         transcripts: transcripts.clone(),
         clock,
+        backups: Arc::new(tokio::sync::Semaphore::new(1)),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
         about: Arc::new(About {
@@ -166,16 +171,12 @@ fn of_writer(ended: Result<(), TranscriptError>) -> RunError {
 }
 
 /// Only its owner may look into the data directory.
-fn make_dir(path: &Path) -> Result<(), RunError> {
+pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| RunError::DataDir {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 type Opened = (
@@ -194,7 +195,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
             retention: config.retention,
             ..Options::default()
         };
-        let store = SledStore::open(&dir.join("board"), options)?;
+        let store = SledStore::open(&dir.join(BOARD_DIR), options)?;
         let mut clock = None;
         let setup = Setup {
             tombstones_kept: config.teams_kept_for,

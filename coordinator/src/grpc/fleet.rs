@@ -3,18 +3,63 @@
 use ganger_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
-use super::{Services, from_wire, to_wire};
-use crate::disk::disk_free;
+use super::{
+    Services,
+    body::{Answers, Sink},
+    from_wire, status, to_wire,
+};
+use crate::{
+    disk::disk_free,
+    spool::{Fetched, SpoolError, spool},
+};
 
 #[tonic::async_trait]
 impl FleetService for Services {
-    type BackUpBoardStream = super::body::Answers<v1::BackUpBoardResponse>;
+    type BackUpBoardStream = Answers<v1::BackUpBoardResponse>;
 
     async fn back_up_board(
         &self,
         _request: Request<v1::BackUpBoardRequest>,
     ) -> Result<Response<Self::BackUpBoardStream>, Status> {
-        Err(super::status::pending())
+        let permit = self.backups.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| status::backup_under_way())?;
+        let about = self.about.clone();
+        let (writer, mut reader) = self
+            .block(move || spool(&about.data_dir))
+            .await?
+            .map_err(|error| status::internal(&error))?;
+        self.handle
+            .back_up(Box::new(writer))
+            .map_err(status::unavailable)?;
+        let (sink, answers) = Sink::new();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Held until the last of it is fetched, and its file is gone.
+            let _permit = permit;
+            loop {
+                let fetched = tokio::select! {
+                    fetched = reader.next() => fetched,
+                    () = sink.gone() => return,
+                    () = stop.cancelled() => Err(SpoolError::Abandoned),
+                };
+                let answer = match fetched {
+                    Ok(Fetched::Piece(chunk)) => v1::BackUpBoardResponse {
+                        chunk: chunk.into(),
+                        commit: 0,
+                    },
+                    Ok(Fetched::End(commit)) => v1::BackUpBoardResponse {
+                        commit,
+                        ..v1::BackUpBoardResponse::default()
+                    },
+                    Err(error) => return sink.fail(status::backup(&error)).await,
+                };
+                let is_end = answer.commit != 0;
+                if sink.put(answer).await.is_err() || is_end {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(answers))
     }
 
     async fn list_workers(

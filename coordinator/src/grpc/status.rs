@@ -22,6 +22,7 @@ use crate::{
     engine::Refused,
     fleet::HelloRefused,
     handle::Unavailable,
+    spool::SpoolError,
     transcripts::TranscriptError,
 };
 
@@ -300,6 +301,26 @@ pub fn artifact(error: &ArtifactError) -> Status {
 pub fn transcript(error: &TranscriptError) -> Status {
     match error {
         TranscriptError::Refused(refused) => protocol(&refused.to_string()),
+        other => internal(other),
+    }
+}
+
+/// Another backup is being made or fetched.
+pub fn backup_under_way() -> Status {
+    let next = "come again when the other backup is fetched";
+    Error::new(Code::ResourceExhausted, "BACKUP_UNDER_WAY", next).status(
+        "another backup is under way".to_owned(),
+        |details| {
+            details.set_retry_info(Some(Duration::from_secs(10)));
+        },
+    )
+}
+
+/// A backup that came to nothing.
+pub fn backup(error: &SpoolError) -> Status {
+    match error {
+        SpoolError::Abandoned => unavailable(NotTaken::Closed.into()),
+        SpoolError::DiskFull => refusal(&Refusal::DiskLow),
         other => internal(other),
     }
 }

@@ -24,6 +24,34 @@ impl SledStore {
     /// Opens the store in a directory, or makes one there. A database that has grown far beyond
     /// what lives in it is compacted first.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
+        let (store, current) = Self::open_as_it_is(dir, options)?;
+        let len = database::len_on_disk(&store.at)?;
+        let fair = store.live_bytes.saturating_mul(4);
+        if len <= fair.saturating_add(options.slack_bytes) {
+            return Ok(store);
+        }
+        let made = store.make_compact(dir, current + 1);
+        if let Err(error) = made {
+            // That it can't be done is no reason not to start.
+            tracing::warn!(%error, "the database could not be compacted and stays as it was");
+            // What is left of it is looked for again at the next start.
+            let _ = generation::remove_unfinished(dir, current + 1);
+            return Ok(store);
+        }
+        store.moved(dir, current + 1)
+    }
+
+    /// Compacts the store in a directory, however large it is. Answers the bytes of its files
+    /// before and after.
+    pub fn compact(dir: &Path) -> Result<(u64, u64), StoreError> {
+        let (store, current) = Self::open_as_it_is(dir, Options::default())?;
+        let before = database::len_on_disk(&store.at)?;
+        store.make_compact(dir, current + 1)?;
+        let store = store.moved(dir, current + 1)?;
+        Ok((before, database::len_on_disk(&store.at)?))
+    }
+
+    fn open_as_it_is(dir: &Path, options: Options) -> Result<(Self, u64), StoreError> {
         create_dir(dir)?;
         let lock = DirLock::take(dir)?;
         let current = match generation::current(dir)? {
@@ -35,8 +63,7 @@ impl SledStore {
         };
         let at = generation::path(dir, current);
         let db = database::open(&at, options.cache_bytes)?;
-        let store = Self::from_db(db, at, options, lock)?;
-        store.compacted(dir, current)
+        Ok((Self::from_db(db, at, options, lock)?, current))
     }
 
     /// Copies everything into a directory that is not there yet or empty, and compares the copy.
@@ -92,31 +119,23 @@ impl SledStore {
         })
     }
 
-    /// Compacts where that is worth while. That it can't be done is no reason not to start.
-    fn compacted(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
-        let len = database::len_on_disk(&self.at)?;
-        let fair = self.live_bytes.saturating_mul(4);
-        if len <= fair.saturating_add(self.options.slack_bytes) {
-            return Ok(self);
-        }
-        let (live, next) = (self.live_bytes, current + 1);
-        tracing::info!(len, live, "compacting the database");
+    /// Copies what lives into a generation of its own.
+    fn make_compact(&self, dir: &Path, next: u64) -> Result<(), StoreError> {
+        tracing::info!(live = self.live_bytes, "compacting the database");
         let cache_bytes = self.options.cache_bytes;
-        let made = generation::make(dir, next, |copy| {
+        generation::make(dir, next, |copy| {
             database::copy(&self.db, &self.at, copy, cache_bytes)
-        });
-        if let Err(error) = made {
-            tracing::warn!(%error, "the database could not be compacted and stays as it was");
-            // What is left of it is looked for again at the next start.
-            let _ = generation::remove_unfinished(dir, next);
-            return Ok(self);
-        }
+        })
+    }
+
+    /// Goes on in the generation that is in force now.
+    fn moved(self, dir: &Path, current: u64) -> Result<Self, StoreError> {
         let Self {
             db, options, _lock, ..
         } = self;
         drop(db);
         generation::current(dir)?;
-        let at = generation::path(dir, next);
+        let at = generation::path(dir, current);
         let db = database::open(&at, options.cache_bytes)?;
         Self::from_db(db, at, options, _lock)
     }
