@@ -32,6 +32,10 @@ const LEASE_PER_HEARTBEAT_MIN: u32 = 2;
 /// How long a dissolved team is kept when nothing is said.
 const TEAMS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// How long a watcher may take nothing when nothing is said.
+const WATCH_PATIENCE: Duration = Duration::from_secs(30);
+const WATCH_PATIENCE_MIN: Duration = Duration::from_secs(1);
+
 /// Keeps teams, tasks and mailboxes, and serves them over gRPC.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
@@ -72,6 +76,10 @@ pub struct Args {
     /// How long a dissolved team is kept to be looked at [default: 30days].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub teams_kept_for: Option<Duration>,
+    /// How long a watcher may take nothing while there is something to tell it [default: 30s, at
+    /// least 1s].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub watch_patience: Option<Duration>,
     /// Threads for network work [default: 1, which is the fastest on few cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -98,6 +106,7 @@ struct Raw {
     events_kept: Option<u64>,
     events_kept_for: Option<String>,
     teams_kept_for: Option<String>,
+    watch_patience: Option<String>,
     threads: Option<usize>,
 }
 
@@ -118,6 +127,8 @@ pub struct Config {
     pub retention: Retention,
     /// How long a dissolved team is kept.
     pub teams_kept_for: Duration,
+    /// How long a watcher may take nothing while there is something to tell it.
+    pub watch_patience: Duration,
     /// Threads for network work.
     pub threads: usize,
 }
@@ -170,6 +181,7 @@ impl Config {
             leases: Leases::default(),
             retention: Retention::default(),
             teams_kept_for: TEAMS_KEPT_FOR,
+            watch_patience: WATCH_PATIENCE,
             threads: 1,
         }
     }
@@ -242,6 +254,17 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         problems,
     );
 
+    let watch_patience = span(
+        "watch_patience",
+        args.watch_patience,
+        raw.watch_patience,
+        WATCH_PATIENCE,
+        problems,
+    );
+    if watch_patience < WATCH_PATIENCE_MIN {
+        problems.push(format!("watch_patience: is below {WATCH_PATIENCE_MIN:?}"));
+    }
+
     let text = args.addr.clone().or(raw.addr);
     let text = text.as_deref().unwrap_or(DEFAULT_ADDR);
     let addr = text.parse::<SocketAddr>();
@@ -291,6 +314,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         leases,
         retention,
         teams_kept_for,
+        watch_patience,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
     })
 }

@@ -20,6 +20,7 @@ mod team;
 mod to_wire;
 mod tool;
 mod transcript;
+mod watch;
 mod wording;
 mod worker;
 mod worker_reports;
@@ -62,6 +63,8 @@ pub struct About {
     pub recovery_time: std::time::Duration,
     /// Whether the token is asked for.
     pub token_required: bool,
+    /// How long a watcher may take nothing while there is something to tell it.
+    pub watch_patience: std::time::Duration,
     /// Where its data lies.
     pub data_dir: std::path::PathBuf,
 }

@@ -92,6 +92,7 @@ pub async fn run(
             serving_since: clock.now(),
             recovery_time,
             token_required: config.token.is_some(),
+            watch_patience: config.watch_patience,
             data_dir: config.data_dir.clone(),
         }),
     };
