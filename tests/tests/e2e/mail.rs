@@ -135,10 +135,7 @@ async fn filtered_receive_touches_only_what_it_answers() {
     let red = team(&cluster, &["alice", "bob", "carol"]).await;
     let bob = red.clone().member("bob");
     for (from, text) in [("alice", "a1"), ("carol", "c1"), ("alice", "a2")] {
-        red.clone()
-            .member(from)
-            .send(words(["bob"], text))
-            .await;
+        red.clone().member(from).send(words(["bob"], text)).await;
     }
     let question = v1::SendMessageRequest {
         correlation_id: "q".into(),
@@ -193,16 +190,18 @@ async fn stranger_neither_sends_nor_reads() {
 
     let sent = mallory.try_send(words(["alice"], "hi")).await;
     refused(sent, unknown.0, unknown.1);
-    refused(mallory.try_receive(everything()).await, unknown.0, unknown.1);
+    refused(
+        mallory.try_receive(everything()).await,
+        unknown.0,
+        unknown.1,
+    );
     let mut mail = mallory.mail();
     let ack = v1::AckMessagesRequest {
         up_to_message_id: 1,
         ..v1::AckMessagesRequest::default()
     };
     refused(mail.ack_messages(ack).await, unknown.0, unknown.1);
-    let watched = mallory
-        .watch_mail(v1::WatchMailboxRequest::default())
-        .await;
+    let watched = mallory.watch_mail(v1::WatchMailboxRequest::default()).await;
     refused(watched, unknown.0, unknown.1);
     let elsewhere = cluster.client().saying(TEAM_KEY, "blue");
     let elsewhere = elsewhere.try_receive(everything()).await;
@@ -286,7 +285,10 @@ async fn answer_carries_its_true_sender_and_comes_back_to_who_asked() {
     assert!(sent.receipts[0].answers, "{sent:?}");
     assert_eq!(sent.correlation_id, asked.correlation_id);
     let heard = &alice.mailbox().await[0];
-    assert_eq!((&heard.from[..], heard.r#type()), ("bob", MessageType::Answer));
+    assert_eq!(
+        (&heard.from[..], heard.r#type()),
+        ("bob", MessageType::Answer)
+    );
     assert_eq!(heard.correlation_id, asked.correlation_id);
     let late = bob.try_send(answer("")).await;
     refused(late, Code::FailedPrecondition, "NOT_ASKED");
@@ -353,7 +355,10 @@ async fn full_mailbox_refuses_members_and_takes_notices() {
     let refusal = alice.try_send(words(["team-lead", "bob"], "hi")).await;
     let info = error_info(&refusal.unwrap_err());
     assert_eq!(info.reason, "MAILBOX_FULL");
-    assert_eq!((&info.metadata["member"][..], &info.metadata["count"][..]), ("bob", "1000"));
+    assert_eq!(
+        (&info.metadata["member"][..], &info.metadata["count"][..]),
+        ("bob", "1000")
+    );
     assert!(red.mailbox().await.is_empty(), "all or nothing");
     let task = v1::CreateTaskRequest {
         subject: "for bob".into(),
@@ -363,7 +368,10 @@ async fn full_mailbox_refuses_members_and_takes_notices() {
     red.create(task).await;
 
     let page = bob.receive(everything()).await;
-    assert_eq!((page.messages.len(), page.unread, page.has_more), (1_000, 1_001, true));
+    assert_eq!(
+        (page.messages.len(), page.unread, page.has_more),
+        (1_000, 1_001, true)
+    );
     let rest = v1::ReceiveMessagesRequest {
         after_message_id: page.messages[999].id,
         ..everything()
@@ -371,7 +379,8 @@ async fn full_mailbox_refuses_members_and_takes_notices() {
     let rest = bob.receive(rest).await;
     assert_eq!(types(&rest.messages), [MessageType::TaskAssignment]);
     assert_eq!(rest.messages[0].from, "coordinator");
-    bob.ack(0, &[page.messages[0].id, page.messages[1].id]).await;
+    bob.ack(0, &[page.messages[0].id, page.messages[1].id])
+        .await;
     alice.send(words(["bob"], "there is room again")).await;
 }
 
@@ -381,7 +390,7 @@ async fn long_mail_comes_in_pages_that_fit() {
     let cluster = Cluster::start(programs!()).await;
     let red = team(&cluster, &["alice", "bob"]).await;
     let (alice, bob) = (red.clone().member("alice"), red.member("bob"));
-    let numbers: Vec<u8> = vec![1; 32_000];
+    let numbers: Vec<u8> = vec![1; 16_000];
     let heavy = v1::SendMessageRequest {
         payload: Some(struct_of(json!({ "n": numbers }))),
         ..words(["bob"], &"x".repeat(64 * 1024))
@@ -452,7 +461,10 @@ async fn coordinator_tells_of_assigned_freed_and_finished_tasks() {
     assert_eq!(mail[1].task_id, second.id);
     let mail = red.mailbox().await;
     assert_eq!(types(&mail), [MessageType::TaskFinished]);
-    assert_eq!((mail[0].task_id, &mail[0].text[..]), (first.id, "see design.md"));
+    assert_eq!(
+        (mail[0].task_id, &mail[0].text[..]),
+        (first.id, "see design.md")
+    );
 }
 
 /// E2: who sent what is in the team's history, and what a message caused names it.
@@ -480,7 +492,10 @@ async fn messages_are_in_the_history_without_their_words() {
         events.extend(answer.unwrap().events);
     }
     let event = events.last().unwrap();
-    assert_eq!((&event.actor[..], event.message_id), ("alice", sent.message_id));
+    assert_eq!(
+        (&event.actor[..], event.message_id),
+        ("alice", sent.message_id)
+    );
     assert_eq!(event.message_type(), MessageType::Text);
     assert_eq!(event.member, "bob");
     assert!(!format!("{event:?}").contains("secret"));

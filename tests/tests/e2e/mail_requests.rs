@@ -32,7 +32,11 @@ async fn members(red: &Client) -> Vec<v1::Member> {
 }
 
 async fn names(red: &Client) -> Vec<String> {
-    members(red).await.into_iter().map(|member| member.name).collect()
+    members(red)
+        .await
+        .into_iter()
+        .map(|member| member.name)
+        .collect()
 }
 
 /// Waits for a message of a type.
@@ -114,7 +118,10 @@ async fn member_that_agrees_leaves_and_frees_what_it_held() {
 
     assert_eq!(names(&red).await, ["team-lead"]);
     let freed = red.get(task.id).await;
-    assert_eq!((freed.status(), &freed.owner[..]), (v1::TaskStatus::Pending, ""));
+    assert_eq!(
+        (freed.status(), &freed.owner[..]),
+        (v1::TaskStatus::Pending, "")
+    );
     // Its mailbox is nobody's any more, and who watches it learns so.
     let ended = loop {
         if let Err(status) = watch.more().await {
@@ -129,13 +136,19 @@ async fn member_that_agrees_leaves_and_frees_what_it_held() {
     };
     let mut stream = red.team().watch_team(request).await.unwrap().into_inner();
     let left = loop {
-        let events = patiently("events", stream.message()).await.unwrap().unwrap();
+        let events = patiently("events", stream.message())
+            .await
+            .unwrap()
+            .unwrap();
         let is_it = |event: &v1::Event| event.r#type() == v1::EventType::MemberLeft;
         if let Some(left) = events.events.into_iter().find(is_it) {
             break left;
         }
     };
-    assert_eq!((left.cause_message_id, &left.actor[..]), (sent.message_id, "alice"));
+    assert_eq!(
+        (left.cause_message_id, &left.actor[..]),
+        (sent.message_id, "alice")
+    );
 }
 
 #[tokio::test]
@@ -175,13 +188,29 @@ async fn only_the_lead_asks_and_only_who_was_asked_answers() {
 
     let by_bob = response(MessageType::ShutdownResponse, [], true, "");
     let precondition = Code::FailedPrecondition;
-    refused(bob.try_send(by_bob.clone()).await, precondition, "NOT_ASKED");
+    refused(
+        bob.try_send(by_bob.clone()).await,
+        precondition,
+        "NOT_ASKED",
+    );
     let nobodys = response(MessageType::PlanApprovalResponse, [], true, "");
-    refused(red.try_send(nobodys).await, Code::InvalidArgument, "FIELD_BLANK");
+    refused(
+        red.try_send(nobodys).await,
+        Code::InvalidArgument,
+        "FIELD_BLANK",
+    );
     let strangers = response(MessageType::PlanApprovalResponse, ["mallory"], true, "");
-    refused(red.try_send(strangers).await, Code::NotFound, "MEMBER_NOT_FOUND");
+    refused(
+        red.try_send(strangers).await,
+        Code::NotFound,
+        "MEMBER_NOT_FOUND",
+    );
     let unsaid = of_type(MessageType::ShutdownResponse, [], "yes?");
-    refused(alice.try_send(unsaid).await, Code::InvalidArgument, "FIELD_BLANK");
+    refused(
+        alice.try_send(unsaid).await,
+        Code::InvalidArgument,
+        "FIELD_BLANK",
+    );
     let no_plan = response(MessageType::PlanApprovalResponse, ["bob"], true, "");
     refused(red.try_send(no_plan).await, precondition, "NOT_ASKED");
 
@@ -217,8 +246,16 @@ async fn member_changes_nothing_before_its_plan_is_approved() {
     let asked = carol.send(submit("first a, then b")).await;
     assert_eq!(plan(&red).await, v1::PlanState::Submitted);
     let request = &red.mailbox().await[0];
-    assert_eq!((request.from.as_str(), request.r#type()), ("carol", MessageType::PlanApprovalRequest));
-    let no = response(MessageType::PlanApprovalResponse, ["carol"], false, "and c?");
+    assert_eq!(
+        (request.from.as_str(), request.r#type()),
+        ("carol", MessageType::PlanApprovalRequest)
+    );
+    let no = response(
+        MessageType::PlanApprovalResponse,
+        ["carol"],
+        false,
+        "and c?",
+    );
     red.send(no).await;
     let heard = &carol.mailbox().await[0];
     assert_eq!((heard.approve, &heard.text[..]), (Some(false), "and c?"));
@@ -268,7 +305,10 @@ async fn plan_that_nobody_judges_in_time_counts_as_rejected() {
         panic!("one response");
     };
     assert_eq!(heard.r#type(), MessageType::PlanApprovalResponse);
-    assert_eq!((heard.approve, &heard.from[..]), (Some(false), "coordinator"));
+    assert_eq!(
+        (heard.approve, &heard.from[..]),
+        (Some(false), "coordinator")
+    );
     assert_eq!(heard.correlation_id, asked.correlation_id);
 }
 

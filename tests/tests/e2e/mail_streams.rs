@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ganger_proto::{TEAM_KEY, v1};
-use ganger_tests::{Client, Cluster, everything, of_type, patiently, programs, refused, texts, words};
+use ganger_tests::{
+    Client, Cluster, everything, of_type, patiently, programs, refused, texts, words,
+};
 use tonic::Code;
 
 use crate::mail::team;
@@ -114,7 +116,12 @@ async fn filtered_watch_tells_only_what_passes() {
     };
     let mut watch = bob.watch_mail(request).await.unwrap();
 
-    for (from, text) in [("carol", "c"), ("alice", "a1"), ("carol", "c"), ("alice", "a2")] {
+    for (from, text) in [
+        ("carol", "c"),
+        ("alice", "a1"),
+        ("carol", "c"),
+        ("alice", "a2"),
+    ] {
         red.clone().member(from).send(words(["bob"], text)).await;
     }
 
@@ -197,7 +204,10 @@ async fn unacknowledged_mail_comes_again_after_a_crash() {
     assert_eq!(again.messages, watch.messages[1..]);
     let next = alice.send(words(["bob"], "four")).await;
     assert_eq!(again.texts(3).await, ["two", "three", "four"]);
-    assert!(next.message_id > watch.messages[2].id, "ids are never reused");
+    assert!(
+        next.message_id > watch.messages[2].id,
+        "ids are never reused"
+    );
 }
 
 /// Whoever has the name next is somebody else.
@@ -208,7 +218,7 @@ async fn watch_ends_with_its_member_and_not_with_the_next_of_its_name() {
     let (alice, bob) = (red.clone().member("alice"), red.clone().member("bob"));
     let mut watch = bob.watch_mailbox().await;
     let remove = v1::RemoveMemberRequest {
-        name: "bob".into(),
+        member: "bob".into(),
         ..v1::RemoveMemberRequest::default()
     };
     red.team().remove_member(remove).await.unwrap();
