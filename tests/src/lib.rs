@@ -20,6 +20,7 @@ mod cluster;
 mod daemon;
 mod gate;
 mod hand_worker;
+mod mail;
 mod mcp;
 pub mod proc;
 mod refusal;
@@ -33,6 +34,7 @@ pub use self::{
     daemon::Daemon,
     gate::Gate,
     hand_worker::{HandWorker, hello, new_instance},
+    mail::{MailWatch, everything, of_type, texts, words},
     mcp::Mcp,
     refusal::{error_info, refused},
     roster::{agent, hosted},
