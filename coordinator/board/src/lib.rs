@@ -28,8 +28,7 @@
 //! 4. An edge leads from a task to another that is there, once, and is known at both its ends.
 //! 5. No task waits, over any detour, for itself.
 //! 6. Attempts are numbered upwards, and the last number is that of the latest one.
-//! 7. Nobody works at a task with open blockers, unless they are just being stopped; who claims a
-//!    task owns it.
+//! 7. Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
 //! 8. A task stands in a queue if and only if it waits for nothing but a worker: it is pending,
 //!    unblocked, not backing off, and its own or its hosted owner's type says how it is run.
 //! 9. What is counted and listed of tasks is what their cards say.

@@ -1,7 +1,7 @@
 //! Calls: who calls, what for, and what it came to.
 
 use super::{
-    claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
+    check, claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
 };
 use crate::{
     board::Board,
@@ -63,14 +63,7 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
             grant(&mut draft, &who, wish)?
         }
     };
-    if draft.records() > limits::RECORDS_PER_COMMAND_MAX {
-        return Err(Refusal::CommandTooLarge {
-            size: draft.records(),
-            max: limits::RECORDS_PER_COMMAND_MAX,
-            unit: "records",
-        }
-        .into());
-    }
+    check::records(&draft)?;
     let request = call.request.filter(|_| answer != Answer::NothingReady);
     let outcome = request.map(|request| Outcome {
         request,
@@ -104,7 +97,7 @@ fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstac
         Wish::PauseTask(_, task, reason) => pause::pause(draft, who, *task, reason),
         Wish::ResumeTask(_, task) => pause::resume(draft, who, *task),
         Wish::CancelTask(_, task, reason) => {
-            super::check::len("reason", reason, limits::NOTE_LEN_MAX)?;
+            check::len("reason", reason, limits::NOTE_LEN_MAX)?;
             let key = (who.team, *task);
             update::may_change(draft, who, key)?;
             stopping::cancel(draft, who, key, reason)?;
@@ -258,6 +251,24 @@ pub(super) fn is_in_sight(draft: &Draft<'_>, who: &Who, task: TaskId) -> bool {
         at = draft.parent((who.team, id));
     }
     false
+}
+
+/// Refuses to speak of a task that isn't there, or not for this caller to know.
+pub(super) fn refer(
+    draft: &Draft<'_>,
+    who: &Who,
+    field: &'static str,
+    task: TaskId,
+) -> Result<(), Refusal> {
+    let is_there = draft.status((who.team, task)).is_some();
+    if is_there && is_in_sight(draft, who, task) {
+        return Ok(());
+    }
+    Err(Refusal::ReferenceUnknown {
+        field,
+        task,
+        team: draft.team(who.team).name.clone(),
+    })
 }
 
 fn team_of(answer: &Answer) -> TeamUid {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls, calls::Who, check, ending, notices, update};
+use super::{calls, calls::Who, check, edges, ending, notices, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -49,14 +49,7 @@ pub(super) fn create_tasks(
     let first = draft.team(who.team).last_task.next();
     for (place, task) in tasks.iter().enumerate() {
         create_task(draft, who, task, first, place)?;
-        if draft.touched() > limits::RECORDS_PER_COMMAND_MAX {
-            return Err(Refusal::CommandTooLarge {
-                size: draft.touched(),
-                max: limits::RECORDS_PER_COMMAND_MAX,
-                unit: "records",
-            }
-            .into());
-        }
+        check::records(draft)?;
     }
     Ok(Answer::Tasks {
         team: who.team,
@@ -108,7 +101,7 @@ fn create_task(
     let team = draft.team_mut(who.team);
     team.last_task = team.last_task.next();
     let id = team.last_task;
-    let blocked_by = blockers(draft, who.team, new, id, first, place)?;
+    let blocked_by = blockers(draft, who, new, id, first, place)?;
     let mut task = card(draft, who, new, id, blocked_by);
     task.parent = parent;
     task.share_todos |= is_shared(draft, who.team, parent)?;
@@ -124,9 +117,10 @@ fn create_task(
     draft.happened(who.team, &actor, None, created);
     let mut end = End::waited_for(id);
     for dependant in &new.blocks {
+        calls::refer(draft, who, "blocks", *dependant)?;
         graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")?;
-        update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
-        update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
+        edges::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
+        edges::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
     ending::heed_blockers(draft, (who.team, id))?;
     if let Some(owner) = new.owner.as_ref() {
@@ -137,14 +131,13 @@ fn create_task(
 
 /// Refuses a parent that isn't there, is not the caller's to know, or lies too deep.
 fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<(), Refusal> {
-    check_reference(draft, who.team, "parent_task_id", parent)?;
+    if let Some(parent) = parent {
+        calls::refer(draft, who, "parent_task_id", parent)?;
+    }
     let mut at = parent;
     let mut depth = 0;
     while let Some(id) = at {
         depth += 1;
-        if depth == 1 && !calls::is_in_sight(draft, who, id) {
-            return Err(draft.task_unknown((who.team, id)));
-        }
         if depth > limits::DEPTH_MAX {
             return Err(Refusal::BadValue {
                 field: "parent_task_id",
@@ -167,7 +160,7 @@ fn is_shared(draft: &Draft<'_>, team: TeamUid, parent: Option<TaskId>) -> Result
 /// What a new task waits for: ids, then earlier items of its batch.
 fn blockers(
     draft: &Draft<'_>,
-    team: TeamUid,
+    who: &Who,
     new: &NewTask,
     id: TaskId,
     first: TaskId,
@@ -188,11 +181,11 @@ fn blockers(
         if blocker == id {
             return Err(Refusal::SelfEdge { task: id });
         }
-        check_reference(draft, team, "blocked_by", Some(blocker))?;
+        calls::refer(draft, who, "blocked_by", blocker)?;
         if blocked_by.contains(&blocker) {
             return Err(Refusal::DuplicateEdge { task: id, blocker });
         }
-        graph::check_room(draft, (team, blocker))?;
+        graph::check_room(draft, (who.team, blocker))?;
         blocked_by.push(blocker);
     }
     Ok(blocked_by)
@@ -236,22 +229,6 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         attempts: Vec::new(),
         revision: Revision(0),
         client_task_id: new.client_task_id.clone(),
-    }
-}
-
-pub(super) fn check_reference(
-    draft: &Draft<'_>,
-    team: TeamUid,
-    field: &'static str,
-    task: Option<TaskId>,
-) -> Result<(), Refusal> {
-    match task {
-        Some(task) if draft.status((team, task)).is_none() => Err(Refusal::ReferenceUnknown {
-            field,
-            task,
-            team: draft.team(team).name.clone(),
-        }),
-        _ => Ok(()),
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod acts;
 mod attempts;
+mod bounds;
 mod claims;
 mod clocks;
 mod create;
 mod dissolving;
 mod edges;
 mod endings;
+mod fields;
 mod handshakes;
 mod in_the_way;
 mod leaving;
@@ -24,6 +26,8 @@ mod owners;
 mod placing;
 mod properties;
 mod questions;
+mod reopening;
+mod retries;
 mod stops;
 mod support;
 mod teams;
