@@ -38,8 +38,8 @@
 //!     that are over, and no other.
 //! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
 //!     what is in it.
-//! 14. Members who left and own open tasks are listed; so are teams that are being dissolved, and
-//!     those that were.
+//! 14. Members who left and own open tasks are listed; so are tasks that are over and whose
+//!     sub-agents still hold others, teams that are being dissolved, and those that were.
 //!
 //! # Reading order
 //!

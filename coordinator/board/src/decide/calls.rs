@@ -4,7 +4,7 @@ use super::{
     check, claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
 };
 use crate::{
-    board::Board,
+    board::{Board, Card},
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
     draft::Draft,
@@ -13,6 +13,7 @@ use crate::{
     limits,
     record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal, Staleness},
+    team::Member,
 };
 
 /// Who calls, as found on the roster.
@@ -206,8 +207,10 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
             why: Staleness::Attempt,
         });
     };
+    // Who joined since is another of the same name.
+    let is_the_same = |member: &&Member| member.joined_at <= placement.dispatched_at;
     if let Some(name) = &placement.member
-        && board.member(uid, name).is_some()
+        && board.member(uid, name).filter(is_the_same).is_some()
     {
         return Ok(Who {
             team: uid,
@@ -227,14 +230,10 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
 }
 
 /// The task whose children are the list that a task's sub-agent sees; none for the whole board.
-fn list_root(board: &Board, (uid, mut task): TaskKey) -> Option<TaskId> {
-    loop {
-        let whole = board.whole((uid, task));
-        if !whole.is_some_and(|task| task.share_todos) {
-            return Some(task);
-        }
-        task = whole.and_then(|task| task.parent)?;
-    }
+fn list_root(board: &Board, (uid, task): TaskKey) -> Option<TaskId> {
+    let above = std::iter::successors(Some(task), |id| board.card((uid, *id))?.parent());
+    let mut above = above.skip_while(|id| board.card((uid, *id)).is_some_and(Card::shares_todos));
+    above.next()
 }
 
 /// Whether a task is on the list of a sub-agent: its own, or below it.

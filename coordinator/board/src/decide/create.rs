@@ -104,7 +104,8 @@ fn create_task(
     let blocked_by = blockers(draft, who, new, id, first, place)?;
     let mut task = card(draft, who, new, id, blocked_by);
     task.parent = parent;
-    task.share_todos |= is_shared(draft, who.team, parent)?;
+    // Whatever shares a board shares it with all that is part of it.
+    task.share_todos |= parent.is_some_and(|parent| draft.shares_todos((who.team, parent)));
     for blocker in &task.blocked_by {
         draft.note_edge(who.team, *blocker, id, true);
     }
@@ -147,14 +148,6 @@ fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<
         at = draft.parent((who.team, id));
     }
     Ok(())
-}
-
-/// Whether a task's children share the board that it shares.
-fn is_shared(draft: &Draft<'_>, team: TeamUid, parent: Option<TaskId>) -> Result<bool, Obstacle> {
-    match parent {
-        Some(parent) => Ok(draft.task((team, parent))?.share_todos),
-        None => Ok(false),
-    }
 }
 
 /// What a new task waits for: ids, then earlier items of its batch.

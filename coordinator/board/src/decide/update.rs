@@ -168,7 +168,12 @@ pub(super) fn in_sight(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(),
     if draft.status(key).is_some() && calls::is_in_sight(draft, who, key.1) {
         return Ok(());
     }
-    Err(draft.task_unknown(key))
+    let mut unknown = draft.task_unknown(key);
+    if let (Some(_), Refusal::TaskUnknown { was_deleted, .. }) = (who.list_of, &mut unknown) {
+        // Who sees a list only isn't told what was ever beside it.
+        *was_deleted = false;
+    }
+    Err(unknown)
 }
 
 /// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
