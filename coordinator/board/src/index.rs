@@ -44,16 +44,14 @@ pub(crate) struct Marks {
     pub(crate) claimable: Option<Time>,
 }
 
-/// The most urgent first.
-const URGENCY: [Priority; 4] = [
-    Priority::Critical,
-    Priority::High,
-    Priority::Normal,
-    Priority::Low,
-];
-
 fn at_least(least: Priority) -> impl Iterator<Item = Priority> {
-    URGENCY.into_iter().filter(move |each| *each >= least)
+    let all = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ];
+    all.into_iter().filter(move |each| *each >= least)
 }
 
 /// Tasks by how urgent they are.
@@ -98,21 +96,14 @@ impl ByPriority {
         })
     }
 
-    /// Those after a place, the most urgent first, then by id.
-    pub fn by_priority(
+    /// Those of a priority after an id, by id.
+    pub fn of_priority(
         &self,
-        after: Option<(Priority, TaskId)>,
-    ) -> impl Iterator<Item = (Priority, TaskId)> {
-        let line = URGENCY.into_iter();
-        let line = line.filter(move |priority| after.is_none_or(|(from, _)| *priority <= from));
-        line.flat_map(move |priority| {
-            let from = match after {
-                Some((at, id)) if at == priority => Bound::Excluded(id),
-                _ => Bound::Unbounded,
-            };
-            let rest = self.0[priority as usize].range((from, Bound::Unbounded));
-            rest.map(move |id| (priority, *id))
-        })
+        priority: Priority,
+        after: TaskId,
+    ) -> impl Iterator<Item = TaskId> + '_ {
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        self.0[priority as usize].range(rest).copied()
     }
 }
 

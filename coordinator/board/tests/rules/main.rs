@@ -22,6 +22,7 @@ mod history;
 mod in_the_way;
 mod leases;
 mod leaving;
+mod lists;
 mod mail;
 mod mail_room;
 mod members;

@@ -119,7 +119,11 @@ impl Script {
 
     /// What the sub-agent of a task wishes, whose attempt has this number.
     pub fn by_agent(&mut self, task: u64, attempt: u32, wish: Wish) -> Step {
-        self.call(&agent_call(fence(task, attempt), wish))
+        self.by_fence(fence(task, attempt), wish)
+    }
+
+    pub fn by_fence(&mut self, fence: Fence, wish: Wish) -> Step {
+        self.call(&agent_call(fence, wish))
     }
 
     /// Whether a member's wish would be granted, on a board with everything in memory.
