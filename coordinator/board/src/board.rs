@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     command::Soft,
+    event::Actor,
     id::{
         AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
         TeamName, TeamUid,
@@ -48,6 +49,8 @@ pub struct Board {
     pub(crate) member_deadlines: BTreeSet<(Time, MemberKey)>,
     /// Members who left and still own open tasks.
     pub(crate) stranded: BTreeSet<MemberKey>,
+    /// Tasks that are over, and whose sub-agents still hold others.
+    pub(crate) adrift: BTreeSet<TaskKey>,
     /// Dissolved teams with open tasks.
     pub(crate) dissolving: BTreeSet<TeamUid>,
     /// Dissolved teams without, and since when they are.
@@ -111,6 +114,24 @@ impl Card {
         }
     }
 
+    pub(crate) fn shares_todos(&self) -> bool {
+        match self {
+            Self::Whole(task) => task.share_todos,
+            Self::Outline(stub) => stub.share_todos,
+        }
+    }
+
+    /// The task whose sub-agent holds it by a claim.
+    pub(crate) fn lent_to(&self) -> Option<TaskId> {
+        match self {
+            Self::Whole(task) => match task.claim()?.by {
+                Actor::Task(by) => Some(by),
+                _ => None,
+            },
+            Self::Outline(_) => None,
+        }
+    }
+
     pub(crate) fn is_cascade_due(&self) -> bool {
         match self {
             Self::Whole(task) => task.is_cascade_due(),
@@ -157,6 +178,7 @@ impl Board {
             placed: BTreeMap::new(),
             member_deadlines: BTreeSet::new(),
             stranded: BTreeSet::new(),
+            adrift: BTreeSet::new(),
             dissolving: BTreeSet::new(),
             tombstones: BTreeSet::new(),
         }
@@ -203,6 +225,7 @@ impl Board {
     pub fn next_deadline(&self, soft: &Soft<'_>) -> Option<Time> {
         let has_steps = !self.cascades.is_empty()
             || !self.stranded.is_empty()
+            || !self.adrift.is_empty()
             || self.dissolving.iter().any(|team| self.has_unstopped(*team));
         if has_steps {
             return Some(Time(0));

@@ -315,6 +315,14 @@ impl<'b> Draft<'b> {
         }
     }
 
+    /// Whether a task's sub-agent sees the board of whoever hired it.
+    pub(crate) fn shares_todos(&self, key: TaskKey) -> bool {
+        match self.tasks.get(&key) {
+            Some(task) => task.share_todos,
+            None => self.board.card(key).is_some_and(Card::shares_todos),
+        }
+    }
+
     /// The tasks that are part of this one, as far as they were on the board before this draft.
     pub(crate) fn children(&self, (team, task): TaskKey) -> Vec<TaskId> {
         let board = self.board.teams.get(&team);

@@ -327,6 +327,11 @@ impl Fields {
         self.0 |= other.0;
     }
 
+    /// Whether any of these is in it.
+    pub fn has(self, fields: Self) -> bool {
+        self.0 & fields.0 != 0
+    }
+
     /// Whether none is in it.
     pub fn is_empty(self) -> bool {
         self.0 == 0

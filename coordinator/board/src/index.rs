@@ -44,6 +44,16 @@ pub(crate) struct Marks {
     pub(crate) claimable: Option<Time>,
 }
 
+fn at_least(least: Priority) -> impl Iterator<Item = Priority> {
+    let all = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ];
+    all.into_iter().filter(move |each| *each >= least)
+}
+
 /// Tasks by how urgent they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ByPriority([BTreeSet<TaskId>; 4]);
@@ -86,27 +96,14 @@ impl ByPriority {
         })
     }
 
-    /// Those after a place, the most urgent first, then by id.
-    pub fn by_priority(
+    /// Those of a priority after an id, by id.
+    pub fn of_priority(
         &self,
-        after: Option<(Priority, TaskId)>,
-    ) -> impl Iterator<Item = (Priority, TaskId)> {
-        const LINE: [Priority; 4] = [
-            Priority::Critical,
-            Priority::High,
-            Priority::Normal,
-            Priority::Low,
-        ];
-        let line = LINE.into_iter();
-        let line = line.filter(move |priority| after.is_none_or(|(from, _)| *priority <= from));
-        line.flat_map(move |priority| {
-            let from = match after {
-                Some((at, id)) if at == priority => Bound::Excluded(id),
-                _ => Bound::Unbounded,
-            };
-            let rest = self.0[priority as usize].range((from, Bound::Unbounded));
-            rest.map(move |id| (priority, *id))
-        })
+        priority: Priority,
+        after: TaskId,
+    ) -> impl Iterator<Item = TaskId> + '_ {
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        self.0[priority as usize].range(rest).copied()
     }
 }
 
@@ -122,14 +119,18 @@ pub(crate) struct TeamIndex {
     pub(crate) claimed: BTreeSet<TaskId>,
     /// How many tasks each member holds by a claim.
     pub(crate) holding: BTreeMap<MemberName, u32>,
+    /// What the sub-agents of tasks hold by claims, by those tasks.
+    pub(crate) lent: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Tasks that are not over.
     pub(crate) open: ByPriority,
+    /// Tasks that are.
+    pub(crate) over: BTreeSet<TaskId>,
     /// Tasks that are pending and held back by nothing.
     pub(crate) ready: ByPriority,
-    /// Ready tasks that wait for a claim: those of a member, and nobody's.
-    pub(crate) claimable: BTreeMap<Option<MemberName>, BTreeSet<Place>>,
+    /// Ready tasks that wait for a claim, by whose they are and how urgent.
+    pub(crate) claimable: BTreeMap<(Option<MemberName>, Priority), BTreeSet<Place>>,
     /// Those of them that are nobody's, by their labels.
-    pub(crate) labelled: BTreeMap<Arc<str>, BTreeSet<Place>>,
+    pub(crate) labelled: BTreeMap<(Arc<str>, Priority), BTreeSet<Place>>,
     /// Tasks that are not over, by their owners.
     pub(crate) owned: BTreeMap<MemberName, BTreeSet<TaskId>>,
     /// Tasks by what they are part of; those that are part of nothing under 0.
@@ -174,8 +175,10 @@ impl TeamIndex {
         }
         if let Some(claim) = task.claim() {
             self.claimed.insert(task.id);
-            if let Actor::Member(by) = &claim.by {
-                *self.holding.entry(by.clone()).or_default() += 1;
+            match &claim.by {
+                Actor::Member(by) => *self.holding.entry(by.clone()).or_default() += 1,
+                Actor::Task(by) => insert(&mut self.lent, by, task.id),
+                Actor::Worker(_) | Actor::Coordinator => {}
             }
         }
         self.stopping += usize::from(is_stopping(task));
@@ -195,8 +198,10 @@ impl TeamIndex {
         }
         if let Some(claim) = task.claim() {
             self.claimed.remove(&task.id);
-            if let Actor::Member(by) = &claim.by {
-                release(&mut self.holding, by);
+            match &claim.by {
+                Actor::Member(by) => release(&mut self.holding, by),
+                Actor::Task(by) => remove(&mut self.lent, by, &task.id),
+                Actor::Worker(_) | Actor::Coordinator => {}
             }
         }
         self.stopping -= usize::from(is_stopping(task));
@@ -212,21 +217,40 @@ impl TeamIndex {
 
     /// Lists a ready task among those that wait for a claim.
     pub(crate) fn offer(&mut self, task: &Task, place: Place) {
-        insert(&mut self.claimable, &task.owner, place);
-        if task.owner.is_none() {
-            for label in &task.labels {
-                insert(&mut self.labelled, label, place);
-            }
+        let (owner, priority) = (task.owner.clone(), task.priority);
+        insert(&mut self.claimable, &(owner, priority), place);
+        for label in unowned_labels(task) {
+            insert(&mut self.labelled, &(label.clone(), priority), place);
         }
     }
 
     pub(crate) fn withdraw(&mut self, task: &Task, place: Place) {
-        remove(&mut self.claimable, &task.owner, &place);
-        if task.owner.is_none() {
-            for label in &task.labels {
-                remove(&mut self.labelled, label, &place);
-            }
+        let (owner, priority) = (task.owner.clone(), task.priority);
+        remove(&mut self.claimable, &(owner, priority), &place);
+        for label in unowned_labels(task) {
+            remove(&mut self.labelled, &(label.clone(), priority), &place);
         }
+    }
+
+    /// The places of those that wait for a claim, are this one's and at least so urgent.
+    pub(crate) fn claimable_by<'i>(
+        &'i self,
+        owner: &'i Option<MemberName>,
+        least: Priority,
+    ) -> impl Iterator<Item = &'i BTreeSet<Place>> {
+        let lines = at_least(least);
+        lines.filter_map(move |priority| self.claimable.get(&(owner.clone(), priority)))
+    }
+
+    /// The places of those that wait for a claim, are nobody's, have this label and are at least
+    /// so urgent.
+    pub(crate) fn labelled_with<'i>(
+        &'i self,
+        label: &'i Arc<str>,
+        least: Priority,
+    ) -> impl Iterator<Item = &'i BTreeSet<Place>> {
+        let lines = at_least(least);
+        lines.filter_map(move |priority| self.labelled.get(&(label.clone(), priority)))
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -352,6 +376,13 @@ pub(crate) fn queue_of(task: &Task, members: &BTreeMap<MemberName, Member>) -> O
         worker: worker.and_then(|member| WorkerName::parse(member.name.as_str()).ok()),
         member: hosted.map(|member| member.name.clone()),
     })
+}
+
+fn unowned_labels(task: &Task) -> &[Arc<str>] {
+    match task.owner {
+        None => &task.labels,
+        Some(_) => &[],
+    }
 }
 
 fn is_stopping(task: &Task) -> bool {

@@ -73,6 +73,7 @@ impl Board {
         self.cascades.retain(|(team, _)| *team != uid);
         self.member_deadlines.retain(|(_, (team, _))| *team != uid);
         self.stranded.retain(|(team, _)| *team != uid);
+        self.adrift.retain(|(team, _)| *team != uid);
     }
 
     fn install_member(&mut self, uid: TeamUid, member: &Member) {
@@ -130,6 +131,18 @@ impl Board {
         }
     }
 
+    /// Lists a task that is over, or gone, and whose sub-agents still hold others.
+    fn see_to_adrift(&mut self, uid: TeamUid, holder: TaskId) {
+        let team = &self.teams[&uid];
+        let is_open = |entry: &Entry| !entry.card.status().is_terminal();
+        let is_there = team.tasks.get(&holder).is_some_and(is_open);
+        if !is_there && team.head.is_open() && team.index.lent.contains_key(&holder) {
+            self.adrift.insert((uid, holder));
+        } else {
+            self.adrift.remove(&(uid, holder));
+        }
+    }
+
     fn install_letter(&mut self, uid: TeamUid, letter: &Letter) {
         let team = self.team_of(uid);
         let head = Arc::new(letter.head());
@@ -177,6 +190,7 @@ impl Board {
         let Entry { card, marks } = entry.expect("a task is there until it goes");
         team.index.rewire(id, card.blocked_by(), &[]);
         team.index.uncount(card.status());
+        team.index.over.remove(&id);
         team.index.disown(card.parent(), id);
         if let Card::Whole(task) = &card {
             team.index.leave(task);
@@ -185,6 +199,9 @@ impl Board {
         self.cascades.remove(&(uid, id));
         if let Some(owner) = card.owner() {
             self.see_to_stranded(uid, owner);
+        }
+        for holder in [Some(id), card.lent_to()].into_iter().flatten() {
+            self.see_to_adrift(uid, holder);
         }
     }
 
@@ -232,7 +249,13 @@ impl Board {
         if let Card::Whole(task) = &card {
             team.index.enter(task);
         }
+        if status.is_terminal() {
+            team.index.over.insert(id);
+        } else {
+            team.index.over.remove(&id);
+        }
         let owner_before = before.as_ref().and_then(|b| b.card.owner().cloned());
+        let holder_before = before.as_ref().and_then(|b| b.card.lent_to());
         // Whatever of a blocker decides on its dependants: they are looked at again.
         let has_moved = before
             .as_ref()
@@ -242,6 +265,10 @@ impl Board {
         }
         for owner in [owner_before.as_ref(), card.owner()].into_iter().flatten() {
             self.see_to_stranded(uid, owner);
+        }
+        let holders = [Some(id), holder_before, card.lent_to()];
+        for holder in holders.into_iter().flatten() {
+            self.see_to_adrift(uid, holder);
         }
         if is_cascade_due && self.teams[&uid].head.is_open() {
             self.cascades.insert((uid, id));

@@ -136,7 +136,7 @@ fn check_card(team: &TeamBoard, id: TaskId, card: &Card) -> Checked {
     let Card::Whole(task) = card else {
         return Ok(());
     };
-    check_holds(team, task)
+    check_holds(task)
 }
 
 /// Invariant 6: Attempts are numbered upwards; the last number is that of the running one, if any runs.
@@ -171,26 +171,14 @@ fn check_attempts(task: &Task) -> Checked {
     })
 }
 
-/// Invariant 7: Nobody works at a blocked task, unless just being stopped; who claims a task owns it.
-fn check_holds(team: &TeamBoard, task: &Task) -> Checked {
-    let id = task.id;
-    let is_at_work = match &task.state {
-        TaskState::Claimed(claim) => {
-            let is_owned = claim
-                .by
-                .member()
-                .is_none_or(|by| task.owner.as_ref() == Some(by));
-            hold(7, is_owned, || {
-                format!("#{id}: claimed by {}, owned by {:?}", claim.by, task.owner)
-            })?;
-            true
-        }
-        TaskState::Placed(placement) => placement.stop.is_none(),
-        TaskState::Pending(_) | TaskState::Ended(_) => false,
+/// Invariant 7: Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
+fn check_holds(task: &Task) -> Checked {
+    let Some(claim) = task.claim() else {
+        return Ok(());
     };
-    let open = open_blockers(team, task);
-    hold(7, !is_at_work || open.is_empty(), || {
-        format!("#{id} is at work, but waits for {open:?}")
+    let (id, by) = (task.id, claim.by.member());
+    hold(7, task.owner.as_ref() == by, || {
+        format!("#{id}: claimed by {}, owned by {:?}", claim.by, task.owner)
     })
 }
 

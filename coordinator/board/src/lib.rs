@@ -28,8 +28,7 @@
 //! 4. An edge leads from a task to another that is there, once, and is known at both its ends.
 //! 5. No task waits, over any detour, for itself.
 //! 6. Attempts are numbered upwards, and the last number is that of the latest one.
-//! 7. Nobody works at a task with open blockers, unless they are just being stopped; who claims a
-//!    task owns it.
+//! 7. Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
 //! 8. A task stands in a queue if and only if it waits for nothing but a worker: it is pending,
 //!    unblocked, not backing off, and its own or its hosted owner's type says how it is run.
 //! 9. What is counted and listed of tasks is what their cards say.
@@ -39,8 +38,9 @@
 //!     that are over, and no other.
 //! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
 //!     what is in it.
-//! 14. Members who left and own open tasks are listed; so are teams that are being dissolved,
-//!     those that were, and the teams that each worker is a member of.
+//! 14. Members who left and own open tasks are listed; so are tasks that are over and whose
+//!     sub-agents still hold others, teams that are being dissolved, those that were, and the
+//!     teams that each worker is a member of.
 //!
 //! # Reading order
 //!

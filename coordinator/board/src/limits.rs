@@ -20,8 +20,8 @@ pub const RESULT_LEN_MAX: usize = 256 * KIB;
 pub const METADATA_LEN_MAX: usize = 64 * KIB;
 /// Labels of a task.
 pub const LABELS_MAX: usize = 64;
-/// A label.
-pub const LABEL_LEN_MAX: usize = 100;
+/// Characters of a label.
+pub const LABEL_CHARS_MAX: usize = 100;
 /// Edges that one task has in one direction.
 pub const EDGES_MAX: usize = 1_000;
 /// Inputs, and outputs, of a task.
@@ -30,8 +30,8 @@ pub const ARTIFACTS_MAX: usize = 256;
 pub const ARTIFACT_PATH_LEN_MAX: usize = 1_024;
 /// Output globs of a task.
 pub const OUTPUT_GLOBS_MAX: usize = 64;
-/// The id that a task's maker gave it.
-pub const CLIENT_TASK_ID_LEN_MAX: usize = 200;
+/// Characters of the id that a task's maker gave it.
+pub const CLIENT_TASK_ID_CHARS_MAX: usize = 200;
 /// Items of a batch.
 pub const BATCH_MAX: usize = 1_000;
 /// Tasks of a team.
@@ -145,3 +145,5 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Tasks closed since the last verification from which on a nudge is given.
 pub const VERIFICATION_THRESHOLD: u32 = 3;
+/// What a team may say at the most: as many as it may have tasks.
+pub const VERIFICATION_THRESHOLD_MAX: u32 = 1_000_000;

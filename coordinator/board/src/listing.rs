@@ -3,12 +3,12 @@
 //! Each walk begins where the last one ended, in as many steps as it goes on for: no list is ever
 //! sorted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use crate::{
-    board::{Board, TeamBoard},
+    board::{Board, Card, TeamBoard},
     id::{TaskId, TeamUid},
-    index::ByPriority,
+    refusal::Refusal,
     task::Priority,
 };
 
@@ -59,30 +59,35 @@ impl At {
 }
 
 impl Board {
-    /// The tasks of a team after a place, in an order.
+    /// The tasks of a team after a place, in an order. In that of the tree a place that was
+    /// deleted since, or never was, is refused: nothing tells where it would be.
     pub fn walk(
         &self,
         uid: TeamUid,
         among: Among,
         order: Order,
         after: Option<At>,
-    ) -> Box<dyn Iterator<Item = At> + '_> {
+    ) -> Result<Box<dyn Iterator<Item = At> + '_>, Refusal> {
         let Some(team) = self.teams.get(&uid) else {
-            return Box::new(std::iter::empty());
+            return Ok(Box::new(std::iter::empty()));
         };
         match order {
-            Order::Id => by_id(team, among, after.map_or(TaskId(0), At::task)),
-            Order::Priority => by_priority(team, among, after),
+            Order::Id => Ok(by_id(team, among, after.map_or(TaskId(0), At::task))),
+            Order::Priority => Ok(by_priority(team, among, after)),
             Order::Tree => {
                 let root = match among {
                     Among::Children(root) => root,
                     _ => TaskId(0),
                 };
-                let mut at = after.map_or(root, At::task);
-                Box::new(std::iter::from_fn(move || {
-                    at = next_in_tree(team, root, at)?;
-                    Some(At::Id(at))
-                }))
+                let at = after.map_or(root, At::task);
+                let is_there = root == TaskId(0) || self.is_below(uid, at, root);
+                if at != root && !(is_there && team.tasks.contains_key(&at)) {
+                    return Err(Refusal::BadValue {
+                        field: "page_token",
+                        why: format!("names #{at}, which is in this tree no more: begin again"),
+                    });
+                }
+                Ok(Box::new(in_tree(team, root, at)))
             }
         }
     }
@@ -105,7 +110,7 @@ fn children(team: &TeamBoard, parent: TaskId) -> Option<&BTreeSet<TaskId>> {
 }
 
 fn by_id(team: &TeamBoard, among: Among, after: TaskId) -> Box<dyn Iterator<Item = At> + '_> {
-    let rest = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+    let rest = (Bound::Excluded(after), Bound::Unbounded);
     match among {
         Among::All => Box::new(team.tasks.after(after).map(|(id, _)| At::Id(id))),
         Among::Open => Box::new(team.index.open.by_id(after).map(At::Id)),
@@ -121,36 +126,73 @@ fn by_id(team: &TeamBoard, among: Among, after: TaskId) -> Box<dyn Iterator<Item
     }
 }
 
+/// The lines of a list by priority: the open ones of each priority, and at last those that are
+/// over.
+const LINES: [Option<Priority>; 5] = [
+    Some(Priority::Critical),
+    Some(Priority::High),
+    Some(Priority::Normal),
+    Some(Priority::Low),
+    None,
+];
+
 fn by_priority(
     team: &TeamBoard,
     among: Among,
     after: Option<At>,
 ) -> Box<dyn Iterator<Item = At> + '_> {
-    let open: &ByPriority = match among {
-        Among::Ready => &team.index.ready,
-        _ => &team.index.open,
+    let (first, from) = match after {
+        Some(At::Open(priority, id)) => (Some(priority), id),
+        Some(At::Over(id)) => (None, id),
+        Some(At::Id(_)) | None => (LINES[0], TaskId(0)),
     };
-    let over_after = match after {
-        Some(At::Over(id)) => Some(id),
-        _ => None,
-    };
-    let from = match after {
-        Some(At::Open(priority, id)) => Some((priority, id)),
-        _ => None,
-    };
-    let urgent = open.by_priority(from).filter(move |_| over_after.is_none());
-    let urgent = urgent.map(|(priority, id)| At::Open(priority, id));
-    let is_child = move |id: &TaskId| match among {
-        Among::Children(parent) => children(team, parent).is_some_and(|set| set.contains(id)),
-        _ => true,
-    };
-    if !matches!(among, Among::All | Among::Children(_)) {
-        return Box::new(urgent);
+    let lines = LINES.into_iter().skip_while(move |line| *line != first);
+    Box::new(lines.flat_map(move |line| {
+        let after = if line == first { from } else { TaskId(0) };
+        line_of(team, among, line, after).map(move |id| match line {
+            Some(priority) => At::Open(priority, id),
+            None => At::Over(id),
+        })
+    }))
+}
+
+/// One line of a list by priority, by id. Each step goes to the next of it, but for the children
+/// of a task, of which all are passed in each line.
+fn line_of(
+    team: &TeamBoard,
+    among: Among,
+    line: Option<Priority>,
+    after: TaskId,
+) -> Box<dyn Iterator<Item = TaskId> + '_> {
+    let rest = (Bound::Excluded(after), Bound::Unbounded);
+    match (among, line) {
+        (Among::All | Among::Open, Some(priority)) => {
+            Box::new(team.index.open.of_priority(priority, after))
+        }
+        (Among::Ready, Some(priority)) => Box::new(team.index.ready.of_priority(priority, after)),
+        (Among::All, None) => Box::new(team.index.over.range(rest).copied()),
+        (Among::Open | Among::Ready, None) => Box::new(std::iter::empty()),
+        (Among::Children(parent), line) => {
+            let children = children(team, parent).into_iter();
+            let children = children.flat_map(move |set| set.range(rest)).copied();
+            Box::new(children.filter(move |id| line_in(team, *id) == line))
+        }
     }
-    let over = team.tasks.after(over_after.unwrap_or_default());
-    let over = over.filter(|(_, entry)| entry.card.status().is_terminal());
-    let over = over.map(|(id, _)| At::Over(id));
-    Box::new(urgent.chain(over).filter(move |at| is_child(&at.task())))
+}
+
+/// The line in which a task stands.
+fn line_in(team: &TeamBoard, id: TaskId) -> Option<Priority> {
+    match &team.tasks[&id].card {
+        Card::Whole(task) if task.end().is_none() => Some(task.priority),
+        Card::Whole(_) | Card::Outline(_) => None,
+    }
+}
+
+fn in_tree(team: &TeamBoard, root: TaskId, mut at: TaskId) -> impl Iterator<Item = At> + '_ {
+    std::iter::from_fn(move || {
+        at = next_in_tree(team, root, at)?;
+        Some(At::Id(at))
+    })
 }
 
 /// The task after one in the order of the tree below a root: its first child, else the next
@@ -162,7 +204,7 @@ fn next_in_tree(team: &TeamBoard, root: TaskId, at: TaskId) -> Option<TaskId> {
     let mut at = at;
     while at != root {
         let parent = team.tasks.get(&at)?.card.parent().unwrap_or_default();
-        let after = (std::ops::Bound::Excluded(at), std::ops::Bound::Unbounded);
+        let after = (Bound::Excluded(at), Bound::Unbounded);
         let next = children(team, parent).and_then(|set| set.range(after).next());
         if let Some(next) = next {
             return Some(*next);

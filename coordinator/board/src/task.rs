@@ -356,6 +356,7 @@ impl Task {
             parent: self.parent,
             revision: self.revision,
             cascade_due: end.cascade_due,
+            share_todos: self.share_todos,
         })
     }
 }
@@ -377,6 +378,8 @@ pub struct Stub {
     pub revision: Revision,
     /// See [`End::cascade_due`].
     pub cascade_due: bool,
+    /// See [`Task::share_todos`].
+    pub share_todos: bool,
 }
 
 /// How soon a task should run.

@@ -246,6 +246,9 @@ impl TaskView {
         if let Some(placement) = task.placement() {
             return Some(placement.worker.to_string());
         }
+        if let Some(claim) = task.claim() {
+            return Some(claim.by.to_string());
+        }
         task.end()?;
         match &task.attempts.last()?.runner {
             Runner::Claimant(by) => Some(by.to_string()),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, handshake, mail, notices, retry, roster, stopping};
+use super::{ending, ending::Ending, handshake, mail, retry, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -244,8 +244,8 @@ pub(super) fn ended(
     task.result = report.result.clone();
     task.error = report.error.clone();
     task.outputs = report.outputs.clone();
-    match placement.stop {
-        Some(stop) => stopping::after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+    match &placement.stop {
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, &placement, stop)?,
         None => {
             let (status, stop_reason) = verdict(report);
             let ending = Ending {
@@ -255,11 +255,7 @@ pub(super) fn ended(
                 message: report.error.clone(),
             };
             if status == EndStatus::Failed {
-                draft.task_mut(key)?.failures += 1;
-                retry::try_again(&mut draft, key, &actor, ending)?;
-                if let Some(member) = &placement.member {
-                    notices::member_failed(&mut draft, key, member, &report.error)?;
-                }
+                retry::fail(&mut draft, key, &actor, placement.member.as_ref(), ending)?;
             } else {
                 ending::end_task(&mut draft, key, &actor, ending)?;
             }
@@ -307,8 +303,8 @@ pub(super) fn refused(
         Usage::default(),
     )?;
     let actor = Actor::Worker(placement.worker.clone());
-    match placement.stop {
-        Some(stop) => stopping::after_stop(&mut draft, key, &actor, placement.attempt, &stop)?,
+    match &placement.stop {
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, &placement, stop)?,
         None => {
             let wait = limits::REFUSAL_BACKOFF
                 .saturating_mul(1 << refusals.min(16))
@@ -351,20 +347,19 @@ pub(super) fn lost(
 pub(super) fn lose(draft: &mut Draft<'_>, key: TaskKey, reason: &Arc<str>) -> Result<(), Obstacle> {
     let lost = AttemptEnding::Lost;
     let placement = end_attempt(draft, key, lost, reason.clone(), Usage::default())?;
-    let member = placement.member.clone();
-    after_loss(draft, key, placement, reason)?;
-    rest(draft, key, member.as_ref(), false)
+    after_loss(draft, key, &placement, reason)?;
+    rest(draft, key, placement.member.as_ref(), false)
 }
 
 fn after_loss(
     draft: &mut Draft<'_>,
     key: TaskKey,
-    placement: Placement,
+    placement: &Placement,
     reason: &Arc<str>,
 ) -> Result<(), Obstacle> {
     let actor = Actor::Coordinator;
-    if let Some(stop) = placement.stop {
-        return stopping::after_stop(draft, key, &actor, placement.attempt, &stop);
+    if let Some(stop) = &placement.stop {
+        return stopping::after_stop(draft, key, &actor, placement, stop);
     }
     let task = draft.task_mut(key)?;
     task.crashes += 1;
@@ -418,8 +413,8 @@ pub(super) fn never_arrived(
         Usage::default(),
     )?;
     let actor = Actor::Coordinator;
-    match placement.stop {
-        Some(stop) => stopping::after_stop(&mut draft, key, &actor, attempt, &stop)?,
+    match &placement.stop {
+        Some(stop) => stopping::after_stop(&mut draft, key, &actor, &placement, stop)?,
         None => {
             let waiting = waiting_again(&draft, reason);
             requeue(&mut draft, key, &actor, attempt, waiting)?;
@@ -479,7 +474,8 @@ pub(super) fn remember(task: &mut Task, attempt: EndedAttempt) {
     task.attempts.push(attempt);
 }
 
-/// Lets a task wait again.
+/// Lets a task wait again. A blocker of it may have been opened again while it was at work, and
+/// have failed since: that acts on it now, and may end it.
 pub(super) fn requeue(
     draft: &mut Draft<'_>,
     key: TaskKey,
@@ -497,5 +493,6 @@ pub(super) fn requeue(
         reason,
     };
     draft.happened(key.0, actor, None, requeued);
+    ending::heed_blockers(draft, key)?;
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Calls: who calls, what for, and what it came to.
 
 use super::{
-    claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
+    check, claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
 };
 use crate::{
-    board::Board,
+    board::{Board, Card},
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
     draft::Draft,
@@ -13,6 +13,7 @@ use crate::{
     limits,
     record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal, Staleness},
+    team::Member,
 };
 
 /// Who calls, as found on the roster.
@@ -63,14 +64,7 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
             grant(&mut draft, &who, wish)?
         }
     };
-    if draft.records() > limits::RECORDS_PER_COMMAND_MAX {
-        return Err(Refusal::CommandTooLarge {
-            size: draft.records(),
-            max: limits::RECORDS_PER_COMMAND_MAX,
-            unit: "records",
-        }
-        .into());
-    }
+    check::records(&draft)?;
     let request = call.request.filter(|_| answer != Answer::NothingReady);
     let outcome = request.map(|request| Outcome {
         request,
@@ -104,7 +98,7 @@ fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstac
         Wish::PauseTask(_, task, reason) => pause::pause(draft, who, *task, reason),
         Wish::ResumeTask(_, task) => pause::resume(draft, who, *task),
         Wish::CancelTask(_, task, reason) => {
-            super::check::len("reason", reason, limits::NOTE_LEN_MAX)?;
+            check::len("reason", reason, limits::NOTE_LEN_MAX)?;
             let key = (who.team, *task);
             update::may_change(draft, who, key)?;
             stopping::cancel(draft, who, key, reason)?;
@@ -213,8 +207,10 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
             why: Staleness::Attempt,
         });
     };
+    // Who joined since is another of the same name.
+    let is_the_same = |member: &&Member| member.joined_at <= placement.dispatched_at;
     if let Some(name) = &placement.member
-        && board.member(uid, name).is_some()
+        && board.member(uid, name).filter(is_the_same).is_some()
     {
         return Ok(Who {
             team: uid,
@@ -234,14 +230,10 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
 }
 
 /// The task whose children are the list that a task's sub-agent sees; none for the whole board.
-fn list_root(board: &Board, (uid, mut task): TaskKey) -> Option<TaskId> {
-    loop {
-        let whole = board.whole((uid, task));
-        if !whole.is_some_and(|task| task.share_todos) {
-            return Some(task);
-        }
-        task = whole.and_then(|task| task.parent)?;
-    }
+fn list_root(board: &Board, (uid, task): TaskKey) -> Option<TaskId> {
+    let above = std::iter::successors(Some(task), |id| board.card((uid, *id))?.parent());
+    let mut above = above.skip_while(|id| board.card((uid, *id)).is_some_and(Card::shares_todos));
+    above.next()
 }
 
 /// Whether a task is on the list of a sub-agent: its own, or below it.
@@ -258,6 +250,24 @@ pub(super) fn is_in_sight(draft: &Draft<'_>, who: &Who, task: TaskId) -> bool {
         at = draft.parent((who.team, id));
     }
     false
+}
+
+/// Refuses to speak of a task that isn't there, or not for this caller to know.
+pub(super) fn refer(
+    draft: &Draft<'_>,
+    who: &Who,
+    field: &'static str,
+    task: TaskId,
+) -> Result<(), Refusal> {
+    let is_there = draft.status((who.team, task)).is_some();
+    if is_there && is_in_sight(draft, who, task) {
+        return Ok(());
+    }
+    Err(Refusal::ReferenceUnknown {
+        field,
+        task,
+        team: draft.team(who.team).name.clone(),
+    })
 }
 
 fn team_of(answer: &Answer) -> TeamUid {

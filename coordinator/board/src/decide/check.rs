@@ -1,12 +1,13 @@
 //! Whether what was given can be taken: lengths, counts, blanks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     command::{NewMember, NewTask, Update},
+    draft::Draft,
     limits,
     refusal::Refusal,
-    task::Artifact,
+    task::{Artifact, Retry},
     team::MemberKind,
 };
 
@@ -29,23 +30,90 @@ pub(super) fn count(field: &'static str, count: usize, max: usize) -> Result<(),
     Ok(())
 }
 
-pub(super) fn subject(text: &str) -> Result<(), Refusal> {
-    if text.trim().is_empty() {
-        return Err(Refusal::Blank { field: "subject" });
+/// Refuses what would write more than one commit may hold.
+pub(super) fn records(draft: &Draft<'_>) -> Result<(), Refusal> {
+    let size = draft.records();
+    if size > limits::RECORDS_PER_COMMAND_MAX {
+        return Err(Refusal::CommandTooLarge {
+            size,
+            max: limits::RECORDS_PER_COMMAND_MAX,
+            unit: "records",
+        });
     }
+    Ok(())
+}
+
+/// Like [`len`], of a bound that is in characters.
+fn chars(field: &'static str, text: &str, max: usize) -> Result<(), Refusal> {
     // Bytes first: no text of more than four times the characters needs to be counted.
-    let chars = if text.len() > 4 * limits::SUBJECT_CHARS_MAX {
+    let len = if text.len() > 4 * max {
         text.len()
     } else {
         text.chars().count()
     };
-    if chars > limits::SUBJECT_CHARS_MAX {
+    if len > max {
         return Err(Refusal::TooLong {
-            field: "subject",
-            len: chars,
-            max: limits::SUBJECT_CHARS_MAX,
+            field,
+            len,
+            max,
             unit: "characters",
         });
+    }
+    Ok(())
+}
+
+pub(super) fn subject(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() {
+        return Err(Refusal::Blank { field: "subject" });
+    }
+    chars("subject", text, limits::SUBJECT_CHARS_MAX)
+}
+
+fn labels(field: &'static str, labels: &[Arc<str>]) -> Result<(), Refusal> {
+    count(field, labels.len(), limits::LABELS_MAX)?;
+    for label in labels {
+        if label.trim().is_empty() {
+            return Err(Refusal::Blank { field });
+        }
+        chars(field, label, limits::LABEL_CHARS_MAX)?;
+    }
+    Ok(())
+}
+
+fn timeout(timeout: Option<Duration>) -> Result<(), Refusal> {
+    let fits = |span: Duration| !span.is_zero() && span <= limits::TIMEOUT_MAX;
+    if timeout.is_none_or(fits) {
+        return Ok(());
+    }
+    Err(Refusal::BadValue {
+        field: "timeout",
+        why: format!(
+            "is not between 0 and {} seconds",
+            limits::TIMEOUT_MAX.as_secs()
+        ),
+    })
+}
+
+fn retry(retry: Option<&Retry>) -> Result<(), Refusal> {
+    let Some(retry) = retry else {
+        return Ok(());
+    };
+    if !(1..=limits::ATTEMPTS_MAX).contains(&retry.max_attempts) {
+        return Err(Refusal::BadValue {
+            field: "retry.max_attempts",
+            why: format!("is not between 1 and {}", limits::ATTEMPTS_MAX),
+        });
+    }
+    let waits = [
+        ("retry.initial_backoff", retry.initial_backoff),
+        ("retry.max_backoff", retry.max_backoff),
+    ];
+    for (field, wait) in waits {
+        if wait > limits::RETRY_BACKOFF_LIMIT {
+            let max = limits::RETRY_BACKOFF_LIMIT.as_secs();
+            let why = format!("is more than {max} seconds");
+            return Err(Refusal::BadValue { field, why });
+        }
     }
     Ok(())
 }
@@ -107,10 +175,10 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
         limits::ACTIVE_FORM_LEN_MAX,
     )?;
     len("prompt", &task.prompt, limits::PROMPT_LEN_MAX)?;
-    len(
+    chars(
         "client_task_id",
         &task.client_task_id,
-        limits::CLIENT_TASK_ID_LEN_MAX,
+        limits::CLIENT_TASK_ID_CHARS_MAX,
     )?;
     count("blocks", task.blocks.len(), limits::EDGES_MAX)?;
     count(
@@ -118,13 +186,7 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
         task.blocked_by.len() + task.blocked_by_items.len(),
         limits::EDGES_MAX,
     )?;
-    count("labels", task.labels.len(), limits::LABELS_MAX)?;
-    for label in &task.labels {
-        if label.trim().is_empty() {
-            return Err(Refusal::Blank { field: "labels" });
-        }
-        len("labels", label, limits::LABEL_LEN_MAX)?;
-    }
+    labels("labels", &task.labels)?;
     count(
         "output_globs",
         task.output_globs.len(),
@@ -149,18 +211,8 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
             why: format!("is more than {}", limits::CRASH_LIMIT_MAX),
         });
     }
-    if let Some(timeout) = task.timeout
-        && (timeout.is_zero() || timeout > limits::TIMEOUT_MAX)
-    {
-        return Err(Refusal::BadValue {
-            field: "timeout",
-            why: format!(
-                "is not between 0 and {} seconds",
-                limits::TIMEOUT_MAX.as_secs()
-            ),
-        });
-    }
-    Ok(())
+    timeout(task.timeout)?;
+    retry(task.retry.as_ref())
 }
 
 pub(super) fn update(update: &Update) -> Result<(), Refusal> {
@@ -178,7 +230,9 @@ pub(super) fn update(update: &Update) -> Result<(), Refusal> {
             &update.active_form,
             limits::ACTIVE_FORM_LEN_MAX,
         ),
+        ("prompt", &update.prompt, limits::PROMPT_LEN_MAX),
         ("result", &update.result, limits::RESULT_LEN_MAX),
+        ("reason", &update.reason, limits::NOTE_LEN_MAX),
     ];
     for (field, text, max) in texts {
         if let Some(text) = text {
@@ -194,7 +248,26 @@ pub(super) fn update(update: &Update) -> Result<(), Refusal> {
     for (field, ids) in edges {
         count(field, ids.len(), limits::EDGES_MAX)?;
     }
-    Ok(())
+    labels("add_labels", &update.add_labels)?;
+    count(
+        "remove_labels",
+        update.remove_labels.len(),
+        limits::LABELS_MAX,
+    )?;
+    artifacts("add_outputs", &update.add_outputs)?;
+    timeout(update.timeout)?;
+    retry(update.retry.as_ref())
+}
+
+pub(super) fn verification_threshold(threshold: Option<u32>) -> Result<(), Refusal> {
+    let max = limits::VERIFICATION_THRESHOLD_MAX;
+    if threshold.is_none_or(|threshold| threshold <= max) {
+        return Ok(());
+    }
+    Err(Refusal::BadValue {
+        field: "verification_threshold",
+        why: format!("is more than {max}"),
+    })
 }
 
 /// What the fields of a member to be are called where it is described.

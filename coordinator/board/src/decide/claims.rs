@@ -1,6 +1,6 @@
 //! Claims: holds of those who call the API themselves, and their leases (K12).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{attempts, calls::Who, check, notices, stopping, update};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     index::Place,
     limits,
     refusal::{Obstacle, Refusal},
-    task::{AttemptEnding, Claim, TaskState},
+    task::{AttemptEnding, Claim, Priority, TaskState},
 };
 
 pub(super) fn claim_task(
@@ -46,32 +46,27 @@ pub(super) fn claim_next(
 }
 
 fn best(draft: &Draft<'_>, who: &Who, wanted: &ClaimNext) -> Option<TaskId> {
-    let board = draft.board;
-    let index = &board.teams[&who.team].index;
+    let index = &draft.board.teams[&who.team].index;
+    let least = wanted.priority_min.unwrap_or(Priority::Low);
     let fits = |place: &&Place| {
-        let Some(task) = board.whole((who.team, place.1)) else {
-            return false;
-        };
-        let is_urgent = wanted
-            .priority_min
-            .is_none_or(|least| task.priority >= least);
-        is_urgent
-            && wanted
-                .labels
-                .iter()
-                .all(|label| task.labels.contains(label))
+        let task = draft.board.whole((who.team, place.1));
+        let has = |label| task.is_some_and(|task| task.labels.contains(label));
+        wanted.labels.iter().all(has)
     };
+    let first = |lines: &mut dyn Iterator<Item = &BTreeSet<Place>>| {
+        let firsts = lines.filter_map(|places| places.iter().find(fits).copied());
+        firsts.min()
+    };
+    let own = first(&mut index.claimable_by(&who.member, least));
     // Of several labels the rarest leads to the fewest tasks that don't have the others.
-    let labelled = wanted.labels.iter().map(|label| index.labelled.get(label));
-    let nobodys = match labelled.min_by_key(|places| places.map_or(0, |places| places.len())) {
-        Some(rarest) => rarest,
-        None => index.claimable.get(&None),
+    let count = |label: &&Arc<str>| -> usize {
+        let lines = index.labelled_with(label, least);
+        lines.map(BTreeSet::len).sum()
     };
-    let own = index.claimable.get(&who.member);
-    let first = |places: Option<&std::collections::BTreeSet<Place>>| {
-        places.and_then(|places| places.iter().find(fits).copied())
+    let nobodys = match wanted.labels.iter().min_by_key(count) {
+        Some(rarest) => first(&mut index.labelled_with(rarest, least)),
+        None => first(&mut index.claimable_by(&None, least)),
     };
-    let (own, nobodys) = (first(own), first(nobodys));
     match (own, nobodys) {
         (Some(own), Some(other)) => Some(if own.0 <= other.0 { own.1 } else { other.1 }),
         (own, other) => own.or(other).map(|place| place.1),
@@ -138,7 +133,8 @@ fn check_lease(lease: Lease) -> Result<(), Refusal> {
     })
 }
 
-/// Says that a claim is still meant. That its holder was heard of is noted where all calls are.
+/// Says that a claim is still meant, which its holder alone can say. That it was heard of is noted
+/// where all calls are.
 pub(super) fn renew(
     draft: &mut Draft<'_>,
     who: &Who,
@@ -147,7 +143,10 @@ pub(super) fn renew(
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
     held(draft, who, key, attempt)?;
-    Ok(Answer::Task(key))
+    match draft.task(key)?.claim() {
+        Some(claim) if claim.by != who.actor => Err(held_by(key, claim).into()),
+        _ => Ok(Answer::Task(key)),
+    }
 }
 
 /// Gives a claimed task back: it is pending and nobody's again.
@@ -181,11 +180,7 @@ fn held(
     let task = draft.task(key)?;
     match &task.state {
         TaskState::Claimed(claim) if claim.by == who.actor || who.is_lead => Ok(()),
-        TaskState::Claimed(claim) => Err(Refusal::TaskHeld {
-            task: key.1,
-            holder: claim.by.to_string(),
-        }
-        .into()),
+        TaskState::Claimed(claim) => Err(held_by(key, claim).into()),
         TaskState::Placed(placement) => Err(attempts::running(key, placement).into()),
         TaskState::Pending(_) => Err(Refusal::TaskNotHeld { task: key.1 }.into()),
         TaskState::Ended(end) => Err(Refusal::TaskOver {
@@ -193,6 +188,13 @@ fn held(
             status: end.status.into(),
         }
         .into()),
+    }
+}
+
+fn held_by(key: TaskKey, claim: &Claim) -> Refusal {
+    Refusal::TaskHeld {
+        task: key.1,
+        holder: claim.by.to_string(),
     }
 }
 
@@ -253,4 +255,18 @@ pub(super) fn expire(
         AttemptEnding::Lost,
         &reason,
     )
+}
+
+/// Takes a step of what they hold from the sub-agents of a task that is over.
+pub(super) fn reclaim_step(draft: &mut Draft<'_>, (team, holder): TaskKey) -> Result<(), Obstacle> {
+    let lent = draft.board.teams[&team].index.lent.get(&holder);
+    let reason: Arc<str> = format!("its holder, #{holder}, is over").into();
+    for task in lent.into_iter().flatten() {
+        if draft.records() >= limits::STEP_MAX {
+            break;
+        }
+        let (key, how) = ((team, *task), AttemptEnding::Lost);
+        give_up(draft, key, &Actor::Coordinator, how, &reason)?;
+    }
+    Ok(())
 }

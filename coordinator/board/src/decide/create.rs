@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls, calls::Who, check, ending, notices, update};
+use super::{calls, calls::Who, check, edges, ending, notices, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -49,14 +49,7 @@ pub(super) fn create_tasks(
     let first = draft.team(who.team).last_task.next();
     for (place, task) in tasks.iter().enumerate() {
         create_task(draft, who, task, first, place)?;
-        if draft.touched() > limits::RECORDS_PER_COMMAND_MAX {
-            return Err(Refusal::CommandTooLarge {
-                size: draft.touched(),
-                max: limits::RECORDS_PER_COMMAND_MAX,
-                unit: "records",
-            }
-            .into());
-        }
+        check::records(draft)?;
     }
     Ok(Answer::Tasks {
         team: who.team,
@@ -108,10 +101,11 @@ fn create_task(
     let team = draft.team_mut(who.team);
     team.last_task = team.last_task.next();
     let id = team.last_task;
-    let blocked_by = blockers(draft, who.team, new, id, first, place)?;
+    let blocked_by = blockers(draft, who, new, id, first, place)?;
     let mut task = card(draft, who, new, id, blocked_by);
     task.parent = parent;
-    task.share_todos |= is_shared(draft, who.team, parent)?;
+    // Whatever shares a board shares it with all that is part of it.
+    task.share_todos |= parent.is_some_and(|parent| draft.shares_todos((who.team, parent)));
     for blocker in &task.blocked_by {
         draft.note_edge(who.team, *blocker, id, true);
     }
@@ -124,9 +118,10 @@ fn create_task(
     draft.happened(who.team, &actor, None, created);
     let mut end = End::waited_for(id);
     for dependant in &new.blocks {
+        calls::refer(draft, who, "blocks", *dependant)?;
         graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")?;
-        update::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
-        update::note_edges_changed(draft, (who.team, *dependant), &actor, id);
+        edges::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
+        edges::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
     ending::heed_blockers(draft, (who.team, id))?;
     if let Some(owner) = new.owner.as_ref() {
@@ -137,14 +132,13 @@ fn create_task(
 
 /// Refuses a parent that isn't there, is not the caller's to know, or lies too deep.
 fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<(), Refusal> {
-    check_reference(draft, who.team, "parent_task_id", parent)?;
+    if let Some(parent) = parent {
+        calls::refer(draft, who, "parent_task_id", parent)?;
+    }
     let mut at = parent;
     let mut depth = 0;
     while let Some(id) = at {
         depth += 1;
-        if depth == 1 && !calls::is_in_sight(draft, who, id) {
-            return Err(draft.task_unknown((who.team, id)));
-        }
         if depth > limits::DEPTH_MAX {
             return Err(Refusal::BadValue {
                 field: "parent_task_id",
@@ -156,18 +150,10 @@ fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<
     Ok(())
 }
 
-/// Whether a task's children share the board that it shares.
-fn is_shared(draft: &Draft<'_>, team: TeamUid, parent: Option<TaskId>) -> Result<bool, Obstacle> {
-    match parent {
-        Some(parent) => Ok(draft.task((team, parent))?.share_todos),
-        None => Ok(false),
-    }
-}
-
 /// What a new task waits for: ids, then earlier items of its batch.
 fn blockers(
     draft: &Draft<'_>,
-    team: TeamUid,
+    who: &Who,
     new: &NewTask,
     id: TaskId,
     first: TaskId,
@@ -188,11 +174,11 @@ fn blockers(
         if blocker == id {
             return Err(Refusal::SelfEdge { task: id });
         }
-        check_reference(draft, team, "blocked_by", Some(blocker))?;
+        calls::refer(draft, who, "blocked_by", blocker)?;
         if blocked_by.contains(&blocker) {
             return Err(Refusal::DuplicateEdge { task: id, blocker });
         }
-        graph::check_room(draft, (team, blocker))?;
+        graph::check_room(draft, (who.team, blocker))?;
         blocked_by.push(blocker);
     }
     Ok(blocked_by)
@@ -236,22 +222,6 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         attempts: Vec::new(),
         revision: Revision(0),
         client_task_id: new.client_task_id.clone(),
-    }
-}
-
-pub(super) fn check_reference(
-    draft: &Draft<'_>,
-    team: TeamUid,
-    field: &'static str,
-    task: Option<TaskId>,
-) -> Result<(), Refusal> {
-    match task {
-        Some(task) if draft.status((team, task)).is_none() => Err(Refusal::ReferenceUnknown {
-            field,
-            task,
-            team: draft.team(team).name.clone(),
-        }),
-        _ => Ok(()),
     }
 }
 

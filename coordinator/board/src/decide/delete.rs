@@ -1,6 +1,6 @@
 //! Taking a task off the board.
 
-use super::{attempts, calls::Who, ending, notices, update};
+use super::{attempts, calls::Who, edges, ending, notices, update};
 use crate::{
     command::{Answer, Effect},
     draft::Draft,
@@ -45,7 +45,7 @@ pub(super) fn delete(
     let dependants = draft.dependants(key).to_vec();
     for dependant in &dependants {
         graph::remove_edge(draft, key.0, *dependant, task)?;
-        update::note_edges_changed(draft, (key.0, *dependant), &who.actor, task);
+        edges::note_edges_changed(draft, (key.0, *dependant), &who.actor, task);
     }
     draft.remove_task(key);
     let mut unblocked = Vec::new();

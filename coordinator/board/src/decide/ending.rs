@@ -97,7 +97,7 @@ pub(super) fn settle(
     }
     let mut due = VecDeque::from([ended]);
     while let Some(id) = due.pop_front() {
-        if id != ended && draft.touched() >= limits::STEP_MAX {
+        if id != ended && draft.records() >= limits::STEP_MAX {
             break;
         }
         if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {

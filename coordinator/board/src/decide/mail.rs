@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{calls, calls::Who, check, create, handshake};
+use super::{calls, calls::Who, check, handshake};
 use crate::{
     board::Board,
     command::{Ack, Addressees, Answer, Caller, NewLetter, Receipt},
@@ -18,9 +18,8 @@ use crate::{
 pub(super) fn send(draft: &mut Draft<'_>, who: &Who, new: &NewLetter) -> Result<Answer, Obstacle> {
     check_letter(new)?;
     may_send(who, new)?;
-    create::check_reference(draft, who.team, "task_id", new.task)?;
-    if let Some(task) = new.task.filter(|id| !calls::is_in_sight(draft, who, *id)) {
-        return Err(draft.task_unknown((who.team, task)).into());
+    if let Some(task) = new.task {
+        calls::refer(draft, who, "task_id", task)?;
     }
     let to = recipients(draft, who, new)?;
     let id = draft.next_message(who.team);

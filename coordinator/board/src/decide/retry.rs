@@ -6,13 +6,31 @@ use super::{attempts, ending, ending::Ending, notices, pause};
 use crate::{
     draft::Draft,
     event::Actor,
-    id::{AttemptNumber, Epoch, TaskKey},
+    id::{AttemptNumber, Epoch, MemberName, TaskKey},
     refusal::Obstacle,
     task::{FailurePolicy, Retry, Waiting},
 };
 
+/// An attempt failed by the agent's own doing: that uses up a try, and the lead is told where the
+/// agent was a hosted member.
+pub(super) fn fail(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    member: Option<&MemberName>,
+    ending: Ending,
+) -> Result<(), Obstacle> {
+    draft.task_mut(key)?.failures += 1;
+    let error = ending.message.clone();
+    try_again(draft, key, actor, ending)?;
+    match member {
+        Some(member) => notices::member_failed(draft, key, member, &error),
+        None => Ok(()),
+    }
+}
+
 /// Lets the task wait for its next try, if its policy has one left.
-pub(super) fn try_again(
+fn try_again(
     draft: &mut Draft<'_>,
     key: TaskKey,
     actor: &Actor,
@@ -53,6 +71,9 @@ pub(super) fn give_up(
         owner = draft.task_mut(key)?.owner.take();
     }
     attempts::requeue(draft, key, actor, attempt, waiting)?;
+    if draft.task(key)?.end().is_some() {
+        return Ok(());
+    }
     let reason: Arc<str> = format!("its tries are used up: {}", ending::line(&message)).into();
     pause::hold(draft, key, &Actor::Coordinator, &reason)?;
     if let Some(owner) = owner {

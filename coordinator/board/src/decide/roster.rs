@@ -34,6 +34,7 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         wish.members.len(),
         limits::MEMBERS_PER_TEAM_MAX - 1,
     )?;
+    check::verification_threshold(wish.verification_threshold)?;
     if !has_room_for_teams(draft.board) {
         return Err(Refusal::Full {
             what: "teams",

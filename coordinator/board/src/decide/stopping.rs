@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{attempts, calls::Who, ending, ending::Ending};
+use super::{attempts, calls::Who, ending, ending::Ending, retry};
 use crate::{
     command::Effect,
     draft::Draft,
@@ -11,17 +11,18 @@ use crate::{
     id::{AttemptNumber, TaskKey},
     refusal::{Obstacle, Refusal},
     task::{
-        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Runner, Stop, StopReason, TaskState,
-        Usage,
+        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Placement, Runner, Stop, StopReason,
+        TaskState, Usage, Waiting,
     },
 };
 
-/// What the one who asked for the stop wanted to come of it.
+/// What the one who asked for the stop wanted to come of it. A time-out is the agent's own failure
+/// whoever saw to it (D3).
 pub(super) fn after_stop(
     draft: &mut Draft<'_>,
     key: TaskKey,
     actor: &Actor,
-    attempt: AttemptNumber,
+    placement: &Placement,
     stop: &Stop,
 ) -> Result<(), Obstacle> {
     let (status, stop_reason) = match stop.then {
@@ -29,20 +30,20 @@ pub(super) fn after_stop(
         AfterStop::Fail(reason) => (EndStatus::Failed, reason),
         AfterStop::Requeue => {
             let waiting = attempts::waiting_again(draft, stop.reason.clone());
-            attempts::requeue(draft, key, actor, attempt, waiting)?;
-            // It may have been stopped to wait for a task that failed meanwhile.
-            ending::heed_blockers(draft, key)?;
-            return Ok(());
+            return attempts::requeue(draft, key, actor, placement.attempt, waiting);
         }
     };
     draft.task_mut(key)?.error = stop.reason.clone();
     let ending = Ending {
         status,
-        attempt: Some(attempt),
+        attempt: Some(placement.attempt),
         stop_reason: Some(stop_reason),
         message: stop.reason.clone(),
     };
     // The end is the doing of the one who asked, not of the worker that confirms it.
+    if stop_reason == StopReason::Timeout {
+        return retry::fail(draft, key, &stop.by, placement.member.as_ref(), ending);
+    }
     ending::end_task(draft, key, &stop.by, ending)?;
     Ok(())
 }
@@ -161,4 +162,31 @@ pub(super) fn request_stop(
         reason: reason.clone(),
     });
     Ok(())
+}
+
+/// Takes a task away from whoever is at it, if that may be; it waits again then.
+pub(super) fn take_from_runner(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    actor: &Actor,
+    reason: &Arc<str>,
+    stop_running: bool,
+) -> Result<(), Obstacle> {
+    match draft.task(key)?.state.clone() {
+        TaskState::Pending(_) | TaskState::Ended(_) => Ok(()),
+        TaskState::Placed(placement) if !stop_running => {
+            Err(attempts::running(key, &placement).into())
+        }
+        TaskState::Claimed(claim) if !stop_running => Err(Refusal::TaskHeld {
+            task: key.1,
+            holder: claim.by.to_string(),
+        }
+        .into()),
+        TaskState::Placed(_) => request_stop(draft, key, actor, reason, AfterStop::Requeue),
+        TaskState::Claimed(claim) => {
+            drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
+            let waiting = Waiting::from(draft.now, reason.clone());
+            attempts::requeue(draft, key, actor, claim.attempt, waiting)
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::Actor,
-    id::TaskKey,
+    id::{TaskId, TaskKey, TeamUid},
     limits,
     refusal::Obstacle,
     task::{AfterStop, AttemptEnding, EndStatus, StopReason, TaskState},
@@ -22,68 +22,83 @@ use crate::{
 /// finished task that has to be [recalled](Board::recall) first.
 pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision>, TaskKey> {
     let mut draft = Draft::new(board, now);
-    let mut is_due = false;
-    for (team, ended) in &board.cascades {
-        if draft.touched() >= limits::STEP_MAX {
-            break;
+    let looked = see_to_tasks(&mut draft, soft).and_then(|is_due| {
+        let is_more_due = see_to_members_and_teams(&mut draft, soft)?;
+        Ok(is_due | is_more_due)
+    });
+    match looked {
+        Ok(is_due) => Ok(is_due.then(|| draft.finish(Answer::Done, None))),
+        Err(Obstacle::Absent(key)) => Err(key),
+        Err(Obstacle::Refused(refusal)) => {
+            unreachable!("what time brings is nobody's wish, and not refused: {refusal}")
         }
-        is_due = true;
-        // Nothing but the ended task itself can be out of memory: what it cancels is open.
-        ending::settle(&mut draft, *team, *ended, &Actor::Coordinator)
-            .map_err(|_| (*team, *ended))?;
     }
-    let due = board
-        .deadlines
-        .range(
-            ..=(
-                now,
-                (crate::id::TeamUid(u64::MAX), crate::id::TaskId(u64::MAX)),
-            ),
-        )
-        .map(|(_, key)| *key)
-        .filter(|key| !board.is_spared(*key, soft.spared));
-    for key in due.take(limits::STEP_MAX) {
-        if draft.touched() >= limits::STEP_MAX {
-            break;
-        }
-        is_due = true;
-        // A task with a deadline is open, and so in memory whole: nothing can be in the way.
-        look_at(&mut draft, key, soft).expect("open tasks are whole");
-    }
-    is_due |= see_to_members_and_teams(&mut draft, soft);
-    Ok(is_due.then(|| draft.finish(Answer::Done, None)))
 }
 
-/// What time brings to members and teams. All the tasks that it touches are open, and so whole.
-fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> bool {
+/// Whether this has become as much as one step writes.
+fn is_full(draft: &Draft<'_>) -> bool {
+    draft.records() >= limits::STEP_MAX
+}
+
+/// What time brings to tasks. Says whether anything was due.
+fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle> {
+    let board = draft.board;
+    let mut is_due = false;
+    for (team, ended) in &board.cascades {
+        if is_full(draft) {
+            return Ok(true);
+        }
+        is_due = true;
+        ending::settle(draft, *team, *ended, &Actor::Coordinator)?;
+    }
+    let last = (draft.now, (TeamUid(u64::MAX), TaskId(u64::MAX)));
+    let due = board.deadlines.range(..=last).map(|(_, key)| *key);
+    for key in due.filter(|key| !board.is_spared(*key, soft.spared)) {
+        if is_full(draft) {
+            return Ok(true);
+        }
+        is_due = true;
+        look_at(draft, key, soft)?;
+    }
+    for holder in &board.adrift {
+        if is_full(draft) {
+            return Ok(true);
+        }
+        is_due = true;
+        claims::reclaim_step(draft, *holder)?;
+    }
+    Ok(is_due)
+}
+
+/// What time brings to members and teams. Says whether anything was due.
+fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle> {
     let (board, now) = (draft.board, draft.now);
     let mut is_due = false;
-    // Records, not tasks: who leaves may have a full mailbox.
     let late = board
         .member_deadlines
         .iter()
         .take_while(|(at, _)| *at <= now);
-    for (_, member) in late.take(limits::STEP_MAX) {
-        if draft.records() >= limits::STEP_MAX {
-            return true;
+    for (_, member) in late {
+        if is_full(draft) {
+            return Ok(true);
         }
         is_due = true;
-        handshake::unanswered(draft, member).expect("open tasks are whole");
+        handshake::unanswered(draft, member)?;
     }
     for member in &board.stranded {
-        if draft.records() >= limits::STEP_MAX {
-            return true;
+        if is_full(draft) {
+            return Ok(true);
         }
         is_due = true;
-        members::free_step(draft, member).expect("open tasks are whole");
+        members::free_step(draft, member)?;
     }
     for team in &board.dissolving {
-        if draft.records() >= limits::STEP_MAX {
-            return true;
+        if is_full(draft) {
+            return Ok(true);
         }
         if board.has_unstopped(*team) {
             is_due = true;
-            dissolve::step(draft, *team).expect("open tasks are whole");
+            dissolve::step(draft, *team)?;
         }
     }
     // One at a time: there is a lot to forget in each.
@@ -93,7 +108,7 @@ fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> bool {
         is_due = true;
         draft.remove_team(*team);
     }
-    is_due
+    Ok(is_due)
 }
 
 fn look_at(draft: &mut Draft<'_>, key: TaskKey, soft: &Soft<'_>) -> Result<(), Obstacle> {

@@ -1,22 +1,20 @@
 //! Changing a task: all of what is asked, or nothing (K6); claiming it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
-    attempts, calls, calls::Who, check, claims, create, ending, ending::Ending, notices, stopping,
+    attempts, calls, calls::Who, check, claims, create, edges, ending, ending::Ending, fields,
+    notices, stopping,
 };
 use crate::{
+    board::Card,
     command::{Answer, Lease, Update, Updated},
     draft::Draft,
     event::{Actor, Fields, Happening},
-    graph::{self, End},
-    id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey, TeamUid},
+    id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey},
     limits, nudge,
     refusal::{Obstacle, Refusal},
-    task::{AfterStop, AttemptEnding, EndStatus, Status, Task, TaskState, Waiting},
+    task::{AttemptEnding, EndStatus, Status, StopReason, TaskState},
 };
 
 /// Changes tasks in order; each change sees what the earlier ones did.
@@ -32,6 +30,7 @@ pub(super) fn update_all(
     let mut updated = Vec::with_capacity(all.len());
     for (task, changes) in all {
         updated.push(update(draft, who, *task, changes)?);
+        check::records(draft)?;
     }
     Ok(Answer::Batch(who.team, updated))
 }
@@ -50,39 +49,31 @@ pub(super) fn update(
     if !takes_for_itself(draft, who, key, changes)? {
         may_change(draft, who, key)?;
     }
+    keep_payload(draft, key, changes)?;
 
-    let actor = who.actor.clone();
-    let before = draft.task(key)?.status();
-    if changes.result.is_some() && before.is_terminal() {
-        return Err(Refusal::LateEnding {
-            task,
-            status: before,
-        }
-        .into());
-    }
-    let mut fields = texts(draft, key, changes)?;
-    let owner_before = draft.task(key)?.owner.clone();
-    fields.add(owner(draft, who, key, changes, &actor)?);
-    let rewired = edges(draft, who, key, changes, &actor)?;
+    let actor = &who.actor;
+    let card = draft.task(key)?;
+    let (before, owner_before) = (card.status(), card.owner.clone());
+    let held_by = draft.open_blockers(key.0, card);
+    let mut fields = fields::set_fields(draft, key, changes)?;
+    run_otherwise(draft, key, fields, actor, changes.stop_running)?;
+    fields.add(owner(draft, who, key, changes)?);
+    let mut rewired = edges::rewire(draft, who, key, changes)?;
     fields.add(rewired.fields);
+    if fields.has(Fields::BLOCKER_FAILED_POLICY) {
+        rewired.follow_policy(draft, key, &held_by, actor, changes.stop_running)?;
+    }
     if !fields.is_empty() {
         // A change of status is an event of its own.
         let updated = Happening::TaskUpdated { task, fields };
-        draft.happened(key.0, &actor, None, updated);
+        draft.happened(key.0, actor, None, updated);
     }
     if !changes.status.is_some_and(Status::is_terminal) {
-        notices::owners(draft, key, owner_before.as_ref(), &actor)?;
+        notices::owners(draft, key, owner_before.as_ref(), actor)?;
     }
-    let mut unblocked = rewired.settle(draft, key.0, &actor)?;
+    let mut unblocked = rewired.settle(draft, key.0, actor)?;
     if let Some(to) = changes.status {
-        unblocked.extend(status(
-            draft,
-            who,
-            key,
-            to,
-            changes.result.as_ref().or(changes.reason.as_ref()),
-            &actor,
-        )?);
+        unblocked.extend(status(draft, who, key, to, &said(changes))?);
     }
     let after = draft.task(key)?.status();
     if before != after {
@@ -100,6 +91,32 @@ pub(super) fn update(
     })
 }
 
+/// Refuses to change what came of a task that is over (D3).
+fn keep_payload(draft: &Draft<'_>, key: TaskKey, changes: &Update) -> Result<(), Obstacle> {
+    let status = draft.task(key)?.status();
+    let has_payload = changes.result.is_some() || !changes.add_outputs.is_empty();
+    if has_payload && status.is_terminal() {
+        return Err(Refusal::LateEnding {
+            task: key.1,
+            status,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// What an update says of why a task comes to another status.
+fn said(changes: &Update) -> Arc<str> {
+    let (result, reason) = (changes.result.as_ref(), changes.reason.as_ref());
+    let said = match changes.status {
+        Some(Status::Cancelled) => reason.or(result),
+        _ => result.or(reason),
+    };
+    said.cloned().unwrap_or_default()
+}
+
+/// Refuses a task that was changed since the caller looked. What an earlier item of the same call
+/// did to it is the caller's own doing, and doesn't count.
 pub(super) fn expect_revision(
     draft: &Draft<'_>,
     key: TaskKey,
@@ -108,7 +125,11 @@ pub(super) fn expect_revision(
     let Some(expected) = expected else {
         return Ok(());
     };
-    let actual = draft.task(key)?.revision;
+    let actual = match draft.board.card(key) {
+        Some(Card::Whole(task)) => task.revision,
+        Some(Card::Outline(stub)) => stub.revision,
+        None => draft.task(key)?.revision,
+    };
     if actual != expected {
         return Err(Refusal::RevisionMismatch {
             task: key.1,
@@ -147,7 +168,12 @@ pub(super) fn in_sight(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(),
     if draft.status(key).is_some() && calls::is_in_sight(draft, who, key.1) {
         return Ok(());
     }
-    Err(draft.task_unknown(key))
+    let mut unknown = draft.task_unknown(key);
+    if let (Some(_), Refusal::TaskUnknown { was_deleted, .. }) = (who.list_of, &mut unknown) {
+        // Who sees a list only isn't told what was ever beside it.
+        *was_deleted = false;
+    }
+    Err(unknown)
 }
 
 /// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
@@ -196,115 +222,40 @@ fn takes_for_itself(
     Ok(task.owner.is_none() && task.status() == Status::Pending && (to_self || begins))
 }
 
-/// Sets a text, and says whether that changed it.
-fn set(text: &mut Arc<str>, new: Option<&Arc<str>>) -> bool {
-    match new {
-        Some(new) if new != text => {
-            *text = new.clone();
-            true
-        }
-        _ => false,
+/// Refuses another way to run a task that doesn't work, as when the task is made; and one for a
+/// running attempt, unless that is stopped.
+fn run_otherwise(
+    draft: &mut Draft<'_>,
+    key: TaskKey,
+    fields: Fields,
+    actor: &Actor,
+    stop_running: bool,
+) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    let is_new = fields.has(Fields::AGENT_TYPE) || fields.has(Fields::PROMPT);
+    if !is_new || task.end().is_some() {
+        return Ok(());
     }
-}
-
-fn texts(draft: &mut Draft<'_>, key: TaskKey, changes: &Update) -> Result<Fields, Obstacle> {
-    let task = draft.task_mut(key)?;
-    let mut fields = Fields::default();
-    if set(&mut task.subject, changes.subject.as_ref()) {
-        fields.add(Fields::SUBJECT);
-    }
-    if set(&mut task.description, changes.description.as_ref()) {
-        fields.add(Fields::DESCRIPTION);
-    }
-    if set(&mut task.active_form, changes.active_form.as_ref()) {
-        fields.add(Fields::ACTIVE_FORM);
-    }
-    if changes.status == Some(Status::Failed) {
-        if set(&mut task.error, changes.result.as_ref()) {
-            fields.add(Fields::ERROR);
-        }
-    } else if set(&mut task.result, changes.result.as_ref()) {
-        fields.add(Fields::RESULT);
-    }
-    fields.add(plan(task, changes));
-    if let Some(priority) = changes.priority
-        && priority != task.priority
-    {
-        task.priority = priority;
-        fields.add(Fields::PRIORITY);
-    }
-    let mut metadata = task.metadata.clone();
-    for (name, value) in &changes.metadata {
-        match value {
-            Some(value) => metadata.insert(name.clone(), value.clone()),
-            None => metadata.remove(name),
+    check_runner(draft, key, task.owner.as_ref())?;
+    if fields.has(Fields::AGENT_TYPE) && task.placement().is_some() {
+        let reason: Arc<str> = match &task.agent_type {
+            Some(agent_type) => format!("is to be run as {agent_type}").into(),
+            None => "is to be run by no type of its own".into(),
         };
+        stopping::take_from_runner(draft, key, actor, &reason, stop_running)?;
     }
-    if metadata != task.metadata {
-        check::metadata(&metadata)?;
-        task.metadata = metadata;
-        fields.add(Fields::METADATA);
-    }
-    Ok(fields)
+    Ok(())
 }
 
-/// What says how and by when a task is to be done.
-fn plan(task: &mut Task, changes: &Update) -> Fields {
-    let mut fields = Fields::default();
-    let mut note = |has_changed, field| {
-        if has_changed {
-            fields.add(field);
-        }
-    };
-    note(
-        set(&mut task.prompt, changes.prompt.as_ref()),
-        Fields::PROMPT,
-    );
-    note(
-        put(&mut task.agent_type, &changes.agent_type),
-        Fields::AGENT_TYPE,
-    );
-    note(put(&mut task.kind, &changes.kind), Fields::KIND);
-    note(put(&mut task.deadline, &changes.deadline), Fields::DEADLINE);
-    note(
-        put(&mut task.timeout, &changes.timeout.map(Some)),
-        Fields::TIMEOUT,
-    );
-    note(
-        put(&mut task.retry, &changes.retry.map(Some)),
-        Fields::RETRY,
-    );
-    let policy = put(&mut task.failure_policy, &changes.failure_policy);
-    note(policy, Fields::FAILURE_POLICY);
-    let policy = put(
-        &mut task.blocker_failed_policy,
-        &changes.blocker_failed_policy,
-    );
-    note(policy, Fields::BLOCKER_FAILED_POLICY);
-    let mut labels = task.labels.clone();
-    labels.retain(|label| !changes.remove_labels.contains(label));
-    for label in &changes.add_labels {
-        if !labels.contains(label) {
-            labels.push(label.clone());
-        }
-    }
-    note(put(&mut task.labels, &Some(labels)), Fields::LABELS);
-    let mut outputs = task.outputs.clone();
-    outputs.retain(|old| changes.add_outputs.iter().all(|new| new.path != old.path));
-    outputs.extend(changes.add_outputs.iter().cloned());
-    note(put(&mut task.outputs, &Some(outputs)), Fields::OUTPUTS);
-    fields
-}
-
-/// Sets a field, and says whether that changed it.
-fn put<T: PartialEq + Clone>(field: &mut T, new: &Option<T>) -> bool {
-    match new {
-        Some(new) if new != field => {
-            *field = new.clone();
-            true
-        }
-        _ => false,
-    }
+fn check_runner(
+    draft: &Draft<'_>,
+    key: TaskKey,
+    owner: Option<&MemberName>,
+) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    let agent_type = task.agent_type.as_ref();
+    create::check_runner(draft, key.0, owner, agent_type, &task.prompt)?;
+    Ok(())
 }
 
 /// A new owner (K8).
@@ -313,187 +264,19 @@ fn owner(
     who: &Who,
     key: TaskKey,
     changes: &Update,
-    actor: &Actor,
 ) -> Result<Fields, Obstacle> {
     let Some(new) = &changes.owner else {
         return Ok(Fields::default());
     };
-    let task = draft.task(key)?;
-    if task.owner == *new {
+    if draft.task(key)?.owner == *new {
         return Ok(Fields::default());
     }
     may_assign(who, new.as_ref())?;
-    create::check_runner(
-        draft,
-        key.0,
-        new.as_ref(),
-        task.agent_type.as_ref(),
-        &task.prompt,
-    )?;
+    check_runner(draft, key, new.as_ref())?;
     let reason = notices::handed_over(new.as_ref());
-    take_from_runner(draft, key, actor, &reason, changes.stop_running)?;
+    stopping::take_from_runner(draft, key, &who.actor, &reason, changes.stop_running)?;
     draft.task_mut(key)?.owner = new.clone();
     Ok(Fields::OWNER)
-}
-
-/// Takes a task away from whoever is at it, if that may be; it waits again then.
-fn take_from_runner(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    actor: &Actor,
-    reason: &Arc<str>,
-    stop_running: bool,
-) -> Result<(), Obstacle> {
-    match draft.task(key)?.state.clone() {
-        TaskState::Pending(_) | TaskState::Ended(_) => Ok(()),
-        TaskState::Placed(placement) if !stop_running => {
-            Err(attempts::running(key, &placement).into())
-        }
-        TaskState::Claimed(claim) if !stop_running => Err(Refusal::TaskHeld {
-            task: key.1,
-            holder: claim.by.to_string(),
-        }
-        .into()),
-        TaskState::Placed(_) => {
-            stopping::request_stop(draft, key, actor, reason, AfterStop::Requeue)
-        }
-        TaskState::Claimed(claim) => {
-            stopping::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
-            let waiting = Waiting::from(draft.now, reason.clone());
-            attempts::requeue(draft, key, actor, claim.attempt, waiting)
-        }
-    }
-}
-
-/// Changes edges: first those that go, then those that come.
-fn edges(
-    draft: &mut Draft<'_>,
-    who: &Who,
-    key: TaskKey,
-    changes: &Update,
-    actor: &Actor,
-) -> Result<Rewired, Obstacle> {
-    let (team, task) = key;
-    let mut rewired = Rewired::default();
-    for blocker in &changes.remove_blocked_by {
-        if rewired.loosen(draft, key, *blocker)? {
-            rewired.fields.add(Fields::BLOCKED_BY);
-        }
-    }
-    for dependant in &changes.remove_blocks {
-        let waits = (team, *dependant);
-        if rewired.loosen(draft, waits, task)? {
-            rewired.fields.add(Fields::BLOCKS);
-            note_edges_changed(draft, waits, actor, task);
-        }
-    }
-    let mut end = End::waiting(task);
-    for blocker in &changes.add_blocked_by {
-        graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")?;
-        guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
-        rewired.fields.add(Fields::BLOCKED_BY);
-        rewired.bound.insert(task);
-    }
-    let mut end = End::waited_for(task);
-    for dependant in &changes.add_blocks {
-        let waits = (team, *dependant);
-        graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")?;
-        if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
-            may_change(draft, who, waits)?;
-        }
-        guard_new_blocker(draft, waits, task, actor, changes.stop_running)?;
-        note_edges_changed(draft, waits, actor, task);
-        rewired.fields.add(Fields::BLOCKS);
-        rewired.bound.insert(*dependant);
-    }
-    Ok(rewired)
-}
-
-/// What a change of edges has done, whose consequences come after all edges are in place.
-#[derive(Default)]
-struct Rewired {
-    fields: Fields,
-    /// The tasks that were held back by an edge that went, and by which blocker.
-    loosened: BTreeMap<TaskId, TaskId>,
-    /// The tasks that have a new blocker.
-    bound: BTreeSet<TaskId>,
-}
-
-impl Rewired {
-    /// Takes an edge away. Says whether it was there.
-    fn loosen(
-        &mut self,
-        draft: &mut Draft<'_>,
-        key: TaskKey,
-        blocker: TaskId,
-    ) -> Result<bool, Obstacle> {
-        let is_held_back = draft.status(key) == Some(Status::Pending)
-            && draft
-                .open_blockers(key.0, draft.task(key)?)
-                .contains(&blocker);
-        if is_held_back {
-            self.loosened.insert(key.1, blocker);
-        }
-        graph::remove_edge(draft, key.0, key.1, blocker)
-    }
-
-    /// Frees, or cancels, what the new edges free or cancel. Answers the freed.
-    fn settle(
-        self,
-        draft: &mut Draft<'_>,
-        team: TeamUid,
-        actor: &Actor,
-    ) -> Result<Vec<TaskId>, Obstacle> {
-        let mut unblocked = Vec::new();
-        for (task, blocker) in self.loosened {
-            if ending::free_if_unblocked(draft, (team, task), actor, blocker)? {
-                unblocked.push(task);
-            }
-        }
-        for task in self.bound {
-            unblocked.extend(ending::heed_blockers(draft, (team, task))?);
-        }
-        Ok(unblocked)
-    }
-}
-
-/// Says that a task's edges changed because somebody changed another's.
-pub(super) fn note_edges_changed(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    actor: &Actor,
-    cause: TaskId,
-) {
-    let updated = Happening::TaskUpdated {
-        task: key.1,
-        fields: Fields::BLOCKED_BY,
-    };
-    draft.happened(key.0, actor, Some(cause), updated);
-}
-
-/// A task in progress can't come to wait for an open blocker, unless it is stopped for that (K4);
-/// one that is over can't come to wait at all.
-pub(super) fn guard_new_blocker(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    blocker: TaskId,
-    actor: &Actor,
-    stop_running: bool,
-) -> Result<(), Obstacle> {
-    let task = draft.task(key)?;
-    if let Some(end) = task.end() {
-        return Err(Refusal::TaskOver {
-            task: key.1,
-            status: end.status.into(),
-        }
-        .into());
-    }
-    let is_open = draft.open_blockers(key.0, task).contains(&blocker);
-    if is_open && draft.status(key) == Some(Status::InProgress) {
-        let reason: Arc<str> = format!("has to wait for #{blocker}").into();
-        take_from_runner(draft, key, actor, &reason, stop_running)?;
-    }
-    Ok(())
 }
 
 /// A new status, which only moves forward (K3). Answers the tasks that this freed.
@@ -502,9 +285,9 @@ fn status(
     who: &Who,
     key: TaskKey,
     to: Status,
-    message: Option<&Arc<str>>,
-    actor: &Actor,
+    message: &Arc<str>,
 ) -> Result<Vec<TaskId>, Obstacle> {
+    let actor = &who.actor;
     let task = draft.task(key)?;
     let from = task.status();
     if from.is_terminal() {
@@ -547,21 +330,19 @@ fn status(
         }
         .into());
     }
-    let how = match end {
-        EndStatus::Completed => AttemptEnding::Completed,
-        EndStatus::Failed => AttemptEnding::Failed,
-        EndStatus::Cancelled => AttemptEnding::Cancelled,
+    let (how, stop_reason) = match end {
+        EndStatus::Completed => (AttemptEnding::Completed, None),
+        EndStatus::Failed => (AttemptEnding::Failed, None),
+        EndStatus::Cancelled => (AttemptEnding::Cancelled, Some(StopReason::Cancelled)),
     };
-    let message = message.cloned().unwrap_or_default();
-    let attempt = stopping::drop_claim(draft, key, how, &message)?;
+    let attempt = stopping::drop_claim(draft, key, how, message)?;
     let ending = Ending {
         status: end,
         attempt,
-        stop_reason: None,
-        message: if end == EndStatus::Completed {
-            Arc::default()
-        } else {
-            message
+        stop_reason,
+        message: match end {
+            EndStatus::Completed => Arc::default(),
+            EndStatus::Failed | EndStatus::Cancelled => message.clone(),
         },
     };
     ending::end_task(draft, key, actor, ending)

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checked, hold, queue, ready_since, same, wakes_at};
 use crate::{
-    board::{Board, Card, TeamBoard},
+    board::{Board, Card, Entry, TeamBoard},
+    event::Actor,
     id::{InstanceId, MemberKey, MemberName, TaskKey, TeamUid},
     index::{Place, TeamIndex},
     task::{Task, TaskState},
@@ -21,6 +22,7 @@ pub(super) struct Derived {
     placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
     member_deadlines: BTreeSet<(Time, MemberKey)>,
     stranded: BTreeSet<MemberKey>,
+    adrift: BTreeSet<TaskKey>,
     dissolving: BTreeSet<TeamUid>,
     tombstones: BTreeSet<(Time, TeamUid)>,
     serving: BTreeMap<MemberName, BTreeSet<TeamUid>>,
@@ -33,6 +35,9 @@ impl Derived {
         for (id, entry) in team.tasks.iter() {
             *index.counts.entry(entry.card.status()).or_default() += 1;
             let (parent, id) = (entry.card.parent().unwrap_or_default(), id);
+            if entry.card.status().is_terminal() {
+                index.over.insert(id);
+            }
             index.children.entry(parent).or_default().insert(id);
             for blocker in entry.card.blocked_by() {
                 index.dependants.entry(*blocker).or_default().push(id);
@@ -55,6 +60,8 @@ impl Derived {
         same(9, "counts", &kept.counts, &index.counts)?;
         same(9, "claimed", &kept.claimed, &index.claimed)?;
         same(9, "holding", &kept.holding, &index.holding)?;
+        same(9, "lent", &kept.lent, &index.lent)?;
+        same(9, "over", &kept.over, &index.over)?;
         same(9, "open", &kept.open, &index.open)?;
         same(9, "ready", &kept.ready, &index.ready)?;
         same(9, "claimable", &kept.claimable, &index.claimable)?;
@@ -110,6 +117,9 @@ impl Derived {
                 if let Some(by) = claim.by.member() {
                     *index.holding.entry(by.clone()).or_default() += 1;
                 }
+                if let Actor::Task(by) = claim.by {
+                    index.lent.entry(by).or_default().insert(task.id);
+                }
             }
             TaskState::Placed(placement) => {
                 index.running += 1;
@@ -145,6 +155,12 @@ impl Derived {
             }
             return;
         }
+        for holder in index.lent.keys() {
+            let holds_on = |entry: &Entry| !entry.card.status().is_terminal();
+            if !team.tasks.get(holder).is_some_and(holds_on) {
+                self.adrift.insert((uid, *holder));
+            }
+        }
         for member in team.members.values() {
             let key = (uid, member.name.clone());
             if !member.is_present() {
@@ -172,6 +188,7 @@ impl Derived {
         let (kept, derived) = (&board.member_deadlines, &self.member_deadlines);
         same(11, "deadlines of members", kept, derived)?;
         same(14, "stranded", &board.stranded, &self.stranded)?;
+        same(14, "adrift", &board.adrift, &self.adrift)?;
         same(14, "dissolving", &board.dissolving, &self.dissolving)?;
         same(14, "tombstones", &board.tombstones, &self.tombstones)?;
         same(14, "serving", &board.serving, &self.serving)
@@ -179,11 +196,13 @@ impl Derived {
 }
 
 fn offer(task: &Task, place: Place, index: &mut TeamIndex) {
-    let places = index.claimable.entry(task.owner.clone()).or_default();
+    let owner = (task.owner.clone(), task.priority);
+    let places = index.claimable.entry(owner).or_default();
     places.insert(place);
     if task.owner.is_none() {
         for label in &task.labels {
-            let places = index.labelled.entry(label.clone()).or_default();
+            let label = (label.clone(), task.priority);
+            let places = index.labelled.entry(label).or_default();
             places.insert(place);
         }
     }

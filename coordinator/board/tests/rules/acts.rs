@@ -1,7 +1,7 @@
 //! Random doings: mostly sensible, sometimes nonsense. Everything is picked by small numbers, which
 //! are taken modulo what there is, so that a failing run shrinks well.
 
-use board::task::{AttemptEnding, BlockerFailedPolicy, Priority, Status};
+use board::task::{AttemptEnding, BlockerFailedPolicy, FailurePolicy, Priority, Status};
 use proptest::prelude::*;
 
 /// One doing.
@@ -9,8 +9,7 @@ use proptest::prelude::*;
 pub enum Act {
     Create(u8, bool, Vec<NewSpec>),
     Update(u8, u8, Change),
-    Claim(u8, u8),
-    Cancel(u8, u8),
+    Do(u8, u8, Doing),
     Place(Vec<(u8, u8, u8)>, u8),
     Dispatch(u8, u8),
     Report(u8, Skew, Report),
@@ -19,8 +18,24 @@ pub enum Act {
     Join(u8),
     Roster(u8, bool, Roster),
     Outline(u8),
+    Hear(u8),
     Wait(u32),
     Spare(Vec<u8>),
+}
+
+/// What is done to one task, or to whichever is the best. An attempt that is named is off by so
+/// much.
+#[derive(Debug, Clone, Copy)]
+pub enum Doing {
+    Claim(Option<u8>),
+    ClaimNext(Option<u8>, Option<Priority>),
+    Renew(Option<u8>),
+    Release(Option<u8>),
+    Reopen,
+    Delete,
+    Pause,
+    Resume,
+    Cancel,
 }
 
 /// What is done to a roster, or to the team as a whole.
@@ -47,6 +62,11 @@ pub struct NewSpec {
     pub timeout: Option<u8>,
     pub crash_limit: Option<u8>,
     pub is_verification: bool,
+    pub label: Option<u8>,
+    pub parent: Option<u8>,
+    pub share_todos: bool,
+    pub retry: Option<u8>,
+    pub failure_policy: FailurePolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +77,13 @@ pub struct Change {
     pub priority: Option<Priority>,
     pub edges: [Vec<u8>; 4],
     pub stop_running: bool,
+    pub label: Option<u8>,
+    pub unlabel: Option<u8>,
+    pub agent_type: Option<Option<u8>>,
+    pub policy: Option<BlockerFailedPolicy>,
+    pub failure_policy: Option<FailurePolicy>,
+    pub retry: Option<u8>,
+    pub deadline: Option<Option<u32>>,
 }
 
 #[derive(Debug, Clone)]
@@ -119,9 +146,17 @@ fn new_spec() -> impl Strategy<Value = NewSpec> {
         rarely(0..3_u8),
         prop::bool::weighted(0.1),
     );
-    (runs, bounds).prop_map(|(runs, bounds)| {
+    let more = (
+        prop::option::weighted(0.3, any::<u8>()),
+        rarely(any::<u8>()),
+        prop::bool::weighted(0.2),
+        rarely(any::<u8>()),
+        failure_policy(),
+    );
+    (runs, bounds, more).prop_map(|(runs, bounds, more)| {
         let (owner, agent_type, blocked_by, items, blocks) = runs;
         let (policy, priority, deadline, timeout, crash_limit, is_verification) = bounds;
+        let (label, parent, share_todos, retry, failure_policy) = more;
         NewSpec {
             owner,
             agent_type,
@@ -134,6 +169,11 @@ fn new_spec() -> impl Strategy<Value = NewSpec> {
             timeout,
             crash_limit,
             is_verification,
+            label,
+            parent,
+            share_todos,
+            retry,
+            failure_policy,
         }
     })
 }
@@ -148,24 +188,64 @@ fn change() -> impl Strategy<Value = Change> {
         Status::Cancelled,
     ]);
     let edge = || prop_oneof![5 => Just(vec![]), 1 => few(2)];
-    (
+    let plain = (
         prop::option::of(status),
         rarely(prop::option::weighted(0.8, any::<u8>())),
         rarely(0..3_u8),
         rarely(priority()),
         [edge(), edge(), edge(), edge()],
         any::<bool>(),
-    )
-        .prop_map(
-            |(status, owner, subject, priority, edges, stop_running)| Change {
-                status,
-                owner,
-                subject,
-                priority,
-                edges,
-                stop_running,
-            },
-        )
+    );
+    let plan = (
+        [rarely(any::<u8>()), rarely(any::<u8>())],
+        prop::option::weighted(0.1, prop::option::weighted(0.8, 0..3_u8)),
+        rarely(policy()),
+        rarely(failure_policy()),
+        rarely(any::<u8>()),
+        prop::option::weighted(0.1, prop::option::of(0..200_000_u32)),
+    );
+    (plain, plan).prop_map(|(plain, plan)| {
+        let (status, owner, subject, priority, edges, stop_running) = plain;
+        let ([label, unlabel], agent_type, policy, failure_policy, retry, deadline) = plan;
+        Change {
+            status,
+            owner,
+            subject,
+            priority,
+            edges,
+            stop_running,
+            label,
+            unlabel,
+            agent_type,
+            policy,
+            failure_policy,
+            retry,
+            deadline,
+        }
+    })
+}
+
+fn failure_policy() -> impl Strategy<Value = FailurePolicy> {
+    prop_oneof![
+        3 => Just(FailurePolicy::Fail),
+        1 => Just(FailurePolicy::Pause),
+        1 => Just(FailurePolicy::Release),
+    ]
+}
+
+fn doing() -> impl Strategy<Value = Doing> {
+    let skew = || prop::option::weighted(0.4, prop_oneof![3 => Just(0_u8), 1 => Just(1)]);
+    prop_oneof![
+        5 => prop::option::weighted(0.7, any::<u8>()).prop_map(Doing::Claim),
+        3 => (rarely(any::<u8>()), rarely(priority())).prop_map(|(l, p)| Doing::ClaimNext(l, p)),
+        1 => skew().prop_map(Doing::Renew),
+        2 => skew().prop_map(Doing::Release),
+        3 => Just(Doing::Reopen),
+        2 => Just(Doing::Delete),
+        2 => Just(Doing::Pause),
+        2 => Just(Doing::Resume),
+        2 => Just(Doing::Cancel),
+    ]
 }
 
 fn skew() -> impl Strategy<Value = Skew> {
@@ -214,8 +294,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(), 1..4))
             .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
         5 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
-        2 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Claim(w, t)),
-        1 => (any::<u8>(), any::<u8>()).prop_map(|(w, t)| Act::Cancel(w, t)),
+        7 => (any::<u8>(), any::<u8>(), doing()).prop_map(|(w, t, d)| Act::Do(w, t, d)),
         9 => (prop::collection::vec(offer, 1..4), 0..6_u8).prop_map(|(o, m)| Act::Place(o, m)),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(t, w)| Act::Dispatch(t, w)),
         7 => (any::<u8>(), skew(), report()).prop_map(|(t, s, r)| Act::Report(t, s, r)),
@@ -223,6 +302,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => (any::<u8>(), skew()).prop_map(|(t, s)| Act::NeverArrived(t, s)),
         1 => any::<u8>().prop_map(Act::Join),
         2 => any::<u8>().prop_map(Act::Outline),
+        1 => any::<u8>().prop_map(Act::Hear),
         2 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
         3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
         1 => few(2).prop_map(Act::Spare),

@@ -266,7 +266,7 @@ fn each_bound_of_a_task_holds_at_it_and_refuses_one_past_it() {
             prompt: long(n),
             ..card("a")
         }),
-        ("client_task_id", limits::CLIENT_TASK_ID_LEN_MAX, |n| {
+        ("client_task_id", limits::CLIENT_TASK_ID_CHARS_MAX, |n| {
             NewTask {
                 client_task_id: long(n),
                 ..card("a")
@@ -280,7 +280,7 @@ fn each_bound_of_a_task_holds_at_it_and_refuses_one_past_it() {
             labels: vec!["l".into(); n],
             ..card("a")
         }),
-        ("labels", limits::LABEL_LEN_MAX, |n| NewTask {
+        ("labels", limits::LABEL_CHARS_MAX, |n| NewTask {
             labels: vec![long(n)],
             ..card("a")
         }),

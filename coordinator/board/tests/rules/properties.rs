@@ -9,8 +9,7 @@ use board::{
     id::TaskKey,
     invariants,
     record::Record,
-    task::{Status, TaskState},
-    view::Phase,
+    task::{BlockerFailedPolicy, EndStatus, Status, TaskState},
 };
 use proptest::{prelude::*, test_runner::Config};
 
@@ -120,14 +119,29 @@ proptest! {
         }
     }
 
+    /// Unless somebody opens it again, or deletes it.
     #[test]
     fn what_is_over_stays_as_it_is(acts in acts()) {
         let mut world = World::new();
         for act in &acts {
             let before = world.script.shelf.tasks.clone();
-            world.act(act);
+            let came = world.act(act);
+            let events = came.iter().flatten().flat_map(|told| &told.decision.events);
+            let moved: BTreeSet<TaskKey> = events
+                .filter(|event| {
+                    let what = &event.what;
+                    let is_gone = matches!(what, Happening::TaskDeleted { .. });
+                    is_gone || matches!(what, Happening::TaskReopened { .. })
+                })
+                .filter_map(|event| Some((event.team, event.what.task()?)))
+                .collect();
             for (key, old) in before {
-                let (Some(end), new) = (old.end(), &world.script.shelf.tasks[&key]) else {
+                let Some(end) = old.end().filter(|_| !moved.contains(&key)) else {
+                    continue;
+                };
+                // Gone without a word is only what a team took with it.
+                let Some(new) = world.script.shelf.tasks.get(&key) else {
+                    prop_assert!(world.script.board.team(key.0).is_none(), "{:?}", key);
                     continue;
                 };
                 let now = new.end().expect("it was over");
@@ -135,6 +149,31 @@ proptest! {
                 prop_assert_eq!((&end.by, end.stop_reason), (&now.by, now.stop_reason));
                 prop_assert_eq!((&old.result, &old.error), (&new.result, &new.error));
                 prop_assert_eq!((&old.outputs, &old.attempts), (&new.outputs, &new.attempts));
+            }
+        }
+    }
+
+    /// K4: what has begun comes to wait for nothing but what is opened again behind it.
+    #[test]
+    fn work_in_progress_is_blocked_by_nothing_but_what_was_reopened(acts in acts()) {
+        let mut world = World::new();
+        let mut reopened = BTreeSet::new();
+        for act in &acts {
+            let came = world.act(act);
+            for event in came.iter().flatten().flat_map(|told| &told.decision.events) {
+                if let Happening::TaskReopened { task, .. } = event.what {
+                    reopened.insert((event.team, task));
+                }
+            }
+            for (key, task) in &world.script.shelf.tasks {
+                let is_stopping = task.placement().is_some_and(|p| p.stop.is_some());
+                if task.status() != Status::InProgress || is_stopping {
+                    continue;
+                }
+                let new = open_blockers(&world.script, *key)
+                    .into_iter()
+                    .filter(|blocker| !reopened.contains(blocker));
+                prop_assert_eq!(new.count(), 0, "{:?} after {:?}", key, act);
             }
         }
     }
@@ -189,6 +228,11 @@ fn follow(told: &mut BTreeMap<TaskKey, Status>, event: &board::event::Event) {
     };
     let key = (event.team, task);
     let (from, to) = match &event.what {
+        Happening::TaskDeleted { .. } => {
+            assert!(told.remove(&key).is_some(), "{event:?}");
+            return;
+        }
+        Happening::TaskReopened { from, .. } => (Some(*from), Status::Pending),
         Happening::TaskCreated { .. } => (None, Status::Pending),
         Happening::TaskClaimed { .. } | Happening::TaskDispatched { .. } => {
             (Some(Status::Pending), Status::InProgress)
@@ -203,7 +247,20 @@ fn follow(told: &mut BTreeMap<TaskKey, Status>, event: &board::event::Event) {
 fn is_blocked(board: &Board, key: TaskKey) -> bool {
     board
         .view(key)
-        .is_some_and(|v| v.phase == Some(Phase::Blocked))
+        .is_some_and(|view| !view.open_blockers.is_empty())
+}
+
+/// The blockers of a task that hold back whoever has not begun.
+fn open_blockers(script: &Script, (team, task): TaskKey) -> Vec<TaskKey> {
+    let tasks = &script.shelf.tasks;
+    let task = &tasks[&(team, task)];
+    let lets_go = task.blocker_failed_policy == BlockerFailedPolicy::Proceed;
+    let blockers = task.blocked_by.iter().map(|id| (team, *id));
+    let is_open = |blocker: &TaskKey| match tasks[blocker].end() {
+        Some(end) => end.cascade_due || end.status != EndStatus::Completed && !lets_go,
+        None => true,
+    };
+    blockers.filter(is_open).collect()
 }
 
 fn check_freed(

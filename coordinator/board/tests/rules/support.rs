@@ -17,13 +17,14 @@ use std::{
 
 use board::{
     Board,
+    board::Card,
     command::{
         Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewLetter, NewTask, Soft,
         Update, Wish,
     },
     decide::{decide, decide_fleet, tick},
     decision::Decision,
-    id::{Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey},
+    id::{Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, Revision, TaskId, TaskKey},
     invariants,
     mail::Letter,
     record::Record,
@@ -114,6 +115,15 @@ impl Script {
     /// What a member wishes.
     pub fn by(&mut self, who: &str, wish: Wish) -> Step {
         self.call(&call(who, wish))
+    }
+
+    /// What the sub-agent of a task wishes, whose attempt has this number.
+    pub fn by_agent(&mut self, task: u64, attempt: u32, wish: Wish) -> Step {
+        self.by_fence(fence(task, attempt), wish)
+    }
+
+    pub fn by_fence(&mut self, fence: Fence, wish: Wish) -> Step {
+        self.call(&agent_call(fence, wish))
     }
 
     /// Whether a member's wish would be granted, on a board with everything in memory.
@@ -369,11 +379,31 @@ fn call(who: &str, wish: Wish) -> Call {
     }
 }
 
+fn agent_call(fence: Fence, wish: Wish) -> Call {
+    Call {
+        caller: Caller {
+            attempt: Some(fence),
+            ..Caller::default()
+        },
+        request: None,
+        wish,
+    }
+}
+
 fn granted(decided: Result<Decision, Obstacle>) -> Result<(), Refusal> {
     match decided {
         Ok(_) => Ok(()),
         Err(Obstacle::Refused(refusal)) => Err(refusal),
         Err(Obstacle::Absent(key)) => panic!("{key:?} is not in memory"),
+    }
+}
+
+/// The revision of the last event of a task; 0 where there is none.
+fn revision_of(board: &Board, key: TaskKey) -> Revision {
+    match board.card_of(key) {
+        Some(Card::Whole(task)) => task.revision,
+        Some(Card::Outline(stub)) => stub.revision,
+        None => Revision(0),
     }
 }
 
@@ -404,6 +434,18 @@ fn check_decision(board: &Board, decision: &Decision) {
         }
     }
     assert!(revisions.is_empty(), "events without their team's record");
+    let mut last = BTreeMap::new();
+    for event in &decision.events {
+        let before = event.what.task().map_or(Revision(0), |task| {
+            let key = (event.team, task);
+            last.insert(key, event.revision)
+                .unwrap_or_else(|| revision_of(board, key))
+        });
+        assert_eq!(
+            event.previous, before,
+            "each names the one before: {event:?}"
+        );
+    }
     for event in &decision.events {
         if let Some(task) = event.what.task() {
             assert!(written.contains(&(event.team, task)), "{event:?}");

@@ -1,18 +1,20 @@
 //! A board on which [random doings](crate::acts) are done.
 
-use std::time::Duration;
+mod placing;
+
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    acts::{Act, Change, NewSpec, Report, Roster, Skew},
+    acts::{Act, Change, Doing, NewSpec, Report, Roster, Skew},
     support::*,
 };
 use board::{
-    command::{EndReport, FleetCommand, NewTask, Removal, Update, Wish},
+    command::{ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, Update, Wish},
     id::{
         AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName, TeamUid,
     },
     placement::{self, Assignment, Offer},
-    task::{AttemptEnding, StopReason, TaskKind},
+    task::{AttemptEnding, Retry, StopReason, TaskKind},
     team::MemberKind,
 };
 
@@ -25,6 +27,18 @@ fn member_name(pick: u8) -> &'static str {
     match pick {
         80 => "mallory",
         pick => MEMBERS[usize::from(pick) % MEMBERS.len()],
+    }
+}
+
+fn label_name(pick: u8) -> Arc<str> {
+    ["red", "blue", "old"][usize::from(pick) % 3].into()
+}
+
+fn retry(tries: u8) -> Retry {
+    Retry {
+        max_attempts: u32::from(tries % 3) + 1,
+        initial_backoff: secs(1),
+        max_backoff: secs(9),
     }
 }
 
@@ -78,16 +92,9 @@ impl World {
                 let update = Box::new(self.update(uid, change));
                 vec![self.by(*who, Wish::UpdateTask(team, task, update))]
             }
-            Act::Claim(who, task) => {
-                let (team, task) = self.named(*task);
-                vec![self.by(
-                    *who,
-                    Wish::ClaimTask(team, task, None, board::command::Lease::default()),
-                )]
-            }
-            Act::Cancel(who, task) => {
-                let (team, task) = self.named(*task);
-                vec![self.by(*who, Wish::CancelTask(team, task, "enough".into()))]
+            Act::Do(who, task, doing) => {
+                let wish = self.wish(*task, *doing);
+                vec![self.by(*who, wish)]
             }
             Act::Place(offers, most) => {
                 let offers = offers
@@ -139,12 +146,53 @@ impl World {
                 self.script.after(Duration::from_millis(u64::from(*millis)));
                 self.ticks()
             }
+            Act::Hear(member) => {
+                let key = (TEAM, name(member_name(*member)));
+                self.script.seen.insert(key, self.script.now);
+                vec![]
+            }
             Act::Spare(workers) => {
                 let worker = |w: &u8| instance(WORKERS[usize::from(*w) % WORKERS.len()]);
                 self.script.spared = workers.iter().map(worker).collect();
                 vec![]
             }
         }
+    }
+
+    /// What is done to one task, or to whichever is the best.
+    fn wish(&self, task: u8, doing: Doing) -> Wish {
+        let (team, task) = self.named(task);
+        let attempt = |skew: Option<u8>| {
+            let last = self.last_attempt(task).0;
+            skew.map(|skew| AttemptNumber(last + u32::from(skew)))
+        };
+        match doing {
+            Doing::Claim(lease) => {
+                let lease = Lease(lease.map(|s| secs(u64::from(s) + 1)));
+                Wish::ClaimTask(team, task, None, lease)
+            }
+            Doing::ClaimNext(label, priority_min) => {
+                let labels = label.map(label_name).into_iter().collect();
+                let wanted = ClaimNext {
+                    labels,
+                    priority_min,
+                    lease: Lease(Some(secs(60))),
+                };
+                Wish::ClaimNext(team, wanted)
+            }
+            Doing::Renew(skew) => Wish::RenewClaim(team, task, attempt(skew)),
+            Doing::Release(skew) => Wish::ReleaseTask(team, task, attempt(skew), "".into()),
+            Doing::Reopen => Wish::ReopenTask(team, task, None, "again".into()),
+            Doing::Delete => Wish::DeleteTask(team, task, None),
+            Doing::Pause => Wish::PauseTask(team, task, "".into()),
+            Doing::Resume => Wish::ResumeTask(team, task),
+            Doing::Cancel => Wish::CancelTask(team, task, "enough".into()),
+        }
+    }
+
+    fn last_attempt(&self, task: TaskId) -> AttemptNumber {
+        let kept = self.script.shelf.tasks.get(&(TEAM, task));
+        kept.map_or(AttemptNumber(0), |task| task.last_attempt)
     }
 
     /// Only the second team changes its lead and comes to an end: most of what is done is done in
@@ -206,67 +254,12 @@ impl World {
             .collect()
     }
 
-    /// The same placement in the plainest way: for each free slot, all tasks are looked at.
-    fn slowly_placed(&self, mut offers: Vec<Offer>, most: usize) -> Vec<Assignment> {
-        let board = &self.script.board;
-        let mut assigned: Vec<Assignment> = vec![];
-        let views: Vec<_> = self
-            .script
-            .shelf
-            .tasks
-            .keys()
-            .filter_map(|key| Some((*key, board.view(*key)?)))
-            .collect();
-        while assigned.len() < most {
-            let taken: Vec<TaskKey> = assigned.iter().map(|a| a.task).collect();
-            let running = |team| {
-                let placed = |(k, v): &&(TaskKey, board::view::TaskView)| {
-                    k.0 == team && (v.task.placement().is_some() || taken.contains(k))
-                };
-                views.iter().filter(placed).count()
-            };
-            let is_busy = |team, member| {
-                views.iter().any(|(key, view)| {
-                    let acts = view.task.placement().and_then(|p| p.member.as_ref());
-                    let queue = view.queue.as_ref().filter(|_| taken.contains(key));
-                    let will_act = queue.and_then(|q| q.member.as_ref());
-                    key.0 == team && (acts == Some(member) || will_act == Some(member))
-                })
-            };
-            let mut best = None;
-            for (key, view) in &views {
-                let Some(queue) = &view.queue else { continue };
-                let is_free = view.phase == Some(board::view::Phase::Queued)
-                    && !taken.contains(key)
-                    && queue.member.as_ref().is_none_or(|m| !is_busy(key.0, m));
-                let fits = |offer: &&Offer| {
-                    offer.free > 0
-                        && offer.types.contains(&queue.agent_type)
-                        && queue.worker.as_ref().is_none_or(|w| *w == offer.worker)
-                        && offer.teams.as_ref().is_none_or(|t| t.contains(&key.0))
-                };
-                let to = offers.iter().filter(fits);
-                let to = to.min_by_key(|o| (u32::MAX - o.free, o.worker.clone()));
-                if let (true, Some(offer)) = (is_free, to) {
-                    let since = view.phase_since.unwrap() - view.task.priority.bonus();
-                    let turn = (running(key.0), key.0, since, key.1);
-                    let candidate = (turn, *key, offer.worker.clone());
-                    best = best.into_iter().chain([candidate]).min();
-                }
-            }
-            let Some((_, task, worker)) = best else { break };
-            let offer = offers.iter_mut().find(|o| o.worker == worker).unwrap();
-            offer.free -= 1;
-            assigned.push(Assignment {
-                task,
-                worker,
-                instance: offer.instance,
-            });
-        }
-        assigned
-    }
-
     fn by(&mut self, who: u8, wish: Wish) -> Step {
+        let running = self.running();
+        if let (230.., Some(key)) = (who, running.get(usize::from(who) % running.len().max(1))) {
+            let fence = self.script.board.fence(*key).unwrap();
+            return self.script.by_fence(fence, wish);
+        }
         // Most wishes are the lead's, so that much of what is wished is allowed.
         let who = match who % 3 {
             0 | 1 => LEAD,
@@ -334,6 +327,13 @@ impl World {
                 true => TaskKind::Verification,
                 false => TaskKind::Work,
             },
+            labels: spec.label.map(label_name).into_iter().collect(),
+            parent: spec
+                .parent
+                .and_then(|pick| self.ids(team, &[pick]).first().copied()),
+            share_todos: spec.share_todos,
+            retry: spec.retry.map(retry),
+            failure_policy: spec.failure_policy,
             ..card("x")
         }
     }
@@ -352,6 +352,17 @@ impl World {
             remove_blocks,
             remove_blocked_by,
             stop_running: change.stop_running,
+            add_labels: change.label.map(label_name).into_iter().collect(),
+            remove_labels: change.unlabel.map(label_name).into_iter().collect(),
+            agent_type: change
+                .agent_type
+                .map(|t| t.map(|t| agent_type(TYPES[usize::from(t) % TYPES.len()]))),
+            blocker_failed_policy: change.policy,
+            failure_policy: change.failure_policy,
+            retry: change.retry.map(retry),
+            deadline: change
+                .deadline
+                .map(|d| d.map(|d| self.script.now + Duration::from_millis(d.into()))),
             ..Update::default()
         }
     }
@@ -375,17 +386,17 @@ impl World {
         }
     }
 
+    /// The tasks that workers have.
+    fn running(&self) -> Vec<TaskKey> {
+        let keys = self.script.shelf.tasks.keys().copied();
+        keys.filter(|key| self.script.board.fence(*key).is_some())
+            .collect()
+    }
+
     /// The fence of something that runs, if anything does, wrong in the way that is wished.
     fn skewed(&self, pick: u8, skew: Skew) -> (Fence, InstanceId) {
         let board = &self.script.board;
-        let running: Vec<TaskKey> = self
-            .script
-            .shelf
-            .tasks
-            .keys()
-            .copied()
-            .filter(|key| board.fence(*key).is_some())
-            .collect();
+        let running = self.running();
         let at = usize::from(pick) % running.len().max(1);
         let (mut fence, mut instance) = match running.get(at) {
             Some(key) => {

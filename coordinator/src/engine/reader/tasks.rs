@@ -138,7 +138,8 @@ impl Reader<'_> {
         let mut last = wanted.after;
         let mut recalled = 0;
         let mut is_over = true;
-        let walk = board.walk(uid, among(filter, wanted.order), wanted.order, wanted.after);
+        let among = among(filter, wanted.order);
+        let walk = board.walk(uid, among, wanted.order, wanted.after)?;
         for (examined, at) in walk.enumerate() {
             let is_full = items.len() == wanted.size
                 || recalled == LIST_RECALLED_MAX

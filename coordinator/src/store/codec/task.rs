@@ -148,6 +148,8 @@ struct StubMessage {
     parent: Option<u64>,
     #[prost(bool, tag = "6")]
     cascade_due: bool,
+    #[prost(bool, tag = "7")]
+    share_todos: bool,
 }
 
 /// Encodes a task.
@@ -263,6 +265,7 @@ pub(in crate::store) fn encode_stub(stub: &Stub) -> Vec<u8> {
         blocked_by: stub.blocked_by.iter().map(|task| task.0).collect(),
         parent: stub.parent.map(|task| task.0),
         cascade_due: stub.cascade_due,
+        share_todos: stub.share_todos,
     };
     seal(STUB, &message)
 }
@@ -282,6 +285,7 @@ pub(in crate::store) fn decode_stub(
         parent: message.parent.map(TaskId),
         revision: Revision(message.revision),
         cascade_due: message.cascade_due,
+        share_todos: message.share_todos,
     })
 }
 
