@@ -14,6 +14,7 @@ mod mail;
 mod presence;
 mod reader;
 mod release;
+mod start;
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,8 @@ use board::{
     decide,
     decision::Decision,
     id::{
-        AgentTypeName, Epoch, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
-        TeamName, TeamUid,
+        AgentTypeName, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey, TeamName,
+        TeamUid,
     },
     mail::Letter,
     placement,
@@ -51,9 +52,10 @@ pub use self::{
         Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
         TeamPlace, TeamView, Wanted, Watched, WorkerView,
     },
+    start::Setup,
 };
 use crate::{
-    fleet::{Fleet, Leases},
+    fleet::Fleet,
     hub::{Hub, MailHub},
     store::{BackupSink, Batch, Store, StoreError},
 };
@@ -157,96 +159,7 @@ impl RecordKey {
     }
 }
 
-/// What an engine is made with.
-pub struct Setup {
-    /// Where the board is kept.
-    pub store: Box<dyn Store>,
-    /// Where events go that are durable.
-    pub hub: Hub,
-    /// The epoch that a new board gets.
-    pub new_epoch: Epoch,
-    /// The spans by which workers are judged.
-    pub leases: Leases,
-    /// Agent types that are declared before any worker offers them.
-    pub expected_types: Vec<AgentTypeName>,
-    /// How long a team that is over is kept.
-    pub tombstones_kept: Duration,
-}
-
 impl Engine {
-    /// Loads the board, and makes what a new one must have. `now` turns the time of the last
-    /// commit into the present moment.
-    pub fn start(mut setup: Setup, now: impl FnOnce(Time) -> Time) -> Result<Self, StoreError> {
-        let mut board = Board::new(setup.new_epoch);
-        let opened = setup.store.load(&mut |record| board.install(&record))?;
-        let now = now(opened.time);
-        let fleet = Fleet::new(setup.leases, &board, now);
-        let mut engine = Self {
-            board,
-            store: setup.store,
-            fleet,
-            hub: setup.hub,
-            mail: MailHub::default(),
-            group: Group::default(),
-            waiting: BTreeMap::new(),
-            finished: VecDeque::new(),
-            commits: opened.commit,
-            presence: Presence::new(now),
-            absence: Absence::new(now),
-            tombstones_kept: setup.tombstones_kept,
-            may_place: true,
-        };
-        if engine.commits == 0 {
-            let meta = Record::Meta(engine.board.meta());
-            engine.group.records.insert(RecordKey::Meta, meta);
-        }
-        engine.make_default_team(now);
-        engine.expect_types(&setup.expected_types, now);
-        engine.commit(now)?;
-        Ok(engine)
-    }
-
-    /// A team that is used where none is named always exists (T1).
-    fn make_default_team(&mut self, now: Time) {
-        if self
-            .board
-            .team_named(DEFAULT_TEAM)
-            .is_some_and(|team| team.is_open())
-        {
-            return;
-        }
-        let name = |text| TeamName::parse(text).expect("a name by itself");
-        let wish = board::command::CreateTeam {
-            name: name(DEFAULT_TEAM),
-            description: "The team that is used where none is named.".into(),
-            lead: MemberName::parse(DEFAULT_LEAD).expect("a name by itself"),
-            lead_role: "".into(),
-            members: Vec::new(),
-            verification_threshold: None,
-            idle_notices: false,
-        };
-        let call = Call {
-            caller: board::command::Caller::default(),
-            request: None,
-            wish: board::command::Wish::CreateTeam(wish),
-        };
-        if let Ok(decision) = decide::decide(&self.board, &call, now) {
-            self.take_in(decision, now);
-        }
-    }
-
-    fn expect_types(&mut self, names: &[AgentTypeName], now: Time) {
-        let types = names.iter().map(|name| board::record::OfferedType {
-            name: name.clone(),
-            description: "".into(),
-            runtime: "".into(),
-            digest: "".into(),
-            last_seen: None,
-        });
-        self.decide_fleet(&FleetCommand::OfferTypes(types.collect()), now)
-            .ok();
-    }
-
     /// Takes one input. Its answer is kept until [`Engine::commit`].
     pub fn take(&mut self, input: Input, now: Time) {
         match input {

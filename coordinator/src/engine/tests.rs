@@ -8,7 +8,7 @@ mod workers;
 
 use board::{
     command::{Caller, NewTask, Update, Wish},
-    id::{Fence, Revision},
+    id::{Epoch, Fence, Revision},
     listing::{self, At},
     record::Request,
     task::{EndedAttempt, Status},
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::{
-    fleet::{Assignment, Hello, Offered, Order, Welcome},
+    fleet::{Assignment, Hello, Leases, Offered, Order, Welcome},
     store::MemoryStore,
 };
 
