@@ -337,8 +337,3 @@ pub fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
         .fact("reference", reference)
         .status(format!("internal failure, reference {reference}"), |_| {})
 }
-
-/// A call that is not built yet.
-pub fn pending() -> Status {
-    Status::unimplemented("pending")
-}
