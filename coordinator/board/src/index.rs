@@ -115,10 +115,11 @@ pub(crate) struct TeamIndex {
     pub(crate) running: u32,
     /// How many tasks are being stopped.
     pub(crate) stopping: usize,
-    pub(crate) running_members: BTreeMap<MemberName, u32>,
+    /// The task at which each hosted member is run.
+    pub(crate) running_members: BTreeMap<MemberName, BTreeSet<TaskId>>,
     pub(crate) claimed: BTreeSet<TaskId>,
-    /// How many tasks each member holds by a claim.
-    pub(crate) holding: BTreeMap<MemberName, u32>,
+    /// The tasks that each member holds by a claim.
+    pub(crate) holding: BTreeMap<MemberName, BTreeSet<TaskId>>,
     /// What the sub-agents of tasks hold by claims, by those tasks.
     pub(crate) lent: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Tasks that are not over.
@@ -176,7 +177,7 @@ impl TeamIndex {
         if let Some(claim) = task.claim() {
             self.claimed.insert(task.id);
             match &claim.by {
-                Actor::Member(by) => *self.holding.entry(by.clone()).or_default() += 1,
+                Actor::Member(by) => insert(&mut self.holding, by, task.id),
                 Actor::Task(by) => insert(&mut self.lent, by, task.id),
                 Actor::Worker(_) | Actor::Coordinator => {}
             }
@@ -199,7 +200,7 @@ impl TeamIndex {
         if let Some(claim) = task.claim() {
             self.claimed.remove(&task.id);
             match &claim.by {
-                Actor::Member(by) => release(&mut self.holding, by),
+                Actor::Member(by) => remove(&mut self.holding, by, &task.id),
                 Actor::Task(by) => remove(&mut self.lent, by, &task.id),
                 Actor::Worker(_) | Actor::Coordinator => {}
             }
@@ -315,17 +316,17 @@ impl TeamIndex {
         }
     }
 
-    pub(crate) fn add_running(&mut self, member: Option<&MemberName>) {
+    pub(crate) fn add_running(&mut self, member: Option<&MemberName>, task: TaskId) {
         self.running += 1;
         if let Some(member) = member {
-            *self.running_members.entry(member.clone()).or_default() += 1;
+            insert(&mut self.running_members, member, task);
         }
     }
 
-    pub(crate) fn remove_running(&mut self, member: Option<&MemberName>) {
+    pub(crate) fn remove_running(&mut self, member: Option<&MemberName>, task: TaskId) {
         self.running -= 1;
         if let Some(member) = member {
-            release(&mut self.running_members, member);
+            remove(&mut self.running_members, member, &task);
         }
     }
 }

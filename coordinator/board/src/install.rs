@@ -329,7 +329,7 @@ impl Board {
         }
         if let Some(placed) = &marks.placed {
             let (instance, member) = &**placed;
-            team.index.add_running(member.as_ref());
+            team.index.add_running(member.as_ref(), id);
             self.placed.entry(*instance).or_default().insert(key);
         }
         team.tasks
@@ -365,7 +365,7 @@ impl Board {
         }
         if let Some(placed) = marks.placed {
             let (instance, member) = *placed;
-            team.index.remove_running(member.as_ref());
+            team.index.remove_running(member.as_ref(), id);
             if let Some(held) = self.placed.get_mut(&instance) {
                 held.remove(&key);
                 if held.is_empty() {

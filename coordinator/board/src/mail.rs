@@ -207,6 +207,11 @@ impl Board {
         mailbox.flat_map(move |mailbox| mailbox.after(after))
     }
 
+    /// What is kept in memory of a message that is not acknowledged by all.
+    pub fn head(&self, team: TeamUid, id: MessageId) -> Option<&Head> {
+        Some(&self.teams.get(&team)?.letters.get(&id)?.head)
+    }
+
     /// How many messages wait for a member.
     pub fn unread(&self, team: TeamUid, name: &MemberName) -> usize {
         let handed = self.member(team, name).map(|member| member.handed);

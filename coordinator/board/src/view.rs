@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
     board::{Board, Card, open_blockers},
-    id::{TaskId, TaskKey, TeamName, TeamUid},
+    id::{MemberName, TaskId, TaskKey, TeamName, TeamUid},
     index::{Queue, queue_of},
     task::{Runner, Status, Task, TaskState, Waiting},
     time::Time,
@@ -150,6 +150,19 @@ impl Board {
             placement.is_some_and(|placement| placement.member.as_ref() == Some(member))
         });
         running.next()
+    }
+
+    /// The tasks that a member holds by a claim, or is run at.
+    pub fn at_work<'b>(
+        &'b self,
+        uid: TeamUid,
+        member: &MemberName,
+    ) -> impl Iterator<Item = &'b Arc<Task>> + use<'b> {
+        let index = self.teams.get(&uid).map(|team| &team.index);
+        let held = index.and_then(|index| index.holding.get(member));
+        let run = index.and_then(|index| index.running_members.get(member));
+        let tasks = held.into_iter().chain(run).flatten();
+        tasks.filter_map(move |id| self.whole((uid, *id)))
     }
 
     /// The tasks of a team that somebody is at: those that workers have, then those that members

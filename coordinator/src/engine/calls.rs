@@ -2,7 +2,7 @@
 
 use board::{
     Board,
-    command::{Addressees, Answer, Call, Receipt, Updated, Wish},
+    command::{Answer, Call, Receipt, Updated, Wish},
     decide,
     event::Fields,
     id::{MessageId, TaskId, TaskKey, TeamUid},
@@ -208,29 +208,7 @@ impl Engine {
                 stopping: Vec::new(),
             },
             (CameTo::Sent { message }, Wish::SendMessage(_, letter)) => {
-                let named = match &letter.to {
-                    Addressees::Named(names) => names.as_slice(),
-                    Addressees::Everybody => &[],
-                };
-                let receipt = |name| {
-                    let member = self.board.member(team, name)?;
-                    Some(Receipt {
-                        member: member.name.clone(),
-                        incarnation: member.incarnation,
-                        stored: true,
-                        answers: false,
-                    })
-                };
-                let correlation = match &*letter.correlation {
-                    "" => message.to_string().into(),
-                    _ => letter.correlation.clone(),
-                };
-                Answer::Sent {
-                    team,
-                    message,
-                    correlation,
-                    receipts: named.iter().filter_map(receipt).collect(),
-                }
+                self.sent_again(team, &call.caller, letter, message)
             }
             // The body of a request is hashed with its call: no other wish has such an outcome.
             _ => Answer::Team(team),
@@ -328,7 +306,8 @@ impl Engine {
                 correlation,
                 receipts,
             } => {
-                let work = Work::of(&self.board, team);
+                let to = receipts.iter().map(|receipt| &receipt.member);
+                let work = Work::of_some(&self.board, team, to);
                 let told = receipts.into_iter().filter_map(|receipt| {
                     let member = self.board.member_ever(team, &receipt.member)?;
                     let view = self.member_view(team, &work, member, now);

@@ -3,16 +3,17 @@
 //! The board has what messages are and where they wait; what they say is on the disk, or still in
 //! the group that files them.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use board::{
-    command::{Ack, Call, Caller, Wish},
+    command::{Ack, Addressees, Answer, Call, Caller, NewLetter, Receipt, Wish},
     decide,
-    id::{Incarnation, MemberKey, MessageId, TaskKey, TeamName, TeamUid},
-    mail::{Head, Letter, MailKind, Recipients},
+    id::{Incarnation, MemberKey, MemberName, MessageId, TaskKey, TeamName, TeamUid},
+    mail::{Head, Letter, MailKind, Recipients, Sender},
     record::Record,
     refusal::Refusal,
     task::Placement,
+    team::MemberKind,
     time::Time,
 };
 use tokio::sync::oneshot;
@@ -197,6 +198,54 @@ impl Engine {
         }
     }
 
+    /// What the sending of a message came to, put together from what is left of it.
+    pub(super) fn sent_again(
+        &self,
+        team: TeamUid,
+        caller: &Caller,
+        letter: &NewLetter,
+        message: MessageId,
+    ) -> Answer {
+        let lead = || self.board.team(team).map(|team| &team.lead);
+        let sender = caller.member.as_ref().or_else(lead);
+        let named: Vec<&MemberName> = match &letter.to {
+            Addressees::Named(named) if named.is_empty() => lead().into_iter().collect(),
+            Addressees::Named(named) => named.iter().collect(),
+            Addressees::Everybody => {
+                let members = self.board.members(team);
+                let have_mail = members.filter(|member| member.kind != MemberKind::Worker);
+                have_mail.map(|member| &member.name).collect()
+            }
+        };
+        let mut seen = BTreeSet::new();
+        let others = named.into_iter();
+        let others = others.filter(|name| Some(*name) != sender && seen.insert(*name));
+        let receipt = |name: &MemberName| {
+            let member = self.board.member(team, name)?;
+            Some(Receipt {
+                member: member.name.clone(),
+                incarnation: member.incarnation,
+                stored: true,
+                answers: false,
+            })
+        };
+        let is_tied = matches!(
+            letter.kind,
+            MailKind::Question | MailKind::ShutdownRequest | MailKind::PlanApprovalRequest
+        );
+        let correlation = match (&*letter.correlation, self.board.head(team, message)) {
+            (_, Some(head)) => head.correlation.clone(),
+            ("", None) if is_tied => message.to_string().into(),
+            _ => letter.correlation.clone(),
+        };
+        Answer::Sent {
+            team,
+            message,
+            correlation,
+            receipts: others.filter_map(receipt).collect(),
+        }
+    }
+
     /// Notes which mailboxes get what with a record, and which are nobody's any more.
     pub(super) fn note_mail(&mut self, record: &Record) {
         match record {
@@ -234,7 +283,7 @@ impl Engine {
         let mail = self.board.mail_after(team, member, MessageId(0));
         let mail = mail.take_while(|(id, _)| *id <= placement.mail);
         let is_told = |head: &Head| {
-            let is_notice = head.from == board::mail::Sender::Coordinator;
+            let is_notice = head.from == Sender::Coordinator;
             is_notice && head.task == Some(task)
         };
         mail.filter(|(_, head)| !is_told(head))

@@ -1,5 +1,7 @@
 //! What is counted of a draft's tasks: the board's own counts, with what the draft changes.
 
+use std::collections::BTreeSet;
+
 use super::Draft;
 use crate::{
     event::Actor,
@@ -15,7 +17,8 @@ impl Draft<'_> {
         let kept = board.and_then(|board| board.index.open_children.get(&task));
         let is_child = |child: &Task| child.parent == Some(task);
         let is_open_child = |child: &Task| is_child(child) && child.end().is_none();
-        self.has_any(team, kept.copied().unwrap_or(0), is_child, is_open_child)
+        let kept = kept.map_or(0, |kept| *kept as usize);
+        self.has_any(team, kept, is_child, is_open_child)
     }
 
     /// The last children of a task, newest first, as far as they were on the board before.
@@ -36,7 +39,8 @@ impl Draft<'_> {
         let index = self.board.teams.get(team).map(|board| &board.index);
         let holding = index.and_then(|index| index.holding.get(member));
         let running = index.and_then(|index| index.running_members.get(member));
-        let kept = holding.into_iter().chain(running).sum();
+        let kept = holding.into_iter().chain(running);
+        let kept: usize = kept.map(BTreeSet::len).sum();
         self.has_any(*team, kept, |_| true, |task| is_its_work(task, member))
     }
 
@@ -64,24 +68,24 @@ impl Draft<'_> {
     fn has_any(
         &self,
         team: TeamUid,
-        kept: u32,
+        kept: usize,
         may_be: impl Fn(&Task) -> bool,
         is_so: impl Fn(&Task) -> bool,
     ) -> bool {
         let touched = self.tasks.len() + self.tasks_gone.len();
-        let mut count = i64::from(kept);
-        if count > i64::try_from(touched).unwrap_or(i64::MAX) {
+        if kept > touched {
             return true;
         }
         let was_so = |key: &TaskKey| self.board.whole(*key).is_some_and(|task| is_so(task));
-        for key in self.tasks_gone.iter().filter(|key| key.0 == team) {
-            count -= i64::from(was_so(key));
-        }
+        let gone = self.tasks_gone.iter().filter(|key| key.0 == team);
+        let mut before = gone.filter(|key| was_so(key)).count();
+        let mut now = 0;
         let changed = self.tasks.iter().filter(|(key, _)| key.0 == team);
         for (key, task) in changed.filter(|(_, task)| may_be(task)) {
-            count += i64::from(is_so(task)) - i64::from(was_so(key));
+            before += usize::from(was_so(key));
+            now += usize::from(is_so(task));
         }
-        count > 0
+        kept + now > before
     }
 }
 

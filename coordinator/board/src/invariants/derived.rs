@@ -78,8 +78,8 @@ impl Derived {
         same(9, "stopping", kept.stopping, index.stopping)?;
         let (members, derived) = (&kept.running_members, &index.running_members);
         same(9, "running members", members, derived)?;
-        for (member, count) in members {
-            hold(10, *count <= 1, || format!("{member} runs {count} tasks"))?;
+        for (member, tasks) in members {
+            hold(10, tasks.len() <= 1, || format!("{member} runs {tasks:?}"))?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Derived {
             TaskState::Claimed(claim) => {
                 index.claimed.insert(task.id);
                 if let Some(by) = claim.by.member() {
-                    *index.holding.entry(by.clone()).or_default() += 1;
+                    index.holding.entry(by.clone()).or_default().insert(task.id);
                 }
                 if let Actor::Task(by) = claim.by {
                     index.lent.entry(by).or_default().insert(task.id);
@@ -125,7 +125,8 @@ impl Derived {
                 index.running += 1;
                 index.stopping += usize::from(placement.stop.is_some());
                 if let Some(member) = &placement.member {
-                    *index.running_members.entry(member.clone()).or_default() += 1;
+                    let runs = index.running_members.entry(member.clone());
+                    runs.or_default().insert(task.id);
                 }
                 self.placed
                     .entry(placement.instance)

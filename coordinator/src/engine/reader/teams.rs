@@ -189,6 +189,26 @@ impl<'b> Work<'b> {
         Self { by_name }
     }
 
+    /// The same of these members alone: what they hold, and are run at.
+    pub(in crate::engine) fn of_some<'n>(
+        board: &'b Board,
+        uid: TeamUid,
+        names: impl Iterator<Item = &'n MemberName>,
+    ) -> Self {
+        let mut by_name = BTreeMap::new();
+        for name in names {
+            let Some(member) = board.member(uid, name) else {
+                continue;
+            };
+            if member.kind == MemberKind::Worker {
+                // What it runs is looked for among everything.
+                return Self::of(board, uid);
+            }
+            by_name.insert(member.name.as_str(), board.at_work(uid, name).collect());
+        }
+        Self { by_name }
+    }
+
     /// The tasks that somebody of this name owns, holds or runs.
     fn around(&self, name: &MemberName) -> &[&'b Arc<Task>] {
         self.by_name.get(name.as_str()).map_or(&[], Vec::as_slice)
@@ -257,11 +277,10 @@ impl Engine {
                 .collect(),
             contact: self.contact_of(member, now),
         };
-        let mailbox = self.board.mailbox(uid, &member.name);
         MemberView {
             tasks: around.iter().filter(is_its).map(|task| task.id).collect(),
             living: judge(&known, now),
-            unread: mailbox.map_or(0, |mailbox| mailbox.len()),
+            unread: self.board.unread(uid, &member.name),
             member: member.clone(),
         }
     }

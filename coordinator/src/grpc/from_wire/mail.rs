@@ -12,6 +12,9 @@ use ganger_proto::v1;
 use super::{Parsed, known, name, optional_id, span, status};
 use crate::engine::{MailFilter, MailWanted};
 
+#[cfg(test)]
+mod tests;
+
 /// What one answer holds. Every message stays under gRPC's 4 MiB.
 const RECEIVED_BYTES_MAX: usize = 2 * 1024 * 1024;
 const RECEIVED_COUNT: usize = 50;
