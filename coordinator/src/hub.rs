@@ -23,9 +23,18 @@ pub use mail::{Closed, MailHub, MailWatcher};
 /// Recent events that are kept for each team that somebody watches.
 const RING_LEN: usize = 4_096;
 
+/// Who may watch at once, of all teams together.
+pub const WATCHERS_MAX: usize = 10_000;
+
 /// The feeds of all teams that somebody watches. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Hub(Arc<Mutex<BTreeMap<TeamUid, Arc<Feed>>>>);
+pub struct Hub(Arc<Mutex<Feeds>>);
+
+#[derive(Debug, Default)]
+struct Feeds {
+    by_team: BTreeMap<TeamUid, Arc<Feed>>,
+    watchers: usize,
+}
 
 /// One team's feed.
 #[derive(Debug)]
@@ -71,27 +80,31 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// Watches a team that stands at this revision. Only to be called from a read, so that no
-    /// commit comes between the revision and the watching.
-    pub fn watch(&self, team: TeamUid, revision: Revision) -> Watcher {
+    /// Watches a team that stands at this revision; none where [`WATCHERS_MAX`] do already. Only to
+    /// be called from a read, so that no commit comes between the revision and the watching.
+    pub fn watch(&self, team: TeamUid, revision: Revision) -> Option<Watcher> {
         let mut feeds = locked(&self.0);
-        let feed = feeds.entry(team).or_insert_with(|| {
+        if feeds.watchers == WATCHERS_MAX {
+            return None;
+        }
+        feeds.watchers += 1;
+        let feed = feeds.by_team.entry(team).or_insert_with(|| {
             Arc::new(Feed {
                 ring: Mutex::default(),
                 latest: watch::Sender::new(revision),
             })
         });
-        Watcher {
+        Some(Watcher {
             hub: self.clone(),
             team,
             feed: feed.clone(),
             latest: feed.latest.subscribe(),
-        }
+        })
     }
 
     /// Tells the watchers what is durable now: events of any teams, each team's in order.
     pub fn publish(&self, events: Vec<Event>) {
-        let feeds = locked(&self.0);
+        let feeds = &locked(&self.0).by_team;
         if feeds.is_empty() {
             return;
         }
@@ -114,7 +127,7 @@ impl Hub {
 
     /// Ends all watching: the coordinator stops.
     pub fn close(&self) {
-        locked(&self.0).clear();
+        locked(&self.0).by_team.clear();
     }
 }
 
@@ -147,6 +160,8 @@ impl Drop for Watcher {
     /// The last watcher of a team takes its feed along.
     fn drop(&mut self) {
         let mut feeds = locked(&self.hub.0);
+        feeds.watchers -= 1;
+        let feeds = &mut feeds.by_team;
         let is_its = |feed: &Arc<Feed>| Arc::ptr_eq(feed, &self.feed);
         if feeds.get(&self.team).is_some_and(is_its) && self.feed.latest.receiver_count() == 1 {
             feeds.remove(&self.team);
@@ -180,6 +195,10 @@ mod tests {
         revisions.map(event).collect()
     }
 
+    fn watch(hub: &Hub, revision: u64) -> Watcher {
+        hub.watch(TEAM, Revision(revision)).unwrap()
+    }
+
     fn revisions(events: &[Arc<Published>]) -> Vec<u64> {
         events.iter().map(|told| told.event.revision.0).collect()
     }
@@ -187,7 +206,7 @@ mod tests {
     #[test]
     fn watcher_gets_what_is_published_after_its_revision_in_order() {
         let hub = Hub::default();
-        let watcher = hub.watch(TEAM, Revision(4));
+        let watcher = watch(&hub, 4);
 
         hub.publish(events(5..=7));
 
@@ -202,7 +221,7 @@ mod tests {
     #[test]
     fn watcher_behind_the_ring_is_sent_to_the_store() {
         let hub = Hub::default();
-        let watcher = hub.watch(TEAM, Revision(0));
+        let watcher = watch(&hub, 0);
         let many = RING_LEN as u64 + 1;
 
         hub.publish(events(1..=many));
@@ -215,7 +234,7 @@ mod tests {
     #[test]
     fn event_is_written_once_for_all_who_watch() {
         let hub = Hub::default();
-        let (one, other) = (hub.watch(TEAM, Revision(0)), hub.watch(TEAM, Revision(0)));
+        let (one, other) = (watch(&hub, 0), watch(&hub, 0));
         hub.publish(events(1..=1));
         let written = |watcher: &Watcher, text: &'static str| {
             let recent = watcher.recent(Revision(0), 1).unwrap();
@@ -229,27 +248,41 @@ mod tests {
     #[test]
     fn feed_goes_with_its_last_watcher() {
         let hub = Hub::default();
-        let (one, other) = (hub.watch(TEAM, Revision(0)), hub.watch(TEAM, Revision(0)));
+        let (one, other) = (watch(&hub, 0), watch(&hub, 0));
 
         drop(one);
         hub.publish(events(1..=1));
         assert_eq!(other.latest(), Revision(1));
         drop(other);
 
-        assert!(locked(&hub.0).is_empty());
+        assert!(locked(&hub.0).by_team.is_empty());
     }
 
     /// It was closed meanwhile, and another feed of the team was begun.
     #[test]
     fn late_watcher_of_an_old_feed_leaves_the_new_one_alone() {
         let hub = Hub::default();
-        let old = hub.watch(TEAM, Revision(0));
+        let old = watch(&hub, 0);
         hub.close();
-        let new = hub.watch(TEAM, Revision(0));
+        let new = watch(&hub, 0);
 
         drop(old);
         hub.publish(events(1..=1));
 
         assert_eq!(new.latest(), Revision(1));
+    }
+
+    #[test]
+    fn so_many_watch_and_no_more_until_one_goes() {
+        let hub = Hub::default();
+        let other = TeamUid(2);
+        let mut all: Vec<_> = (0..WATCHERS_MAX).map(|_| watch(&hub, 0)).collect();
+
+        assert!(hub.watch(other, Revision(0)).is_none());
+        all.pop();
+        let last = hub.watch(other, Revision(0));
+
+        assert!(last.is_some());
+        assert!(hub.watch(other, Revision(0)).is_none());
     }
 }

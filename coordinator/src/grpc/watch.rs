@@ -10,6 +10,7 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -25,7 +26,7 @@ use prost::{
     Message,
     bytes::{BufMut, Bytes, BytesMut},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -53,6 +54,9 @@ const PATH: &str = "/ganger.v1.TeamService/WatchTeam";
 /// Events of one answer, and the bytes beyond which none is added.
 const EVENTS_MAX: usize = 256;
 const ANSWER_LEN_MAX: usize = 32 * 1024;
+
+/// Events that are read from the store at once: what doesn't go into the answer is read again.
+const READ_MAX: usize = 128;
 
 /// While a team is busy its watchers are told this often; the first news after a while goes out at
 /// once.
@@ -241,6 +245,11 @@ impl From<Unavailable> for Ended {
     }
 }
 
+/// The coordinator stops.
+fn stopped() -> Ended {
+    Unavailable::NotTaken(NotTaken::Closed).into()
+}
+
 impl Watch {
     async fn run(mut self, sink: Sink<Written>, is_from_now_on: bool) {
         match self.tell_all(&sink, is_from_now_on).await {
@@ -256,18 +265,18 @@ impl Watch {
 
     async fn tell_all(&mut self, sink: &Sink<Written>, is_from_now_on: bool) -> Ended {
         let mut answer = is_from_now_on.then(|| (Vec::new(), self.told));
-        let mut rest_until = Instant::now();
+        let mut rest = Box::pin(sleep(Duration::ZERO));
         loop {
             if let Some((pieces, revision)) = answer.take()
                 && let Err(ended) = self.tell(sink, pieces, revision).await
             {
                 return ended;
             }
-            match self.next(sink, rest_until).await {
+            match self.next(sink, rest.as_mut()).await {
                 Ok(next) => answer = Some(next),
                 Err(ended) => return ended,
             }
-            rest_until = Instant::now() + PACE;
+            rest = Box::pin(sleep(PACE));
         }
     }
 
@@ -275,7 +284,7 @@ impl Watch {
     async fn next(
         &mut self,
         sink: &Sink<Written>,
-        rest_until: Instant,
+        rest: Pin<&mut Sleep>,
     ) -> Result<(Vec<Bytes>, Revision), Ended> {
         let told = self.told;
         let (watcher, stop) = (&mut self.watcher, &self.services.stop);
@@ -283,13 +292,13 @@ impl Watch {
             watcher.past(told).await;
             // Who is behind is told as fast as it can take it.
             if watcher.latest().0 - told.0 < EVENTS_MAX as u64 {
-                sleep_until(rest_until).await;
+                rest.await;
             }
         };
         tokio::select! {
             () = news => {}
             () = sink.gone() => return Err(Ended::Gone),
-            () = stop.cancelled() => return Err(Unavailable::NotTaken(NotTaken::Closed).into()),
+            () = stop.cancelled() => return Err(stopped()),
         }
         let team = &self.team;
         if let Some(recent) = self.watcher.recent(told, EVENTS_MAX) {
@@ -299,7 +308,7 @@ impl Watch {
         }
         let uid = self.uid;
         let handle = &self.services.handle;
-        let read = handle.read(move |reader| reader.events(uid, told, EVENTS_MAX));
+        let read = handle.read(move |reader| reader.events(uid, told, READ_MAX));
         match read.await? {
             Ok(Some(events)) => {
                 let pieces = events
@@ -322,9 +331,13 @@ impl Watch {
         revision: Revision,
     ) -> Result<(), Ended> {
         pieces.push(rest(revision, self.uid));
-        match timeout(self.patience, sink.put(Written(pieces))).await {
-            Ok(put) => put?,
-            Err(_) => return Err(Ended::Slow),
+        let put = timeout(self.patience, sink.put(Written(pieces)));
+        tokio::select! {
+            put = put => match put {
+                Ok(put) => put?,
+                Err(_) => return Err(Ended::Slow),
+            },
+            () = self.services.stop.cancelled() => return Err(stopped()),
         }
         self.told = revision;
         Ok(())

@@ -10,6 +10,7 @@ mod cluster;
 mod figures;
 mod recover;
 mod spawn;
+mod watch;
 mod workers;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -65,6 +66,8 @@ enum Bench {
         #[arg(long, default_value_t = 200_000)]
         tasks: u64,
     },
+    /// A thousand watchers of a team, and a hundred of a busier one.
+    Watch,
     /// Memory of a coordinator that has nothing to do.
     Rest,
     /// All of the above.
@@ -112,6 +115,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
         Bench::Ready => board::ready(setting),
         Bench::Growth { tasks } => board::growth(setting, *tasks),
         Bench::Memory { tasks } => board::memory(setting, *tasks),
+        Bench::Watch => watch::watch(setting),
         Bench::Rest => recover::rest(setting),
         Bench::All => {
             calls::create(setting)?;
@@ -121,6 +125,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             board::ready(setting)?;
             board::growth(setting, 1_000_000)?;
             board::memory(setting, 200_000)?;
+            watch::watch(setting)?;
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)
         }

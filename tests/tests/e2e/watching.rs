@@ -1,7 +1,7 @@
 //! A team's events: no gap, no repeat, whatever happens to the coordinator.
 
 use ganger_proto::v1;
-use ganger_tests::{Cluster, Watch, programs};
+use ganger_tests::{Cluster, Watch, programs, refused};
 use tonic::Code;
 
 fn revisions(watch: &Watch) -> Vec<u64> {
@@ -139,4 +139,60 @@ async fn coordinator_that_stops_tells_its_watchers_so() {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(ganger_tests::error_info(&status).reason, "SHUTTING_DOWN");
     assert!(cluster.coordinator.end().await.success());
+}
+
+#[tokio::test]
+async fn watch_from_a_revision_that_is_not_kept_is_refused_with_the_oldest_that_is() {
+    let cluster = Cluster::with(programs!(), &["--events-kept", "100"]).await;
+    let client = cluster.client();
+    for at in 0..300 {
+        client.create(subject(&at.to_string())).await;
+    }
+
+    let oldest = ganger_tests::patiently("old events are forgotten", async {
+        loop {
+            let team = client.get_team().await.unwrap();
+            if team.oldest_revision > 1 {
+                return team.oldest_revision;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let from_the_first = v1::WatchTeamRequest {
+        after_revision: Some(0),
+        ..v1::WatchTeamRequest::default()
+    };
+    let answer = client.team().watch_team(from_the_first).await;
+    let info = refused(answer, Code::FailedPrecondition, "REVISION_GONE");
+    let told: u64 = info.metadata["oldest_revision"].parse().unwrap();
+    let mut rest = client.watch_after(told - 1).await;
+    rest.more().await.unwrap();
+
+    // More may have been forgotten since.
+    assert!(told >= oldest);
+    assert_eq!(info.metadata["after_revision"], "0");
+    assert_eq!(rest.events[0].revision, told);
+}
+
+/// A position is a team's uid and a revision: another team of the name has other events.
+#[tokio::test]
+async fn watch_of_a_team_that_was_replaced_is_refused() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client().in_team("t");
+    let first = client.create_team("t", []).await;
+    let resume = v1::WatchTeamRequest {
+        after_revision: Some(1),
+        team_uid: first.uid,
+        ..v1::WatchTeamRequest::default()
+    };
+    client.team().watch_team(resume.clone()).await.unwrap();
+    client.dissolve(false).await.unwrap();
+    // The end of a team is one of its events.
+    client.team().watch_team(resume.clone()).await.unwrap();
+
+    client.create_team("t", []).await;
+    let replaced = client.team().watch_team(resume).await;
+
+    refused(replaced, Code::FailedPrecondition, "TEAM_REPLACED");
 }

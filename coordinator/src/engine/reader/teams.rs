@@ -25,7 +25,7 @@ use crate::{
         liveness::{Contact, Known, Living, Run, judge},
     },
     fleet::Standing,
-    hub::Watcher,
+    hub::{WATCHERS_MAX, Watcher},
 };
 
 /// A team, as it is told.
@@ -118,7 +118,14 @@ impl Reader<'_> {
     pub fn watch(&self, team: &TeamName) -> Result<Watched, Refusal> {
         let view = self.team(team)?;
         let watcher = self.engine.hub.watch(view.team.uid, view.team.revision);
-        Ok(Watched { watcher, view })
+        let full = Refusal::Full {
+            what: "watchers",
+            max: WATCHERS_MAX,
+        };
+        Ok(Watched {
+            watcher: watcher.ok_or(full)?,
+            view,
+        })
     }
 
     /// Events of a team after a revision that is not its last, oldest first and without gap. None

@@ -9,7 +9,7 @@ fn nothing_is_let_out_before_the_commit() {
     let mut world = World::new();
     let mut worker = world.dial(hello("w", 1));
     world.called(create([plain()])).unwrap();
-    let watcher = world.hub.watch(TEAM, Revision(0));
+    let watcher = world.hub.watch(TEAM, Revision(0)).unwrap();
 
     let mut created = world.call(create([delegated()]), None);
     let mut refused = world.call(cancel(99), None);
@@ -50,7 +50,7 @@ fn failing_store_lets_nothing_out() {
     let mut world = World::new();
     let mut worker = world.dial(hello("w", 1));
     world.called(create([plain()])).unwrap();
-    let watcher = world.hub.watch(TEAM, Revision(0));
+    let watcher = world.hub.watch(TEAM, Revision(0)).unwrap();
     world.store.break_disk();
 
     let mut created = world.call(create([delegated()]), Some(request(1, 1)));

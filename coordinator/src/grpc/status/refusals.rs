@@ -5,9 +5,13 @@ use tonic::Code;
 
 use super::Error;
 
+/// Ids of one fact: the headers in which an error travels have room for no more.
+const IDS_MAX: usize = 200;
+
+/// The first of some ids.
 fn ids(ids: &[TaskId]) -> String {
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    ids.join(",")
+    let ids = ids.iter().take(IDS_MAX).map(ToString::to_string);
+    ids.collect::<Vec<_>>().join(",")
 }
 
 /// The code, the reason and the facts of a refusal.
@@ -327,6 +331,7 @@ fn of_team(refusal: &Refusal) -> Option<Error> {
             "wait for these tasks, cancel them, or say force",
         )
         .fact("team", team)
+        .fact("count", tasks.len())
         .fact("tasks", ids(tasks)),
         Refusal::TeamPermanent { team } => {
             failed("TEAM_PERMANENT", "cancel or delete its tasks instead").fact("team", team)
@@ -336,6 +341,7 @@ fn of_team(refusal: &Refusal) -> Option<Error> {
             "wait for these tasks, cancel them, or say force",
         )
         .fact("member", member)
+        .fact("count", tasks.len())
         .fact("tasks", ids(tasks)),
         Refusal::MemberLeads { member } => {
             let next = "hand the lead over first with TeamService/HandOverLead";
