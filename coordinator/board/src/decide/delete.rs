@@ -1,14 +1,12 @@
 //! Taking a task off the board.
 
-use super::{attempts, calls::Who, edges, ending, notices, update};
+use super::{attempts, calls::Who, edges, edges::Rewired, notices, update};
 use crate::{
     command::{Answer, Effect},
     draft::Draft,
     event::Happening,
-    graph,
     id::{Revision, TaskId},
     refusal::{Obstacle, Refusal},
-    task::Status,
 };
 
 pub(super) fn delete(
@@ -42,21 +40,14 @@ pub(super) fn delete(
     for blocker in &card.blocked_by {
         draft.note_edge(key.0, *blocker, task, false);
     }
-    let dependants = draft.dependants(key).to_vec();
-    for dependant in &dependants {
-        graph::remove_edge(draft, key.0, *dependant, task)?;
-        edges::note_edges_changed(draft, (key.0, *dependant), &who.actor, task);
+    let mut rewired = Rewired::default();
+    for dependant in draft.dependants(key).to_vec() {
+        let waits = (key.0, dependant);
+        rewired.loosen(draft, waits, task)?;
+        edges::note_edges_changed(draft, waits, &who.actor, task);
     }
     draft.remove_task(key);
-    let mut unblocked = Vec::new();
-    for dependant in dependants {
-        let waits = (key.0, dependant);
-        if draft.status(waits) == Some(Status::Pending)
-            && ending::free_if_unblocked(draft, waits, &who.actor, task)?
-        {
-            unblocked.push(dependant);
-        }
-    }
+    let unblocked = rewired.settle(draft, key.0, &who.actor)?;
     Ok(Answer::Deleted {
         team: key.0,
         unblocked,

@@ -76,7 +76,7 @@ pub(super) struct Rewired {
 
 impl Rewired {
     /// Takes an edge away. Says whether it was there.
-    fn loosen(
+    pub(super) fn loosen(
         &mut self,
         draft: &mut Draft<'_>,
         key: TaskKey,

@@ -17,6 +17,7 @@ pub enum Act {
     NeverArrived(u8, Skew),
     Join(u8),
     Roster(u8, bool, Roster),
+    Mail(u8, Mail),
     Outline(u8),
     Hear(u8),
     Wait(u32),
@@ -47,6 +48,15 @@ pub enum Roster {
     LeaveWorker(u8),
     Dissolve(bool),
     MakeAgain,
+}
+
+/// What is done with words: to whom they go, or which are done with.
+#[derive(Debug, Clone)]
+pub enum Mail {
+    Tell(Vec<u8>),
+    TellAll,
+    AckTo(u8),
+    Ack(Vec<u8>),
 }
 
 #[derive(Debug, Clone)]
@@ -130,10 +140,11 @@ fn rarely<T: std::fmt::Debug + Clone>(
     prop::option::weighted(0.2, value)
 }
 
-fn new_spec() -> impl Strategy<Value = NewSpec> {
+/// A task to be: how likely it has an owner, and a type.
+fn new_spec(owned: f64, typed: f64) -> impl Strategy<Value = NewSpec> {
     let runs = (
-        prop::option::weighted(0.1, any::<u8>()),
-        prop::option::weighted(0.8, prop_oneof![15 => 0..2_u8, 1 => 0..4_u8]),
+        prop::option::weighted(owned, any::<u8>()),
+        prop::option::weighted(typed, prop_oneof![15 => 0..2_u8, 1 => 0..4_u8]),
         prop_oneof![4 => Just(vec![]), 4 => few(3)],
         few(1),
         prop_oneof![6 => Just(vec![]), 1 => few(2)],
@@ -237,7 +248,7 @@ fn doing() -> impl Strategy<Value = Doing> {
     let skew = || prop::option::weighted(0.4, prop_oneof![3 => Just(0_u8), 1 => Just(1)]);
     prop_oneof![
         5 => prop::option::weighted(0.7, any::<u8>()).prop_map(Doing::Claim),
-        3 => (rarely(any::<u8>()), rarely(priority())).prop_map(|(l, p)| Doing::ClaimNext(l, p)),
+        5 => (rarely(any::<u8>()), rarely(priority())).prop_map(|(l, p)| Doing::ClaimNext(l, p)),
         1 => skew().prop_map(Doing::Renew),
         2 => skew().prop_map(Doing::Release),
         3 => Just(Doing::Reopen),
@@ -284,6 +295,45 @@ fn roster() -> impl Strategy<Value = Roster> {
     ]
 }
 
+fn mail() -> impl Strategy<Value = Mail> {
+    prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 1..4).prop_map(Mail::Tell),
+        1 => Just(Mail::TellAll),
+        1 => (0..20_u8).prop_map(Mail::AckTo),
+        1 => prop::collection::vec(any::<u8>(), 1..9).prop_map(Mail::Ack),
+    ]
+}
+
+/// A task to be that somebody may claim, as likely as not the lead's.
+fn card_spec() -> impl Strategy<Value = NewSpec> {
+    (new_spec(0.5, 0.3), any::<[bool; 2]>()).prop_map(|(spec, [is_leads, is_normal])| NewSpec {
+        owner: spec.owner.map(|owner| if is_leads { 0 } else { owner }),
+        priority: match is_normal {
+            true => Priority::Normal,
+            false => spec.priority,
+        },
+        ..spec
+    })
+}
+
+/// What members do, and time, and workers that come and go. Time goes on in whole seconds, so that
+/// much falls due, or is ready, at the same moment.
+pub fn member_act() -> impl Strategy<Value = Act> {
+    let seconds = prop_oneof![8 => 0..4_u32, 1 => Just(300_u32), 1 => Just(600_u32)];
+    prop_oneof![
+        4 => (any::<u8>(), prop::bool::weighted(0.2), prop::collection::vec(card_spec(), 1..4))
+            .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
+        9 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
+        14 => (any::<u8>(), any::<u8>(), doing()).prop_map(|(w, t, d)| Act::Do(w, t, d)),
+        1 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
+        1 => (any::<u8>(), mail()).prop_map(|(w, m)| Act::Mail(w, m)),
+        1 => any::<u8>().prop_map(Act::Join),
+        1 => any::<u8>().prop_map(Act::Outline),
+        6 => prop_oneof![Just(0_u8), any::<u8>()].prop_map(Act::Hear),
+        4 => seconds.prop_map(|seconds| Act::Wait(seconds * 1_000)),
+    ]
+}
+
 pub fn act() -> impl Strategy<Value = Act> {
     let offer = (
         0..3_u8,
@@ -291,7 +341,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         prop_oneof![3 => Just(0xff), 2 => any::<u8>()],
     );
     prop_oneof![
-        6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(), 1..4))
+        6 => (any::<u8>(), prop::bool::weighted(0.3), prop::collection::vec(new_spec(0.1, 0.8), 1..4))
             .prop_map(|(who, team, tasks)| Act::Create(who, team, tasks)),
         5 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
         7 => (any::<u8>(), any::<u8>(), doing()).prop_map(|(w, t, d)| Act::Do(w, t, d)),
@@ -303,6 +353,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => any::<u8>().prop_map(Act::Join),
         2 => any::<u8>().prop_map(Act::Outline),
         1 => any::<u8>().prop_map(Act::Hear),
+        1 => (any::<u8>(), mail()).prop_map(|(w, m)| Act::Mail(w, m)),
         2 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
         3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
         1 => few(2).prop_map(Act::Spare),

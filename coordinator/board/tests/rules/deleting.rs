@@ -141,6 +141,28 @@ fn dependants_that_do_not_wait_lose_the_edge_alone() {
     );
 }
 
+/// What was done held nothing back: whoever waited for it is free already, and keeps its place.
+#[test]
+fn a_deleted_task_that_held_nothing_back_frees_nothing() {
+    let proceeds = NewTask {
+        blocker_failed_policy: BlockerFailedPolicy::Proceed,
+        ..waits_for([2], job("d"))
+    };
+    let mut script = Script::given(&[card("a"), card("b"), waits_for([1], job("c")), proceeds]);
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    script.set(LEAD, 2, Status::Failed).unwrap();
+    let since = script.now;
+    script.after(secs(1));
+
+    for (task, dependant) in [(1, 3), (2, 4)] {
+        let told = script.by(LEAD, delete(task)).unwrap();
+        told.answers(&deleted(&[]));
+        assert_eq!(told.lines.len(), 2, "{:?}", told.lines);
+        let view = script.board.view(key(dependant)).unwrap();
+        assert_eq!(view.phase_since, Some(since));
+    }
+}
+
 #[test]
 fn a_task_with_children_is_not_deleted_before_them() {
     let mut script = Script::given(&[card("a"), part_of(1, card("b")), part_of(1, card("c"))]);

@@ -6,6 +6,7 @@
 )]
 
 mod acts;
+mod agreement;
 mod attempts;
 mod bounds;
 mod claim_next;
@@ -27,6 +28,7 @@ mod lists;
 mod mail;
 mod mail_room;
 mod members;
+mod model;
 mod notices;
 mod owners;
 mod pausing;

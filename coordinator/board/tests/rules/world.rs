@@ -5,22 +5,28 @@ mod placing;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    acts::{Act, Change, Doing, NewSpec, Report, Roster, Skew},
+    acts::{Act, Change, Doing, Mail, NewSpec, Report, Roster, Skew},
     support::*,
 };
 use board::{
-    command::{ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, Update, Wish},
+    command::{Answer, ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, Update, Wish},
     id::{
-        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, TaskId, TaskKey, TeamName, TeamUid,
+        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey,
+        TeamName, TeamUid,
     },
     placement::{self, Assignment, Offer},
-    task::{AttemptEnding, Retry, StopReason, TaskKind},
+    refusal::Refusal,
+    task::{AttemptEnding, Retry, StopReason, Task, TaskKind},
     team::MemberKind,
 };
 
 const MEMBERS: [&str; 6] = [LEAD, "alice", "bob", "hana", "hugo", "w1"];
 const TYPES: [&str; 4] = ["coder", "prover", "shell", "wizard"];
 const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
+
+pub fn worker_of(pick: u8) -> &'static str {
+    WORKERS[usize::from(pick) % WORKERS.len()]
+}
 
 /// Mostly a member; rarely somebody who isn't.
 fn member_name(pick: u8) -> &'static str {
@@ -49,6 +55,8 @@ pub type Came = Vec<Step>;
 #[derive(Debug, Clone)]
 pub struct World {
     pub script: Script,
+    /// What members wished, and what came of it.
+    pub wished: Vec<(MemberName, Wish, Result<Answer, Refusal>)>,
 }
 
 impl World {
@@ -74,7 +82,10 @@ impl World {
         script
             .create(LEAD, &vec![waits_for([1, 2], job("x")); 2])
             .unwrap();
-        Self { script }
+        Self {
+            script,
+            wished: vec![],
+        }
     }
 
     pub fn act(&mut self, act: &Act) -> Came {
@@ -83,14 +94,13 @@ impl World {
                 let uid = TeamUid(1 + u64::from(*is_second));
                 let tasks = specs.iter().enumerate();
                 let tasks = tasks.map(|(i, spec)| self.new_task(uid, spec, i)).collect();
-                let team = self.script.board.team(uid).unwrap().name.clone();
-                vec![self.by(*who, Wish::CreateTasks(team, tasks))]
+                vec![self.by(*who, Wish::CreateTasks(self.name_of(uid), tasks))]
             }
             Act::Update(who, task, change) => {
-                let uid = self.any_task(*task).0;
-                let (team, task) = self.named(*task);
+                let (uid, task) = self.any_task(*task);
                 let update = Box::new(self.update(uid, change));
-                vec![self.by(*who, Wish::UpdateTask(team, task, update))]
+                let wish = Wish::UpdateTask(self.name_of(uid), task, update);
+                vec![self.by(*who, wish)]
             }
             Act::Do(who, task, doing) => {
                 let wish = self.wish(*task, *doing);
@@ -132,9 +142,12 @@ impl World {
                 ]
             }
             Act::Join(worker) => {
-                let worker = WORKERS[usize::from(*worker) % WORKERS.len()];
-                let command = FleetCommand::JoinWorker(TEAM, worker_name(worker));
+                let command = FleetCommand::JoinWorker(TEAM, worker_name(worker_of(*worker)));
                 vec![self.script.try_fleet(command)]
+            }
+            Act::Mail(who, mail) => {
+                let wish = self.letter(mail);
+                vec![self.by(*who, wish)]
             }
             Act::Roster(who, is_second, doing) => vec![self.roster(*who, *is_second, *doing)],
             Act::Outline(task) => {
@@ -161,14 +174,20 @@ impl World {
 
     /// What is done to one task, or to whichever is the best.
     fn wish(&self, task: u8, doing: Doing) -> Wish {
-        let (team, task) = self.named(task);
+        let (uid, task) = self.task_that(task, |task| match doing {
+            Doing::Reopen => task.end().is_some(),
+            Doing::Renew(_) | Doing::Release(_) => task.claim().is_some(),
+            Doing::Resume => task.waiting().is_some_and(|w| w.paused.is_some()),
+            _ => task.end().is_none(),
+        });
+        let team = self.name_of(uid);
         let attempt = |skew: Option<u8>| {
             let last = self.last_attempt(task).0;
             skew.map(|skew| AttemptNumber(last + u32::from(skew)))
         };
         match doing {
             Doing::Claim(lease) => {
-                let lease = Lease(lease.map(|s| secs(u64::from(s) + 1)));
+                let lease = Lease(lease.map(|s| secs(u64::from(s % 4) + 1)));
                 Wish::ClaimTask(team, task, None, lease)
             }
             Doing::ClaimNext(label, priority_min) => {
@@ -176,7 +195,7 @@ impl World {
                 let wanted = ClaimNext {
                     labels,
                     priority_min,
-                    lease: Lease(Some(secs(60))),
+                    lease: Lease(Some(secs(3))),
                 };
                 Wish::ClaimNext(team, wanted)
             }
@@ -190,6 +209,23 @@ impl World {
         }
     }
 
+    /// Words to members, or that what waits is done with.
+    fn letter(&self, mail: &Mail) -> Wish {
+        let member = |pick: &u8| member_name(*pick);
+        match mail {
+            Mail::Tell(to) => send(words(to.iter().map(member), "hello")),
+            Mail::TellAll => send(to_everybody("hello")),
+            Mail::AckTo(back) => {
+                let last = self.script.board.team(TEAM).unwrap().last_message.0;
+                ack(Some(last.saturating_sub(u64::from(*back))), &[])
+            }
+            Mail::Ack(ids) => {
+                let ids: Vec<u64> = ids.iter().map(|id| u64::from(*id)).collect();
+                ack(None, &ids)
+            }
+        }
+    }
+
     fn last_attempt(&self, task: TaskId) -> AttemptNumber {
         let kept = self.script.shelf.tasks.get(&(TEAM, task));
         kept.map_or(AttemptNumber(0), |task| task.last_attempt)
@@ -199,8 +235,8 @@ impl World {
     /// the first by its lead.
     fn roster(&mut self, who: u8, is_second: bool, doing: Roster) -> Step {
         let uid = TeamUid(1 + u64::from(is_second));
-        let team = self.script.board.team(uid).unwrap().name.clone();
-        let second = self.script.board.team(TeamUid(2)).unwrap().name.clone();
+        let team = self.name_of(uid);
+        let second = self.name_of(TeamUid(2));
         let removal = |force| Removal {
             force,
             reason: "so".into(),
@@ -218,7 +254,7 @@ impl World {
             }
             Roster::HandOver(to) => Wish::HandOverLead(second, name(member_name(to))),
             Roster::LeaveWorker(worker) => {
-                let worker = worker_name(WORKERS[usize::from(worker) % WORKERS.len()]);
+                let worker = worker_name(worker_of(worker));
                 let leave = FleetCommand::LeaveWorker(uid, worker, "gone".into());
                 return self.script.try_fleet(leave);
             }
@@ -265,27 +301,35 @@ impl World {
             0 | 1 => LEAD,
             _ => member_name(who / 3),
         };
-        self.script.by(who, wish)
+        let came = self.script.by(who, wish.clone());
+        let answer = came.as_ref().map(|told| told.answer.clone());
+        self.wished
+            .push((name(who), wish, answer.map_err(Clone::clone)));
+        came
     }
 
     /// Mostly a task that is open, sometimes one that is over or not there.
     fn any_task(&self, pick: u8) -> TaskKey {
+        self.task_that(pick, |task| task.end().is_none())
+    }
+
+    /// Mostly a task that is so, sometimes another or one that is not there.
+    fn task_that(&self, pick: u8, is_so: impl Fn(&Task) -> bool) -> TaskKey {
         let tasks = &self.script.shelf.tasks;
-        let is_open = |key: &&TaskKey| tasks[*key].end().is_none();
-        let open: Vec<&TaskKey> = tasks.keys().filter(is_open).collect();
-        let all: Vec<&TaskKey> = tasks.keys().collect();
-        let among = if pick.is_multiple_of(8) { all } else { open };
+        let all = tasks
+            .iter()
+            .filter(|(_, task)| pick.is_multiple_of(8) || is_so(task));
+        let among: Vec<TaskKey> = all.map(|(key, _)| *key).collect();
         let nowhere = key(tasks.len() as u64 + 1);
         match among.len() {
             0 => nowhere,
             _ if pick == 255 => nowhere,
-            len => *among[usize::from(pick / 8) % len],
+            len => among[usize::from(pick / 8) % len],
         }
     }
 
-    fn named(&self, pick: u8) -> (TeamName, TaskId) {
-        let (uid, task) = self.any_task(pick);
-        (self.script.board.team(uid).unwrap().name.clone(), task)
+    fn name_of(&self, uid: TeamUid) -> TeamName {
+        self.script.board.team(uid).unwrap().name.clone()
     }
 
     /// Ids of lately made tasks of a team; rarely one that isn't there.
