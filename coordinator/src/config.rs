@@ -13,7 +13,7 @@ use std::{
 use board::id::AgentTypeName;
 use serde::Deserialize;
 
-use crate::{fleet::Leases, store::Retention};
+use crate::{disk::DiskFloor, fleet::Leases, store::Retention};
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +80,13 @@ pub struct Args {
     /// least 1s].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub watch_patience: Option<Duration>,
+    /// With less of the disk free, only what ends or takes away something is taken [default:
+    /// 536870912].
+    #[arg(long, value_name = "BYTES")]
+    pub disk_floor_bytes: Option<u64>,
+    /// The same in parts of a hundred; whichever is more counts [default: 5].
+    #[arg(long, value_name = "N")]
+    pub disk_floor_percent: Option<u8>,
     /// Threads for network work [default: 1, which is the fastest on few cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -106,6 +113,8 @@ struct Raw {
     events_kept: Option<u64>,
     events_kept_for: Option<String>,
     teams_kept_for: Option<String>,
+    disk_floor_bytes: Option<u64>,
+    disk_floor_percent: Option<u8>,
     watch_patience: Option<String>,
     threads: Option<usize>,
 }
@@ -127,6 +136,8 @@ pub struct Config {
     pub retention: Retention,
     /// How long a dissolved team is kept.
     pub teams_kept_for: Duration,
+    /// From when on the disk is nearly full.
+    pub disk_floor: DiskFloor,
     /// How long a watcher may take nothing while there is something to tell it.
     pub watch_patience: Duration,
     /// Threads for network work.
@@ -181,6 +192,7 @@ impl Config {
             leases: Leases::default(),
             retention: Retention::default(),
             teams_kept_for: TEAMS_KEPT_FOR,
+            disk_floor: DiskFloor::default(),
             watch_patience: WATCH_PATIENCE,
             threads: 1,
         }
@@ -230,6 +242,7 @@ fn span(
 
 fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
     let retention = retention(args, &raw, problems);
+    let disk_floor = disk_floor(args, &raw, problems);
     let defaults = Leases::default();
     let mut leases = Leases {
         heartbeat: span(
@@ -314,6 +327,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         leases,
         retention,
         teams_kept_for,
+        disk_floor,
         watch_patience,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
     })
@@ -334,6 +348,22 @@ fn retention(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> Retention {
         problems,
     );
     Retention { count, span }
+}
+
+fn disk_floor(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> DiskFloor {
+    let defaults = DiskFloor::default();
+    let bytes = args.disk_floor_bytes.or(raw.disk_floor_bytes);
+    let percent = args.disk_floor_percent.or(raw.disk_floor_percent);
+    let percent = percent.unwrap_or(defaults.percent);
+    if percent > 100 {
+        problems.push(format!(
+            "disk_floor_percent: {percent} is more than the whole"
+        ));
+    }
+    DiskFloor {
+        bytes: bytes.unwrap_or(defaults.bytes),
+        percent,
+    }
 }
 
 fn check_leases(leases: &Leases, problems: &mut Vec<String>) {

@@ -14,6 +14,7 @@ mod mail;
 mod presence;
 mod reader;
 mod release;
+mod scarcity;
 mod start;
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use self::{
     start::Setup,
 };
 use crate::{
+    disk::DiskGauge,
     fleet::Fleet,
     hub::{Hub, MailHub},
     store::{BackupSink, Batch, Store, StoreError},
@@ -109,6 +111,7 @@ pub struct Engine {
     absence: Absence,
     /// How long a team that is over is kept.
     tombstones_kept: Duration,
+    disk: DiskGauge,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
 }
@@ -206,7 +209,7 @@ impl Engine {
 
     /// Gives waiting tasks to free slots. Says whether there may be more to give.
     pub fn place(&mut self, now: Time) -> bool {
-        if !self.may_place || !self.board.is_queueing() {
+        if !self.may_place || !self.board.is_queueing() || self.disk.is_low() {
             return false;
         }
         let offers = self.fleet.offers(&self.board, now);
@@ -330,7 +333,9 @@ impl Engine {
         if view.phase == Some(board::view::Phase::Queued)
             && let Some(queue) = &view.queue
         {
-            let reason = self.fleet.queue_reason(&self.board, &queue.agent_type);
+            let reason = self
+                .scarcity()
+                .unwrap_or_else(|| self.fleet.queue_reason(&self.board, &queue.agent_type));
             view.phase_reason = if view.phase_reason.is_empty() {
                 reason
             } else {

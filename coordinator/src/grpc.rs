@@ -28,7 +28,10 @@ mod worker_reports;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::server::{ServeError, Serving, serve, set_health};
-use crate::{artifacts::ArtifactStore, clock::Clock, handle::Handle, transcripts::Transcripts};
+use crate::{
+    artifacts::ArtifactStore, clock::Clock, disk::DiskGauge, handle::Handle,
+    transcripts::Transcripts,
+};
 
 /// The largest message that is taken: gRPC's own default, set on purpose.
 pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -44,6 +47,8 @@ pub struct Services {
     pub transcripts: Transcripts,
     /// The time.
     pub clock: Clock,
+    /// Whether the disk is nearly full.
+    pub disk: DiskGauge,
     /// One backup at a time: each takes room on the disk.
     pub backups: std::sync::Arc<tokio::sync::Semaphore>,
     /// Every task that a service spawns.

@@ -1,6 +1,7 @@
 //! A coordinator's life: open, load, serve, stop.
 
 use std::{
+    error::Error,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use crate::{
     artifacts::{ARTIFACT_BYTES_MAX, ArtifactError, ArtifactStore},
     clock::Clock,
     config::Config,
+    disk::DiskGauge,
     driver::{self, Lanes},
     engine::{Engine, Setup},
     grpc::{self, About, ServeError, Services, set_health},
@@ -28,6 +30,9 @@ use crate::{
 
 /// How long each step of a stop may take. A connection or task that never ends can't hold it up.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a coordinator that found the disk full waits before it looks again.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a coordinator ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,10 +78,13 @@ pub async fn run(
     })?;
     let lanes = Arc::new(Lanes::default());
     let hub = Hub::default();
-    let opening = open(config.clone(), hub.clone());
-    let (engine, clock, artifacts, transcripts, writer) = tokio::task::spawn_blocking(opening)
-        .await
-        .map_err(|_| thread("opening the data directory panicked"))??;
+    let Some(opened) = open_when_there_is_room(&config, &hub, &stop).await? else {
+        return Ok(());
+    };
+    let (mut engine, clock, artifacts, transcripts, writer) = opened;
+    let disk = DiskGauge::default();
+    disk.measure(&config.data_dir, config.disk_floor);
+    engine.watch_disk(disk.clone());
     let mut driver = watch_thread(
         driver::start(engine, lanes.clone(), clock)
             .map_err(|_| thread("the driver's thread can't be started"))?,
@@ -89,6 +97,7 @@ pub async fn run(
         artifacts,
         transcripts: transcripts.clone(),
         clock,
+        disk: disk.clone(),
         backups: Arc::new(tokio::sync::Semaphore::new(1)),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -101,6 +110,8 @@ pub async fn run(
             data_dir: config.data_dir.clone(),
         }),
     };
+    let measuring = disk.keep_measuring(config.data_dir.clone(), config.disk_floor, stop.clone());
+    services.tasks.spawn(measuring);
     let token = config.token.as_ref().map(|token| token.reveal());
     let serving = grpc::serve(config.addr, services.clone(), token).await?;
     let addr = serving.addr().map_err(|source| ServeError::Listen {
@@ -186,6 +197,43 @@ type Opened = (
     Transcripts,
     std::thread::JoinHandle<Result<(), TranscriptError>>,
 );
+
+/// Opens the data directory, as soon as the disk has room for that: who ends because it is full is
+/// only started again, and again. None where it was told to stop meanwhile.
+async fn open_when_there_is_room(
+    config: &Config,
+    hub: &Hub,
+    stop: &CancellationToken,
+) -> Result<Option<Opened>, RunError> {
+    loop {
+        let opening = open(config.clone(), hub.clone());
+        let opened = tokio::task::spawn_blocking(opening)
+            .await
+            .map_err(|_| thread("opening the data directory panicked"))?;
+        match opened {
+            Err(failure) if is_disk_full(&failure) => {
+                tracing::error!(
+                    dir = %config.data_dir.display(),
+                    "the disk is full: the coordinator serves when there is room"
+                );
+            }
+            opened => return opened.map(Some),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(ROOM_WAIT) => {}
+        }
+    }
+}
+
+fn is_disk_full(failure: &RunError) -> bool {
+    let first: &(dyn Error + 'static) = failure;
+    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::StorageFull)
+    })
+}
 
 /// Opens everything that lies in the data directory. The store comes first: it holds the lock.
 fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {

@@ -141,10 +141,17 @@ impl Cluster {
 
     /// Starts the coordinator again on its data and its address, after it ended.
     pub async fn restart_coordinator(&mut self) {
+        self.restart_coordinator_with(&[]).await;
+    }
+
+    /// The same with more flags, this time only.
+    pub async fn restart_coordinator_with(&mut self, more: &[&str]) {
         let before = self.coordinator.log();
         assert!(!before.contains("panicked at"), "it panicked:\n{before}");
         let host = self.addr.to_string();
-        self.coordinator = launch(&self.programs, self.dir.path(), &host, &self.args);
+        let more = more.iter().map(ToString::to_string);
+        let args: Vec<String> = self.args.iter().cloned().chain(more).collect();
+        self.coordinator = launch(&self.programs, self.dir.path(), &host, &args);
         self.coordinator.logged("serving: grpcurl").await;
     }
 

@@ -24,6 +24,7 @@ mod mail;
 mod mcp;
 pub mod proc;
 mod refusal;
+mod small_disk;
 mod roster;
 mod tool;
 
@@ -37,6 +38,7 @@ pub use self::{
     mail::{MailWatch, everything, of_type, texts, words},
     mcp::Mcp,
     refusal::{error_info, refused},
+    small_disk::SmallDisk,
     roster::{agent, hosted},
     tool::{Told, object_of, struct_of},
 };

@@ -22,6 +22,7 @@ use board::{
     record::Record,
 };
 use ganger_coordinator::store::{MemoryStore, Options, SledStore, Store};
+use ganger_tests::SmallDisk;
 
 #[path = "../src/bin/store-writer/plan.rs"]
 mod plan;
@@ -218,6 +219,29 @@ fn a_kill_in_the_middle_of_the_largest_batch_tears_nothing() {
 
         expected.check(dir.path(), acknowledged);
     }
+}
+
+#[test]
+fn nothing_acknowledged_is_missing_after_the_disk_was_full() {
+    let Some(disk) = SmallDisk::new(96) else {
+        return;
+    };
+    let dir = disk.path().join("board");
+    let mut expected = Expected::default();
+    let mut acknowledged = 0;
+
+    for taken in [70, 40] {
+        disk.take(taken);
+        let mut writer = Writer::start(&dir, SLACK);
+        let told = writer.lines.iter();
+        told.for_each(|line| note(&line, &mut acknowledged));
+        let ended = writer.child.wait().unwrap();
+        assert_eq!(ended.code(), Some(1), "it ends with an error of its own");
+        disk.give_back();
+
+        expected.check(&dir, acknowledged);
+    }
+    println!("2 times full, {acknowledged} commits acknowledged");
 }
 
 /// Only a file system that is cut off shows whether `fdatasync` was called: kill -9 leaves what

@@ -125,7 +125,10 @@ impl Engine {
         self.presence.note(&self.board, team, &call.caller, now);
         let told = match self.replayed(call, now) {
             Some(told) => told,
-            None => self.decide_call(call, now),
+            None => match self.check_room(&call.wish) {
+                Ok(()) => self.decide_call(call, now),
+                Err(refusal) => Err(refusal.into()),
+            },
         };
         self.group.releases.push(Release::Call(reply, told));
     }

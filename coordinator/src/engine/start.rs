@@ -18,6 +18,7 @@ use super::{
     DEFAULT_LEAD, DEFAULT_TEAM, Engine, Group, RecordKey, absence::Absence, presence::Presence,
 };
 use crate::{
+    disk::DiskGauge,
     fleet::{Fleet, Leases},
     hub::{Hub, MailHub},
     store::{Store, StoreError},
@@ -60,6 +61,7 @@ impl Engine {
             presence: Presence::new(now),
             absence: Absence::new(now),
             tombstones_kept: setup.tombstones_kept,
+            disk: DiskGauge::default(),
             may_place: true,
         };
         if engine.commits == 0 {

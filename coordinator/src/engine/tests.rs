@@ -5,6 +5,7 @@ mod mail;
 mod outlines;
 mod replays;
 mod roster;
+mod scarcity;
 mod workers;
 
 use board::{

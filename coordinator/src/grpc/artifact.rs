@@ -42,6 +42,9 @@ impl ArtifactService for Services {
             let fence = from_wire::fence(header.fence.as_ref())?;
             let counts = self.look(move |reader| reader.check_fence(&fence)).await?;
             counts.map_err(|refusal| status::refusal(&refusal))?;
+        } else {
+            // What an attempt brings belongs to its end, which is taken in any case.
+            self.check_room()?;
         }
 
         let (chunks, waiting) = mpsc::channel(WAITING_MAX);

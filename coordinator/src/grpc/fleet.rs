@@ -1,5 +1,6 @@
 //! `FleetService`.
 
+use board::refusal::Refusal;
 use ganger_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
@@ -21,6 +22,7 @@ impl FleetService for Services {
         &self,
         _request: Request<v1::BackUpBoardRequest>,
     ) -> Result<Response<Self::BackUpBoardStream>, Status> {
+        self.check_room()?;
         let permit = self.backups.clone().try_acquire_owned();
         let permit = permit.map_err(|_| status::backup_under_way())?;
         let about = self.about.clone();
@@ -98,7 +100,7 @@ impl FleetService for Services {
             slots: whole(view.slots),
             free_slots: whole(view.free),
             queued: to_wire::count(view.counts.queued),
-            disk_low: false,
+            disk_low: self.disk.is_low(),
             remembered_requests: i32::try_from(view.remembered).unwrap_or(i32::MAX),
             request_horizon: Some(to_wire::span(view.request_horizon)),
             token_required: self.about.token_required,
@@ -107,5 +109,15 @@ impl FleetService for Services {
                 .and_then(|free| i64::try_from(free.free).ok())
                 .unwrap_or(-1),
         }))
+    }
+}
+
+impl Services {
+    /// Refuses what would take room while the disk is nearly full.
+    pub(super) fn check_room(&self) -> Result<(), Status> {
+        if self.disk.is_low() {
+            return Err(status::refusal(&Refusal::DiskLow));
+        }
+        Ok(())
     }
 }

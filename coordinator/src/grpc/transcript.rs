@@ -58,6 +58,19 @@ pub fn kept(record: &v1::TranscriptRecord) -> Record {
     }
 }
 
+/// A record without its text, where there is no room for that. Its place is kept: there are no
+/// gaps.
+pub fn kept_without_text(record: &v1::TranscriptRecord) -> Record {
+    kept(&v1::TranscriptRecord {
+        kind: v1::TranscriptKind::Cut.into(),
+        text: format!(
+            "{} bytes were cut: the coordinator's disk was nearly full",
+            record.text.len()
+        ),
+        ..record.clone()
+    })
+}
+
 fn told(item: Item) -> v1::TranscriptRecord {
     let index = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     match item {

@@ -131,7 +131,11 @@ impl Work {
         if !progress.records.is_empty() {
             self.heard.note_progress(&fence, self.services.clock.now());
         }
-        let records = progress.records.iter().map(transcript::kept).collect();
+        let keep = match self.services.disk.is_low() {
+            true => transcript::kept_without_text,
+            false => transcript::kept,
+        };
+        let records = progress.records.iter().map(keep).collect();
         let key = transcript::key((fence.team, fence.task), fence.attempt);
         let services = self.services.clone();
         let extent = services

@@ -11,6 +11,7 @@ mod cancel;
 mod contract;
 mod coordinator_crash;
 mod deadlines;
+mod disk;
 mod dispatch;
 mod drain;
 mod fences;

@@ -1,0 +1,156 @@
+//! What is done while the disk is nearly full, and when it is not any more.
+
+use board::{
+    command::{Ack, Addressees, ClaimNext, CreateTeam, Lease, NewLetter, Removal},
+    mail::MailKind,
+};
+
+use super::*;
+
+fn low(world: &mut World, is_low: bool) {
+    let gauge = DiskGauge::default();
+    gauge.set_low(is_low);
+    world.engine.watch_disk(gauge);
+}
+
+fn is_refused(reply: &CallReply) -> bool {
+    matches!(reply, Err(refused) if refused.refusal == Refusal::DiskLow)
+}
+
+#[test]
+fn what_makes_no_room_is_refused_and_looking_is_not() {
+    let mut world = World::new();
+    world.called(create([plain()])).unwrap();
+    low(&mut world, true);
+
+    let lead = || MemberName::parse(DEFAULT_LEAD).unwrap();
+    let wishes = [
+        Wish::CreateTeam(CreateTeam {
+            name: TeamName::parse("red").unwrap(),
+            description: "".into(),
+            lead: lead(),
+            lead_role: "".into(),
+            members: Vec::new(),
+            verification_threshold: None,
+            idle_notices: false,
+        }),
+        create([plain()]),
+        update(1, Update::default()),
+        update(
+            1,
+            Update {
+                status: Some(Status::InProgress),
+                ..Update::default()
+            },
+        ),
+        Wish::UpdateTasks(
+            team(),
+            vec![(TaskId(1), ended()), (TaskId(1), Update::default())],
+        ),
+        Wish::ClaimTask(team(), TaskId(1), None, Lease::default()),
+        Wish::ClaimNext(team(), ClaimNext::default()),
+        Wish::PauseTask(team(), TaskId(1), "".into()),
+        Wish::ResumeTask(team(), TaskId(1)),
+        Wish::ReopenTask(team(), TaskId(1), None, "why".into()),
+        Wish::HandOverLead(team(), lead()),
+        Wish::RemoveMember(team(), lead(), Removal::default()),
+        Wish::SendMessage(
+            team(),
+            Box::new(NewLetter {
+                to: Addressees::Everybody,
+                kind: MailKind::Text,
+                text: "hello".into(),
+                summary: "".into(),
+                payload: "".into(),
+                correlation: "".into(),
+                approve: None,
+                task: None,
+                timeout: None,
+            }),
+        ),
+    ];
+    for wish in wishes {
+        let reply = world.called(wish.clone());
+        assert!(is_refused(&reply), "{wish:?}: {reply:?}");
+    }
+    assert_eq!(world.status(1), Status::Pending);
+}
+
+fn ended() -> Update {
+    Update {
+        status: Some(Status::Completed),
+        ..Update::default()
+    }
+}
+
+#[test]
+fn what_ends_or_takes_away_is_done() {
+    let mut world = World::new();
+    world.called(create(vec![plain(); 5])).unwrap();
+    for task in [1, 2, 3] {
+        let claim = Wish::ClaimTask(team(), TaskId(task), None, Lease::default());
+        world.called(claim).unwrap();
+    }
+    low(&mut world, true);
+
+    let wishes = [
+        update(1, ended()),
+        Wish::UpdateTasks(team(), vec![(TaskId(2), ended())]),
+        Wish::RenewClaim(team(), TaskId(3), None),
+        Wish::ReleaseTask(team(), TaskId(3), None, "".into()),
+        cancel(4),
+        Wish::DeleteTask(team(), TaskId(5), None),
+        Wish::AckMessages(team(), Ack::default()),
+    ];
+    for wish in wishes {
+        let reply = world.called(wish.clone());
+        assert!(!is_refused(&reply), "{wish:?}: {reply:?}");
+    }
+
+    let statuses = [1, 2, 3, 4].map(|task| world.status(task));
+    let expected = [
+        Status::Completed,
+        Status::Completed,
+        Status::Pending,
+        Status::Cancelled,
+    ];
+    assert_eq!(statuses, expected);
+}
+
+#[test]
+fn a_request_that_was_done_before_is_answered_again() {
+    let mut world = World::new();
+    let id = Some(request(1, 1));
+    world.called_as(create([plain()]), id).unwrap();
+    low(&mut world, true);
+
+    assert!(world.called_as(create([plain()]), id).is_ok());
+    assert!(is_refused(
+        &world.called_as(create([plain()]), Some(request(2, 2)))
+    ));
+}
+
+#[test]
+fn nothing_is_given_to_workers_until_there_is_room_and_what_they_end_is_taken() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let first = worker.assigned().fence;
+    world.called(create([delegated()])).unwrap();
+    let second = worker.assigned().fence;
+    world.called(create([delegated()])).unwrap();
+    low(&mut world, true);
+
+    world.completed(&worker, first, "done").unwrap();
+
+    assert_eq!(world.status(1), Status::Completed);
+    assert!(worker.is_left_alone());
+    let waiting = world.task(3);
+    let reason = &waiting.phase_reason;
+    assert!(reason.starts_with("DISK_LOW"), "{reason}");
+
+    low(&mut world, false);
+    world.flush();
+    assert_eq!(worker.assigned().fence.task, TaskId(3));
+    world.completed(&worker, second, "done").unwrap();
+}
