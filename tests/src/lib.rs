@@ -24,8 +24,8 @@ mod mail;
 mod mcp;
 pub mod proc;
 mod refusal;
-mod small_disk;
 mod roster;
+mod small_disk;
 mod tool;
 
 pub use self::{
@@ -38,8 +38,8 @@ pub use self::{
     mail::{MailWatch, everything, of_type, texts, words},
     mcp::Mcp,
     refusal::{error_info, refused},
-    small_disk::SmallDisk,
     roster::{agent, hosted},
+    small_disk::SmallDisk,
     tool::{Told, object_of, struct_of},
 };
 

@@ -20,6 +20,7 @@ use crate::{
         AgentTypeName, Fence, MemberKey, MemberName, MessageId, Revision, TaskId, TaskKey,
         TeamName, TeamUid,
     },
+    ids::IdSet,
     mail::Letter,
     record::{Meta, OfferedType, Outcome, Record},
     refusal::{Obstacle, Refusal},
@@ -327,7 +328,7 @@ impl<'b> Draft<'b> {
     pub(crate) fn children(&self, (team, task): TaskKey) -> Vec<TaskId> {
         let board = self.board.teams.get(&team);
         let children = board.and_then(|board| board.index.children.get(&task));
-        let children = children.into_iter().flatten().copied();
+        let children = children.into_iter().flat_map(IdSet::iter);
         children
             .filter(|id| !self.tasks_gone.contains(&(team, *id)))
             .collect()

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
 };
 
 use crate::{
     event::Actor,
     id::{AgentTypeName, InstanceId, MemberName, TaskId, WorkerName},
+    ids::IdSet,
     limits,
     task::{Priority, Status, Task, TaskState},
     team::{Member, MemberKind},
@@ -56,10 +56,10 @@ fn at_least(least: Priority) -> impl Iterator<Item = Priority> {
 
 /// Tasks by how urgent they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ByPriority([BTreeSet<TaskId>; 4]);
+pub struct ByPriority([IdSet; 4]);
 
 impl ByPriority {
-    fn of(&mut self, priority: Priority) -> &mut BTreeSet<TaskId> {
+    fn of(&mut self, priority: Priority) -> &mut IdSet {
         &mut self.0[priority as usize]
     }
 
@@ -73,21 +73,17 @@ impl ByPriority {
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.iter().map(BTreeSet::len).sum()
+        self.0.iter().map(IdSet::len).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(BTreeSet::is_empty)
+        self.0.iter().all(IdSet::is_empty)
     }
 
     /// Those after an id, by id.
     pub fn by_id(&self, after: TaskId) -> impl Iterator<Item = TaskId> {
-        let rest = (Bound::Excluded(after), Bound::Unbounded);
-        let mut lines = self
-            .0
-            .each_ref()
-            .map(|set| set.range(rest).copied().peekable());
+        let mut lines = self.0.each_ref().map(|set| set.after(after).peekable());
         std::iter::from_fn(move || {
             let heads = lines.iter_mut().enumerate();
             let heads = heads.filter_map(|(at, line)| Some((*line.peek()?, at)));
@@ -102,8 +98,7 @@ impl ByPriority {
         priority: Priority,
         after: TaskId,
     ) -> impl Iterator<Item = TaskId> + '_ {
-        let rest = (Bound::Excluded(after), Bound::Unbounded);
-        self.0[priority as usize].range(rest).copied()
+        self.0[priority as usize].after(after)
     }
 }
 
@@ -125,7 +120,7 @@ pub(crate) struct TeamIndex {
     /// Tasks that are not over.
     pub(crate) open: ByPriority,
     /// Tasks that are.
-    pub(crate) over: BTreeSet<TaskId>,
+    pub(crate) over: IdSet,
     /// Tasks that are pending and held back by nothing.
     pub(crate) ready: ByPriority,
     /// Ready tasks that wait for a claim, by whose they are and how urgent.
@@ -135,7 +130,7 @@ pub(crate) struct TeamIndex {
     /// Tasks that are not over, by their owners.
     pub(crate) owned: BTreeMap<MemberName, BTreeSet<TaskId>>,
     /// Tasks by what they are part of; those that are part of nothing under 0.
-    pub(crate) children: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    pub(crate) children: BTreeMap<TaskId, IdSet>,
     /// How many children of a task are not over.
     pub(crate) open_children: BTreeMap<TaskId, u32>,
     pub(crate) counts: BTreeMap<Status, usize>,
@@ -209,11 +204,18 @@ impl TeamIndex {
     }
 
     pub(crate) fn adopt(&mut self, parent: Option<TaskId>, task: TaskId) {
-        insert(&mut self.children, &parent.unwrap_or_default(), task);
+        let parent = parent.unwrap_or_default();
+        self.children.entry(parent).or_default().insert(task);
     }
 
     pub(crate) fn disown(&mut self, parent: Option<TaskId>, task: TaskId) {
-        remove(&mut self.children, &parent.unwrap_or_default(), &task);
+        let parent = parent.unwrap_or_default();
+        if let Some(children) = self.children.get_mut(&parent) {
+            children.remove(&task);
+            if children.is_empty() {
+                self.children.remove(&parent);
+            }
+        }
     }
 
     /// Lists a ready task among those that wait for a claim.

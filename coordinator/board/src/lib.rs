@@ -59,6 +59,7 @@ mod draft;
 pub mod event;
 mod graph;
 pub mod id;
+pub mod ids;
 pub mod index;
 mod install;
 pub mod invariants;

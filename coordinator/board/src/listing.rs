@@ -3,11 +3,10 @@
 //! Each walk begins where the last one ended, in as many steps as it goes on for: no list is ever
 //! sorted.
 
-use std::{collections::BTreeSet, ops::Bound};
-
 use crate::{
     board::{Board, Card, TeamBoard},
     id::{TaskId, TeamUid},
+    ids::IdSet,
     refusal::Refusal,
     task::Priority,
 };
@@ -105,23 +104,18 @@ impl Board {
     }
 }
 
-fn children(team: &TeamBoard, parent: TaskId) -> Option<&BTreeSet<TaskId>> {
+fn children(team: &TeamBoard, parent: TaskId) -> Option<&IdSet> {
     team.index.children.get(&parent)
 }
 
 fn by_id(team: &TeamBoard, among: Among, after: TaskId) -> Box<dyn Iterator<Item = At> + '_> {
-    let rest = (Bound::Excluded(after), Bound::Unbounded);
     match among {
         Among::All => Box::new(team.tasks.after(after).map(|(id, _)| At::Id(id))),
         Among::Open => Box::new(team.index.open.by_id(after).map(At::Id)),
         Among::Ready => Box::new(team.index.ready.by_id(after).map(At::Id)),
         Among::Children(parent) => {
             let children = children(team, parent).into_iter();
-            Box::new(
-                children
-                    .flat_map(move |set| set.range(rest))
-                    .map(|id| At::Id(*id)),
-            )
+            Box::new(children.flat_map(move |set| set.after(after)).map(At::Id))
         }
     }
 }
@@ -164,17 +158,16 @@ fn line_of(
     line: Option<Priority>,
     after: TaskId,
 ) -> Box<dyn Iterator<Item = TaskId> + '_> {
-    let rest = (Bound::Excluded(after), Bound::Unbounded);
     match (among, line) {
         (Among::All | Among::Open, Some(priority)) => {
             Box::new(team.index.open.of_priority(priority, after))
         }
         (Among::Ready, Some(priority)) => Box::new(team.index.ready.of_priority(priority, after)),
-        (Among::All, None) => Box::new(team.index.over.range(rest).copied()),
+        (Among::All, None) => Box::new(team.index.over.after(after)),
         (Among::Open | Among::Ready, None) => Box::new(std::iter::empty()),
         (Among::Children(parent), line) => {
             let children = children(team, parent).into_iter();
-            let children = children.flat_map(move |set| set.range(rest)).copied();
+            let children = children.flat_map(move |set| set.after(after));
             Box::new(children.filter(move |id| line_in(team, *id) == line))
         }
     }
@@ -198,16 +191,15 @@ fn in_tree(team: &TeamBoard, root: TaskId, mut at: TaskId) -> impl Iterator<Item
 /// The task after one in the order of the tree below a root: its first child, else the next
 /// sibling of it, or of the nearest above it that has one.
 fn next_in_tree(team: &TeamBoard, root: TaskId, at: TaskId) -> Option<TaskId> {
-    if let Some(first) = children(team, at).and_then(BTreeSet::first) {
-        return Some(*first);
+    if let Some(first) = children(team, at).and_then(|set| set.iter().next()) {
+        return Some(first);
     }
     let mut at = at;
     while at != root {
         let parent = team.tasks.get(&at)?.card.parent().unwrap_or_default();
-        let after = (Bound::Excluded(at), Bound::Unbounded);
-        let next = children(team, parent).and_then(|set| set.range(after).next());
-        if let Some(next) = next {
-            return Some(*next);
+        let next = children(team, parent).and_then(|set| set.after(at).next());
+        if next.is_some() {
+            return next;
         }
         at = parent;
     }

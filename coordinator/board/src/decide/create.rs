@@ -203,7 +203,7 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         timeout: new.timeout,
         crash_limit: new.crash_limit.unwrap_or(limits::CRASH_LIMIT),
         crashes: 0,
-        retry: new.retry,
+        retry: new.retry.map(Box::new),
         failures: 0,
         failure_policy: new.failure_policy,
         blocker_failed_policy: new.blocker_failed_policy,

@@ -98,7 +98,10 @@ fn plan(task: &mut Task, changes: &Update) -> Fields {
         Fields::TIMEOUT,
     );
     note(
-        put(&mut task.retry, &changes.retry.map(Some)),
+        put(
+            &mut task.retry,
+            &changes.retry.map(|retry| Some(Box::new(retry))),
+        ),
         Fields::RETRY,
     );
     let policy = put(&mut task.failure_policy, &changes.failure_policy);

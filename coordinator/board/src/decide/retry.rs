@@ -37,9 +37,8 @@ fn try_again(
     ending: Ending,
 ) -> Result<(), Obstacle> {
     let task = draft.task(key)?;
-    let left = task
-        .retry
-        .filter(|retry| task.failures < retry.max_attempts);
+    let left = task.retry.clone();
+    let left = left.filter(|retry| task.failures < retry.max_attempts);
     let (Some(retry), Some(attempt)) = (left, ending.attempt) else {
         return give_up(draft, key, actor, ending);
     };

@@ -6,6 +6,7 @@ use super::Draft;
 use crate::{
     event::Actor,
     id::{MemberKey, MemberName, TaskId, TaskKey, TeamUid},
+    ids::IdSet,
     index::queue_of,
     task::{Task, TaskState},
 };
@@ -25,13 +26,8 @@ impl Draft<'_> {
     pub(crate) fn last_children(&self, (team, task): TaskKey, most: usize) -> Vec<TaskId> {
         let board = self.board.teams.get(&team);
         let children = board.and_then(|board| board.index.children.get(&task));
-        children
-            .into_iter()
-            .flatten()
-            .rev()
-            .take(most)
-            .copied()
-            .collect()
+        let children = children.into_iter().flat_map(IdSet::descending);
+        children.take(most).collect()
     }
 
     /// Whether a member holds a task by a claim, or is run at one.

@@ -78,7 +78,7 @@ fn each_field_changes_and_is_named_and_the_same_again_leaves_no_trace() {
     assert_eq!(task.timeout, Some(secs(60)));
     assert_eq!(task.blocker_failed_policy, BlockerFailedPolicy::Cancel);
     assert_eq!(task.failure_policy, FailurePolicy::Pause);
-    assert_eq!(task.retry, Some(RETRY));
+    assert_eq!(task.retry.as_deref(), Some(&RETRY));
     assert_eq!(task.outputs, [output("x", 1)]);
     again.is(&[]);
     assert_eq!(again.decision.records, []);

@@ -268,7 +268,7 @@ pub(in crate::store) fn task() -> impl Strategy<Value = Task> {
                 timeout,
                 crash_limit,
                 crashes,
-                retry,
+                retry: retry.map(Box::new),
                 failures,
                 failure_policy,
                 blocker_failed_policy,

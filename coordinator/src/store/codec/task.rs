@@ -190,7 +190,7 @@ pub(in crate::store) fn encode_task(task: &Task) -> Vec<u8> {
         outputs: task.outputs.iter().map(Into::into).collect(),
         active_form: task.active_form.to_string(),
         client_task_id: task.client_task_id.to_string(),
-        retry: task.retry.map(Into::into),
+        retry: task.retry.as_deref().copied().map(Into::into),
         failures: task.failures,
         failure_policy: task.failure_policy.number(),
         share_todos: task.share_todos,
@@ -249,7 +249,11 @@ pub(in crate::store) fn decode_task(
             .collect::<Result<_, _>>()?,
         revision: Revision(message.revision),
         client_task_id: message.client_task_id.into(),
-        retry: message.retry.map(Retry::try_from).transpose()?,
+        retry: message
+            .retry
+            .map(Retry::try_from)
+            .transpose()?
+            .map(Box::new),
         failures: message.failures,
         failure_policy: FailurePolicy::of(message.failure_policy)?,
         share_todos: message.share_todos,
