@@ -1,15 +1,18 @@
 //! Measures the store by itself: `store-bench [DIR] [TASKS]`.
 //!
 //! Prints durable commits a second for groups of several sizes beside the disk's own rate of
-//! `fdatasync`, then what a start costs after a kill -9 with a million tasks, nine of ten of them
+//! `fdatasync`, what backups and sweeps between them cost, then what a start costs after a kill -9 with a million tasks, nine of ten of them
 //! finished. Everything is made under DIR (the current directory) and removed again.
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,7 +31,9 @@ use board::{
     team::Team,
     time::Time,
 };
-use ganger_coordinator::store::{Batch, Options, SledStore, Store};
+use ganger_coordinator::store::{
+    BackupSink, Batch, Options, Retention, SledStore, Store, StoreError,
+};
 
 const TEAM: TeamUid = TeamUid(1);
 const SPAN: Duration = Duration::from_secs(4);
@@ -72,6 +77,8 @@ fn measure(root: &Path, tasks: u64) -> Result<()> {
             fs::remove_dir_all(&dir)?;
         }
     }
+
+    beside(&scratch.path().join("beside"), tasks / 10)?;
 
     let dir = scratch.path().join("load");
     let program = std::env::current_exe()?;
@@ -126,6 +133,59 @@ fn commits(dir: &Path, group: usize, with_outcomes: bool) -> Result<()> {
     let what = format!("commit of {group} creates{outcomes}");
     report(&what, &mut spans, group, begin.elapsed());
     Ok(())
+}
+
+/// Commits alone, and with a step of a backup or of a sweep after each, on a board of some size.
+fn beside(dir: &Path, tasks: u64) -> Result<()> {
+    let options = Options {
+        retention: Retention {
+            count: tasks / 4,
+            ..Retention::default()
+        },
+        ..Options::default()
+    };
+    let mut store = SledStore::open(dir, options)?;
+    let mut plan = Plan::default();
+    while plan.last_task < tasks {
+        store.commit(&plan.creates(GROUP))?;
+    }
+    for with in ["", ", then a step of a backup", ", then one of a sweep"] {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let begin = Instant::now();
+        let (mut spans, mut backups) = (Vec::new(), 0);
+        while begin.elapsed() < SPAN {
+            let batch = plan.creates(8);
+            let before = Instant::now();
+            store.commit(&batch)?;
+            if with.ends_with("backup") && !store.back_up() {
+                store.begin_backup(Box::new(Counted(bytes.clone())));
+                backups += 1;
+            }
+            if with.ends_with("sweep") {
+                store.sweep(now())?;
+            }
+            spans.push(before.elapsed());
+        }
+        let what = format!("commit of 8 creates{with}");
+        report(&what, &mut spans, 8, begin.elapsed());
+        if backups > 0 {
+            let mib = bytes.load(Ordering::Relaxed) >> 20;
+            println!("  {mib} MiB in {backups} backups");
+        }
+    }
+    Ok(())
+}
+
+/// Takes a backup in, and keeps nothing of it.
+struct Counted(Arc<AtomicU64>);
+
+impl BackupSink for Counted {
+    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.0.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn end(self: Box<Self>, _: Result<u64, StoreError>) {}
 }
 
 fn report(what: &str, spans: &mut [Duration], group: usize, total: Duration) {
