@@ -12,6 +12,7 @@ mod ending;
 mod fields;
 mod handshake;
 mod mail;
+mod mailbox;
 mod members;
 mod notices;
 mod pause;
@@ -23,7 +24,7 @@ mod tick;
 mod update;
 
 pub use calls::list_of;
-pub use mail::mailbox_of;
+pub use mailbox::mailbox_of;
 pub use tick::tick;
 
 use crate::{

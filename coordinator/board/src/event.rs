@@ -9,6 +9,9 @@ use crate::{
     time::Time,
 };
 
+/// How the coordinator is told where members are told by their names: none of them has this one.
+pub const COORDINATOR: &str = "coordinator";
+
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
@@ -29,7 +32,7 @@ impl fmt::Display for Actor {
             Self::Member(name) => name.fmt(f),
             Self::Task(id) => write!(f, "task:{id}"),
             Self::Worker(name) => write!(f, "worker:{name}"),
-            Self::Coordinator => f.write_str("coordinator"),
+            Self::Coordinator => f.write_str(COORDINATOR),
         }
     }
 }

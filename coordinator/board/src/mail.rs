@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
 use crate::{
     board::Board,
+    event::COORDINATOR,
     id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid},
     limits,
     time::Time,
@@ -75,7 +76,7 @@ impl fmt::Display for Sender {
         match self {
             Self::Member(name, _) => name.fmt(f),
             Self::Task(id) => write!(f, "task:{id}"),
-            Self::Coordinator => f.write_str("coordinator"),
+            Self::Coordinator => f.write_str(COORDINATOR),
         }
     }
 }

@@ -8,6 +8,7 @@ mod calls;
 mod ceiling;
 mod cluster;
 mod figures;
+mod mail;
 mod recover;
 mod spawn;
 mod watch;
@@ -52,6 +53,8 @@ enum Bench {
         #[arg(long, default_value_t = 100_000)]
         open: u64,
     },
+    /// Messages sent, delivered on a stream and acknowledged, one pair and 64.
+    Mail,
     /// The ready list and the next claim on a large board.
     Ready,
     /// CreateTask and UpdateTask on boards of growing size.
@@ -112,6 +115,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
         Bench::Dispatch => workers::dispatch(setting),
         Bench::Spawn => spawn::spawn(setting),
         Bench::Recover { tasks, open } => recover::recover(setting, *tasks, *open),
+        Bench::Mail => mail::mail(setting),
         Bench::Ready => board::ready(setting),
         Bench::Growth { tasks } => board::growth(setting, *tasks),
         Bench::Memory { tasks } => board::memory(setting, *tasks),
@@ -122,6 +126,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             workers::cycle(setting)?;
             workers::dispatch(setting)?;
             spawn::spawn(setting)?;
+            mail::mail(setting)?;
             board::ready(setting)?;
             board::growth(setting, 1_000_000)?;
             board::memory(setting, 400_000)?;

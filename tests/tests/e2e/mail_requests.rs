@@ -80,8 +80,8 @@ async fn member_that_is_asked_to_stop_may_refuse_with_a_reason() {
     };
     assert_eq!(request.r#type(), MessageType::ShutdownRequest);
     assert_eq!(request.correlation_id, asked.correlation_id);
-    let until = request.deadline.clone().unwrap().seconds;
-    assert_eq!(until - request.sent_at.clone().unwrap().seconds, 60);
+    let until = request.deadline.unwrap().seconds;
+    assert_eq!(until - request.sent_at.unwrap().seconds, 60);
     let told = members(&red).await;
     assert_eq!(told[0].shutdown_deadline, request.deadline);
     let no = response(MessageType::ShutdownResponse, [], false, "not yet");

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, handshake, mail, retry, roster, stopping};
+use super::{ending, ending::Ending, handshake, mailbox, retry, roster, stopping};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -196,7 +196,7 @@ pub(super) fn started(
         let (member, mail) = (placement.member.clone(), placement.mail);
         draft.task_mut(key)?.started_at = Some(now);
         if let Some(member) = member {
-            mail::hand_over(&mut draft, key.0, &member, mail)?;
+            mailbox::hand_over(&mut draft, key.0, &member, mail)?;
         }
         let started = Happening::TaskStarted {
             task: key.1,
@@ -393,7 +393,7 @@ fn rest(
     let Some(member) = member else {
         return Ok(());
     };
-    mail::take_back(draft, key.0, member, has_read)?;
+    mailbox::take_back(draft, key.0, member, has_read)?;
     handshake::at_rest(draft, key.0, member)
 }
 

@@ -1,7 +1,8 @@
 //! Calls: who calls, what for, and what it came to.
 
 use super::{
-    check, claims, create, delete, dissolve, mail, members, pause, reopen, roster, stopping, update,
+    check, claims, create, delete, dissolve, mail, mailbox, members, pause, reopen, roster,
+    stopping, update,
 };
 use crate::{
     board::{Board, Card},
@@ -109,7 +110,7 @@ fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstac
         Wish::RemoveMember(_, member, removal) => members::remove(draft, who, member, removal),
         Wish::HandOverLead(_, to) => members::hand_over(draft, who, to),
         Wish::SendMessage(_, letter) => mail::send(draft, who, letter),
-        Wish::AckMessages(_, ack) => mail::ack(draft, who, ack),
+        Wish::AckMessages(_, ack) => mailbox::ack(draft, who, ack),
     }
 }
 

@@ -1,14 +1,13 @@
-//! Sending and acknowledging messages (M1 to M6).
+//! Sending messages (M1, M2, M4 to M6).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{calls, calls::Who, check, handshake};
 use crate::{
-    board::Board,
-    command::{Ack, Addressees, Answer, Caller, NewLetter, Receipt},
+    command::{Addressees, Answer, NewLetter, Receipt},
     draft::Draft,
     event::{Actor, Happening},
-    id::{Incarnation, MemberName, MessageId, TeamUid},
+    id::{MemberName, MessageId},
     limits,
     mail::{Letter, MailKind, Recipients, Sender},
     refusal::{Obstacle, Refusal},
@@ -428,86 +427,4 @@ fn ask(
     });
     draft.put_member(who.team, member);
     Ok(())
-}
-
-/// Takes messages out of the caller's own mailbox. What is not there any more is passed over.
-pub(super) fn ack(draft: &mut Draft<'_>, who: &Who, ack: &Ack) -> Result<Answer, Obstacle> {
-    let key = (who.team, who.must_be_member()?.clone());
-    check::count("message_ids", ack.messages.len(), limits::ACKS_MAX)?;
-    if ack.up_to.is_none() && ack.messages.is_empty() {
-        return Err(Refusal::Blank {
-            field: "up_to_message_id",
-        }
-        .into());
-    }
-    let mailbox = draft.board.mailbox(key.0, &key.1);
-    let up_to = ack.up_to.unwrap_or_default();
-    let first = mailbox
-        .into_iter()
-        .flat_map(|mailbox| mailbox.letters.range(..=up_to));
-    let first: Vec<MessageId> = first.map(|(id, _)| *id).collect();
-    let all = first.iter().chain(&ack.messages);
-    let count = all.filter(|id| draft.discard(&key, **id)).count();
-    Ok(Answer::Acked {
-        count,
-        left: draft.room(&key).count,
-    })
-}
-
-/// The attempt that runs in a hosted member's name has its mail up to a message (M6): it counts as
-/// acknowledged from now on.
-pub(super) fn hand_over(
-    draft: &mut Draft<'_>,
-    team: TeamUid,
-    name: &MemberName,
-    mail: MessageId,
-) -> Result<(), Obstacle> {
-    if mail > MessageId(0)
-        && let Ok(member) = draft.member(team, name)
-    {
-        let mut member = member.clone();
-        member.handed = mail;
-        draft.put_member(team, member);
-    }
-    Ok(())
-}
-
-/// That attempt is over: what it was given is gone where it was read, and waits again otherwise.
-pub(super) fn take_back(
-    draft: &mut Draft<'_>,
-    team: TeamUid,
-    name: &MemberName,
-    has_read: bool,
-) -> Result<(), Obstacle> {
-    let Ok(member) = draft.member(team, name) else {
-        return Ok(());
-    };
-    let mut member = member.clone();
-    let handed = std::mem::take(&mut member.handed);
-    if handed == MessageId(0) {
-        return Ok(());
-    }
-    draft.put_member(team, member);
-    let mailbox = draft.board.mailbox(team, name).filter(|_| has_read);
-    let read = mailbox
-        .into_iter()
-        .flat_map(|mailbox| mailbox.letters.range(..=handed));
-    let key = (team, name.clone());
-    for (id, _) in read {
-        draft.discard(&key, *id);
-    }
-    Ok(())
-}
-
-/// Whose mailbox a caller reads, and which incarnation it is.
-pub fn mailbox_of(
-    board: &Board,
-    team: TeamUid,
-    caller: &Caller,
-) -> Result<(MemberName, Incarnation), Refusal> {
-    let who = calls::identify(board, team, caller)?;
-    let name = who.must_be_member()?.clone();
-    let member = board.member(team, &name);
-    let incarnation = member.map(|member| member.incarnation);
-    Ok((name, incarnation.unwrap_or_default()))
 }

@@ -8,7 +8,7 @@ use crate::{
     command::{Answer, CreateTeam, NewMember},
     decision::Decision,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, COORDINATOR, Happening},
     id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName},
     limits,
     record::OfferedType,
@@ -89,6 +89,12 @@ pub(super) fn join(
     actor: &Actor,
     new: &NewMember,
 ) -> Result<(), Refusal> {
+    if new.name.as_str() == COORDINATOR {
+        return Err(Refusal::BadValue {
+            field: "name",
+            why: "is the coordinator's own".into(),
+        });
+    }
     let before = draft.ever_member(team, &new.name);
     // What the last one of the name leaves behind must not become this one's.
     let is_leaving = || draft.board.stranded.contains(&(team, new.name.clone()));
@@ -154,10 +160,11 @@ pub(super) fn admit_worker(
     worker: &WorkerName,
 ) -> Result<(), Refusal> {
     let name = MemberName::from(worker);
-    if draft
+    let is_there = draft
         .ever_member(team, &name)
-        .is_some_and(Member::is_present)
-    {
+        .is_some_and(Member::is_present);
+    // One that has the coordinator's name may run what it is given, and is nobody beside.
+    if is_there || name.as_str() == COORDINATOR {
         return Ok(());
     }
     let actor = Actor::Worker(worker.clone());

@@ -1,7 +1,7 @@
 //! Sending, receiving and acknowledging (M1 to M6).
 
 use board::{
-    command::{Answer, FleetCommand, NewLetter},
+    command::{Answer, CreateTeam, FleetCommand, NewLetter, Wish},
     id::{Incarnation, MessageId, TaskId},
     limits,
     mail::{MailKind, Recipients, Sender},
@@ -180,9 +180,7 @@ fn what_the_coordinator_says_nobody_else_may_say() {
 #[test]
 fn a_lead_alone_has_nobody_to_broadcast_to() {
     let mut script = Script::empty();
-    script
-        .by(LEAD, board::command::Wish::CreateTeam(team("t")))
-        .unwrap();
+    script.by(LEAD, Wish::CreateTeam(team("t"))).unwrap();
 
     let refused = script.send(LEAD, to_everybody("anybody?"));
 
@@ -236,15 +234,14 @@ fn the_mail_of_who_left_is_gone_and_a_new_incarnation_begins_with_none() {
     let mut script = Script::new();
     script.send("alice", words(["bob"], "hi")).unwrap();
     script.send("alice", to_everybody("all")).unwrap();
-    let remove = board::command::Wish::RemoveMember(t(), name("bob"), Default::default());
+    let remove = Wish::RemoveMember(t(), name("bob"), Default::default());
 
     script.by(LEAD, remove).unwrap();
 
     let to_gone = script.would("alice", send(words(["bob"], "hi")));
     let member = name("bob");
     assert_eq!(to_gone, Err(Refusal::MemberUnknown { member, team: t() }));
-    let add =
-        board::command::Wish::AddMember(t(), crate::support::member("bob", MemberKind::Agent));
+    let add = Wish::AddMember(t(), crate::support::member("bob", MemberKind::Agent));
     script.by("bob", add).unwrap();
     assert!(script.mailbox("bob").is_empty());
     let told = script.send("alice", words(["bob"], "hi")).unwrap();
@@ -262,4 +259,34 @@ fn a_worker_is_written_to_by_name() {
     script.send("alice", words(["w1"], "hi")).unwrap();
 
     assert_eq!(script.mailbox("w1"), ["1 Text: hi"]);
+}
+
+/// P6 of the replay: nobody speaks as the coordinator.
+#[test]
+fn nobody_has_the_coordinators_name() {
+    let mut script = Script::given(&[job("a")]);
+    let add = |who: &str| {
+        let member = member("coordinator", MemberKind::Agent);
+        (who.to_owned(), Wish::AddMember(t(), member))
+    };
+    let taken = Err(bad("name", "is the coordinator's own"));
+
+    for (who, wish) in [add(LEAD), add("coordinator")] {
+        assert_eq!(script.would(&who, wish), taken);
+    }
+    let lead = CreateTeam {
+        lead: name("coordinator"),
+        ..team("u")
+    };
+    assert_eq!(script.would(LEAD, Wish::CreateTeam(lead)), taken);
+    // A worker of this name works, and is no member.
+    let (worker, process) = (worker_name("coordinator"), instance("w1"));
+    let dispatch = FleetCommand::Dispatch(key(1), worker, process);
+    script.fleet(dispatch).is(&[
+        "coordinator: #1 dispatched to coordinator as attempt 1",
+        "> assign #1/1 to coordinator",
+    ]);
+    let unknown = script.would("coordinator", send(words([LEAD], "hi")));
+    let member = name("coordinator");
+    assert_eq!(unknown, Err(Refusal::MemberUnknown { member, team: t() }));
 }

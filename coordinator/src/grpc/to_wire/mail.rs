@@ -6,7 +6,7 @@ use board::{
 };
 use ganger_proto::v1;
 
-use super::{number, time};
+use super::{number, team::liveness, time};
 use crate::engine::MemberView;
 
 pub fn message_type(kind: MailKind) -> v1::MessageType {
@@ -61,7 +61,7 @@ pub fn receipt(receipt: &Receipt, recipient: &MemberView) -> v1::Receipt {
         member: receipt.member.to_string(),
         incarnation: number(receipt.incarnation.0),
         stored: receipt.stored,
-        liveness: super::member(recipient).liveness,
+        liveness: liveness(recipient.living.liveness).into(),
         answers: receipt.answers,
     }
 }

@@ -66,7 +66,7 @@ fn kind(kind: MemberKind) -> v1::MemberKind {
     }
 }
 
-fn liveness(liveness: Liveness) -> v1::MemberLiveness {
+pub(super) fn liveness(liveness: Liveness) -> v1::MemberLiveness {
     match liveness {
         Liveness::Working => v1::MemberLiveness::Working,
         Liveness::WaitingForAnswer => v1::MemberLiveness::WaitingForAnswer,

@@ -195,10 +195,12 @@ that came with it, and is told again otherwise.";
     const HINTS: Hints = Hints::CHANGES.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
-        if let Some(ack) = self.ack {
+        // An answer without messages has an ack of none.
+        let ids = self.ack.map(|ack| ack.ids()).unwrap_or_default();
+        if !ids.is_empty() {
             let request = caller.say(v1::AckMessagesRequest {
                 team: caller.team.clone(),
-                message_ids: ack.ids(),
+                message_ids: ids,
                 ..v1::AckMessagesRequest::default()
             });
             caller.services.ack_messages(request).await?;
