@@ -131,6 +131,13 @@ impl Script {
         granted(decide(&self.board, &call(who, wish), self.now))
     }
 
+    /// What a member's wish would be answered.
+    pub fn would_answer(&self, who: &str, wish: Wish) -> Answer {
+        decide(&self.board, &call(who, wish), self.now)
+            .unwrap()
+            .answer
+    }
+
     /// Whether what the fleet brings would be taken.
     pub fn would_bring(&self, command: &FleetCommand) -> Result<(), Refusal> {
         granted(decide_fleet(&self.board, command, self.now))
