@@ -43,4 +43,5 @@ mod support;
 mod teams;
 mod tiny;
 mod update;
+mod wild;
 mod world;
