@@ -82,7 +82,10 @@ pub fn object_of(object: Struct) -> Value {
 
 #[allow(clippy::cast_possible_truncation)] // numbers of tests are small
 fn value_of(value: Wire) -> Value {
-    match value.kind.unwrap() {
+    let kind = value
+        .kind
+        .expect("a value has a kind: no other JSON library would read it");
+    match kind {
         Kind::NullValue(_) => Value::Null,
         Kind::NumberValue(number) if number.fract() == 0.0 => Value::from(number as i64),
         Kind::NumberValue(number) => Value::from(number),

@@ -106,7 +106,10 @@ pub fn task(view: &TaskView) -> v1::Task {
         .metadata
         .iter()
         // What is on the board was JSON when it came.
-        .filter_map(|(key, json)| Some((key.to_string(), serde_json::from_str(json).ok()?)))
+        .filter_map(|(key, json)| {
+            let value = serde_json::from_str(json).ok()?;
+            Some((key.to_string(), super::tool::json::to_value(value)))
+        })
         .collect();
     let mut told = v1::Task {
         id: task.id.0,

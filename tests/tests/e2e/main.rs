@@ -25,6 +25,7 @@ mod mail_streams;
 mod mcp;
 mod members;
 mod person;
+mod replay;
 mod reports;
 mod slow_watchers;
 mod teams;
