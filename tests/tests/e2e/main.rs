@@ -8,6 +8,7 @@
 mod backup;
 mod bad_input;
 mod cancel;
+mod contention;
 mod contract;
 mod coordinator_crash;
 mod deadlines;
