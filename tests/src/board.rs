@@ -1,9 +1,9 @@
 //! Calls of the board that tests make again and again.
 
-use ganger_proto::{ATTEMPT_KEY, TEAM_KEY, v1};
+use ganger_proto::{ATTEMPT_KEY, v1};
 use tonic::Status;
 
-use crate::{Client, patiently};
+use crate::{Client, agent, patiently};
 
 /// A task that says no more than what it is.
 pub fn new_task(subject: &str) -> v1::NewTask {
@@ -19,12 +19,6 @@ pub fn ids_of(tasks: &[v1::Task]) -> Vec<u64> {
 }
 
 impl Client {
-    /// The same in another team.
-    #[must_use]
-    pub fn in_team(self, team: &str) -> Self {
-        self.saying(TEAM_KEY, team)
-    }
-
     /// The same as the sub-agent of an attempt.
     #[must_use]
     pub fn sub_agent(self, fence: &v1::Fence) -> Self {
@@ -42,17 +36,8 @@ impl Client {
 
     /// Makes a team of agents, and speaks as its lead.
     pub async fn team_of(self, team: &str, agents: &[&str]) -> Self {
-        let members = agents.iter().map(|name| v1::NewMember {
-            name: (*name).into(),
-            ..v1::NewMember::default()
-        });
-        let request = v1::CreateTeamRequest {
-            team_name: team.into(),
-            members: members.collect(),
-            ..v1::CreateTeamRequest::default()
-        };
-        let made = patiently("CreateTeam", self.team().create_team(request)).await;
-        made.unwrap();
+        self.create_team(team, agents.iter().map(|name| agent(name)))
+            .await;
         self.in_team(team)
     }
 
@@ -115,27 +100,26 @@ impl Client {
         self.try_set(task_id, status).await.unwrap()
     }
 
-    /// Claims a task, where that is allowed.
-    pub async fn try_claim(&self, task_id: u64) -> Result<v1::ClaimTaskResponse, Status> {
-        self.try_claim_as(v1::ClaimTaskRequest {
-            task_id,
-            ..v1::ClaimTaskRequest::default()
-        })
-        .await
-    }
-
-    /// The same with more said.
-    pub async fn try_claim_as(
+    /// Claims a task for as long as said, where that is allowed.
+    pub async fn claim_for(
         &self,
-        request: v1::ClaimTaskRequest,
-    ) -> Result<v1::ClaimTaskResponse, Status> {
+        task_id: u64,
+        lease: Option<pbjson_types::Duration>,
+    ) -> Result<v1::Task, Status> {
+        let request = v1::ClaimTaskRequest {
+            task_id,
+            no_lease: lease.is_none(),
+            lease,
+            ..v1::ClaimTaskRequest::default()
+        };
         let claimed = patiently("ClaimTask", self.task().claim_task(request)).await?;
-        Ok(claimed.into_inner())
-    }
-
-    /// Claims a task.
-    pub async fn claim(&self, task_id: u64) -> v1::ClaimTaskResponse {
-        self.try_claim(task_id).await.unwrap()
+        let claimed = claimed.into_inner();
+        let task = claimed.task.unwrap();
+        assert_eq!(
+            (claimed.attempt, claimed.lease_until),
+            (task.attempt_count, task.lease_until)
+        );
+        Ok(task)
     }
 
     /// Deletes a task, where that is allowed, and answers what that freed.

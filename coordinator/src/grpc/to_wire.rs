@@ -21,6 +21,8 @@ use board::{
 use ganger_proto::v1;
 use uuid::Uuid;
 
+use crate::grpc::tool::json::to_value;
+
 pub use self::{
     event::event,
     explain::explained,
@@ -108,7 +110,7 @@ pub fn task(view: &TaskView) -> v1::Task {
         // What is on the board was JSON when it came.
         .filter_map(|(key, json)| {
             let value = serde_json::from_str(json).ok()?;
-            Some((key.to_string(), super::tool::json::to_value(value)))
+            Some((key.to_string(), to_value(value)))
         })
         .collect();
     let mut told = v1::Task {

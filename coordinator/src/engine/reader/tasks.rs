@@ -210,7 +210,11 @@ impl Reader<'_> {
         let view = self.task(team, task, caller)?;
         let uid = self.uid(team)?;
         let mut history = Vec::new();
-        let mut next = Some(before.unwrap_or(view.task.revision)).filter(|at| at.0 > 0);
+        let latest = view.task.revision;
+        let mut next = Some(before.unwrap_or(latest)).filter(|at| at.0 > 0);
+        if next.is_some_and(|at| at > latest) {
+            return Err(no_such_page());
+        }
         let mut is_cut = false;
         while let Some(at) = next.filter(|_| history.len() < size) {
             let Some(event) = self.event(uid, at) else {
@@ -218,6 +222,10 @@ impl Reader<'_> {
                 next = None;
                 break;
             };
+            if event.what.task() != Some(task) {
+                // Another's history, which the caller may not even know of.
+                return Err(no_such_page());
+            }
             next = Some(event.previous).filter(|at| at.0 > 0);
             history.push(event);
         }
@@ -247,6 +255,14 @@ impl Reader<'_> {
                 tracing::error!(%team, %failure, "can't read an event");
                 None
             })
+    }
+}
+
+/// A history does not go on there.
+fn no_such_page() -> Refusal {
+    Refusal::BadValue {
+        field: "page_token",
+        why: "is none that an explanation of this task has answered".into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Claims and their leases (L3 to L8, Q2 to Q13).
 
 use ganger_proto::v1::{
-    self, AttemptEnding, ClaimNextTaskRequest, ClaimTaskRequest, EventType, NewTask, TaskPriority,
+    self, AttemptEnding, ClaimNextTaskRequest, EventType, NewTask, TaskPriority,
     TaskStatus::{Completed, InProgress, Pending},
 };
 use ganger_tests::{Client, Cluster, new_task, patiently, programs, refused};
@@ -78,19 +78,18 @@ async fn claim_takes_a_free_task_and_any_other_is_refused_with_what_is_in_the_wa
         .await;
     lead.set(4, Completed).await;
 
-    let claimed = alice.claim(1).await;
+    let task = alice.claim(1).await.unwrap();
 
-    let task = claimed.task.unwrap();
     assert_eq!(
-        (task.status(), &task.owner[..], claimed.attempt),
+        (task.status(), &task.owner[..], task.attempt_count),
         (InProgress, "alice", 1)
     );
-    assert!(claimed.lease_until.is_some() && claimed.lease_until == task.lease_until);
+    assert!(task.lease_until.is_some());
     assert_eq!(
         (&task.started_by[..], task.phase()),
         ("alice", v1::TaskPhase::Claimed)
     );
-    let no = async |client: &Client, id| client.try_claim(id).await;
+    let no = async |client: &Client, id| client.claim(id).await;
     let failed = Code::FailedPrecondition;
     for client in [&bob, &alice, &lead] {
         let info = refused(no(client, 1).await, failed, "TASK_HELD");
@@ -115,8 +114,8 @@ async fn claim_takes_a_free_task_and_any_other_is_refused_with_what_is_in_the_wa
 
     let done = alice.set(1, Completed).await;
     assert_eq!(done.unblocked, [2]);
-    assert_eq!(bob.claim(2).await.task.unwrap().owner, "bob");
-    assert_eq!(bob.claim(3).await.task.unwrap().owner, "bob");
+    assert_eq!(bob.claim(2).await.unwrap().owner, "bob");
+    assert_eq!(bob.claim(3).await.unwrap().owner, "bob");
     let mut watch = lead.watch().await;
     let freed = watch.until(2, EventType::TaskUnblocked).await;
     assert_eq!((&freed.actor[..], freed.cause_task_id), ("alice", 1));
@@ -179,14 +178,9 @@ async fn lease_that_is_over_frees_the_task_and_its_late_holder_is_refused() {
     let cluster = Cluster::start(programs!()).await;
     let (lead, alice, bob) = team(&cluster).await;
     lead.plan(vec![new_task("one")]).await;
-    let short = ClaimTaskRequest {
-        task_id: 1,
-        lease: Some(SECOND),
-        ..ClaimTaskRequest::default()
-    };
     let mut watch = lead.watch().await;
 
-    let first = alice.try_claim_as(short).await.unwrap();
+    let first = alice.claim_for(1, Some(SECOND)).await.unwrap();
     let requeued = watch.until(1, EventType::TaskRequeued).await;
 
     assert_eq!((&requeued.actor[..], requeued.attempt), ("coordinator", 1));
@@ -196,8 +190,8 @@ async fn lease_that_is_over_frees_the_task_and_its_late_holder_is_refused() {
         (Pending, "", None)
     );
     assert_eq!(free.attempts[0].ending(), AttemptEnding::Lost);
-    let second = bob.claim(1).await;
-    assert_eq!((first.attempt, second.attempt), (1, 2));
+    let second = bob.claim(1).await.unwrap();
+    assert_eq!((first.attempt_count, second.attempt_count), (1, 2));
 
     // What the first holder still says of its claim is stale, whatever it is.
     let late = alice.try_update(1, |update| {
@@ -249,19 +243,10 @@ async fn claim_lasts_as_long_as_its_holder_is_heard_of_and_over_a_crash() {
     let (lead, alice, bob) = team(&cluster).await;
     lead.plan(["alice's", "bob's", "kept"].map(new_task).into())
         .await;
-    let short = |task_id| ClaimTaskRequest {
-        task_id,
-        lease: Some(SECOND),
-        ..ClaimTaskRequest::default()
-    };
-    let kept = ClaimTaskRequest {
-        task_id: 3,
-        no_lease: true,
-        ..ClaimTaskRequest::default()
-    };
-    assert_eq!(bob.try_claim_as(kept).await.unwrap().lease_until, None);
-    alice.try_claim_as(short(1)).await.unwrap();
-    bob.try_claim_as(short(2)).await.unwrap();
+    let kept = bob.claim_for(3, None).await.unwrap();
+    assert_eq!(kept.lease_until, None);
+    alice.claim_for(1, Some(SECOND)).await.unwrap();
+    bob.claim_for(2, Some(SECOND)).await.unwrap();
 
     // Alice calls, about whatever, until Bob, who doesn't, has lost his.
     let mut watch = lead.watch().await;
@@ -305,7 +290,7 @@ async fn lead_takes_a_claim_away_only_if_it_says_so_and_the_old_holder_learns_of
     let cluster = Cluster::start(programs!()).await;
     let (lead, alice, bob) = team(&cluster).await;
     lead.plan(vec![new_task("one")]).await;
-    alice.claim(1).await;
+    alice.claim(1).await.unwrap();
     let give = |stop_running| {
         move |update: &mut v1::UpdateTaskRequest| {
             update.owner = Some("bob".into());
@@ -336,7 +321,7 @@ async fn lead_takes_a_claim_away_only_if_it_says_so_and_the_old_holder_learns_of
         update.result = Some("late".into());
     });
     refused(late.await, Code::Aborted, "ATTEMPT_STALE");
-    assert_eq!(bob.claim(1).await.attempt, 2);
+    assert_eq!(bob.claim(1).await.unwrap().attempt_count, 2);
 }
 
 /// A refused delegation releases its claim here, rather than keeping it as upstream.
@@ -345,7 +330,7 @@ async fn released_task_is_free_again_and_says_why_it_came_back() {
     let cluster = Cluster::start(programs!()).await;
     let (lead, alice, bob) = team(&cluster).await;
     lead.plan(vec![new_task("one"), new_task("two")]).await;
-    alice.claim(1).await;
+    alice.claim(1).await.unwrap();
 
     refused(
         release(&bob, 1, 0).await,
@@ -368,7 +353,7 @@ async fn released_task_is_free_again_and_says_why_it_came_back() {
         (EventType::TaskRequeued, "I lack the access")
     );
     refused(release(&alice, 1, 1).await, Code::Aborted, "ATTEMPT_STALE");
-    assert_eq!(bob.claim(1).await.attempt, 2);
+    assert_eq!(bob.claim(1).await.unwrap().attempt_count, 2);
     // The lead may give back for others.
     assert_eq!(release(&lead, 1, 0).await.unwrap().owner, "");
 }
@@ -379,7 +364,7 @@ async fn paused_task_is_neither_claimed_nor_given_out_until_it_is_resumed() {
     let cluster = Cluster::start(programs!()).await;
     let (lead, alice, bob) = team(&cluster).await;
     lead.plan(vec![new_task("one"), new_task("two")]).await;
-    alice.claim(2).await;
+    alice.claim(2).await.unwrap();
     let pause = |client: &Client, task_id| {
         let request = v1::PauseTaskRequest {
             task_id,
@@ -412,11 +397,7 @@ async fn paused_task_is_neither_claimed_nor_given_out_until_it_is_resumed() {
         (Pending, v1::TaskPhase::Paused)
     );
     assert_eq!(paused.phase_reason, "wait for the review");
-    let info = refused(
-        bob.try_claim(1).await,
-        Code::FailedPrecondition,
-        "TASK_PAUSED",
-    );
+    let info = refused(bob.claim(1).await, Code::FailedPrecondition, "TASK_PAUSED");
     assert_eq!(info.metadata["why"], "wait for the review");
     assert_eq!(claim_next(&bob, |_| {}).await, None);
     let because = &lead.explain(1).await.because[0];

@@ -214,7 +214,7 @@ async fn ready_are_those_that_are_pending_and_held_back_by_nothing() {
     assert_eq!(ready().await, [0_u64; 0]);
     chain(&client, 2).await;
     client.plan(["3", "4", "5", "6"].map(new_task).into()).await;
-    client.claim(3).await;
+    client.claim(3).await.unwrap();
     client.set(4, Completed).await;
     client.set(5, Cancelled).await;
     let pause = v1::PauseTaskRequest {

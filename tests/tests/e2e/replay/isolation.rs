@@ -135,7 +135,7 @@ async fn sub_agent_has_a_list_of_its_own_and_no_call_tells_it_of_any_other() {
     );
 
     // On its own list it does as it likes; its own task it leaves to its end.
-    a.claim(child).await;
+    a.claim(child).await.unwrap();
     a.set(child, Completed).await;
     refused(
         a.try_set(one, Completed).await,
@@ -236,11 +236,7 @@ async fn attempt_that_is_over_or_another_speaks_for_nobody() {
     // It can't be the lead by saying so.
     let pretender = sub_agent.clone().member("team-lead");
     assert_eq!(sees(&pretender).await, [id]);
-    refused(
-        pretender.try_claim(2).await,
-        Code::NotFound,
-        "TASK_NOT_FOUND",
-    );
+    refused(pretender.claim(2).await, Code::NotFound, "TASK_NOT_FOUND");
 
     let status = lead
         .fleet()

@@ -164,7 +164,7 @@ async fn number_of_a_deleted_task_is_never_used_again_not_even_after_a_crash() {
 async fn one_in_each_status(client: &Client) {
     let subjects = ["pending", "in progress", "completed", "failed", "cancelled"];
     client.plan(subjects.map(new_task).into()).await;
-    client.claim(2).await;
+    client.claim(2).await.unwrap();
     for (id, status) in [(3, Completed), (4, Failed), (5, Cancelled)] {
         client.set(id, status).await;
     }
@@ -236,7 +236,7 @@ async fn deleted_task_is_gone_from_every_list_and_edge_and_frees_who_waited() {
 
     assert_eq!(freed, [2, 4]);
     refused(client.try_delete(1).await, Code::NotFound, "TASK_NOT_FOUND");
-    refused(client.try_claim(1).await, Code::NotFound, "TASK_NOT_FOUND");
+    refused(client.claim(1).await, Code::NotFound, "TASK_NOT_FOUND");
     let all = client.list(|_| {}).await;
     let edges: Vec<(u64, &[u64], &[u64])> = all
         .iter()
@@ -246,7 +246,7 @@ async fn deleted_task_is_gone_from_every_list_and_edge_and_frees_who_waited() {
         edges,
         [(2, &[][..], &[3][..]), (3, &[2], &[]), (4, &[], &[])]
     );
-    client.claim(2).await;
+    client.claim(2).await.unwrap();
     // The one that goes takes its own edges along, too.
     client.try_delete(3).await.unwrap();
     assert_eq!(client.get(2).await.blocks, [0_u64; 0]);
@@ -262,7 +262,7 @@ async fn task_is_completed_by_its_owner_or_the_lead_and_unknown_ones_are_refused
     let (alice, bob) = (lead.clone().member("alice"), lead.clone().member("bob"));
     lead.plan(["alice's", "nobody's", "free"].map(new_task).into())
         .await;
-    alice.claim(1).await;
+    alice.claim(1).await.unwrap();
 
     refused(
         lead.try_set(9, Completed).await,
@@ -308,7 +308,7 @@ async fn task_is_completed_by_its_owner_or_the_lead_and_unknown_ones_are_refused
         ("team-lead", Pending)
     );
     // An empty result is one: upstream such a task was never completed.
-    bob.claim(3).await;
+    bob.claim(3).await.unwrap();
     let empty = bob.update(3, |update| {
         update.status = Completed.into();
         update.result = Some(String::new());
@@ -392,6 +392,9 @@ async fn status_only_moves_forward_and_reopening_is_a_call_of_its_own() {
             (Pending, None, "")
         );
         // The next attempt has the next number: what was counted before stays counted.
-        assert_eq!(client.claim(id).await.attempt, task.attempt_count + 1);
+        assert_eq!(
+            client.claim(id).await.unwrap().attempt_count,
+            task.attempt_count + 1
+        );
     }
 }

@@ -56,7 +56,7 @@ async fn wait_whose_time_is_over_says_so_and_stops_nothing() {
     let cluster = Cluster::start(programs!()).await;
     let client = cluster.client();
     client.plan(["1", "2", "3"].map(new_task).into()).await;
-    client.claim(1).await;
+    client.claim(1).await.unwrap();
     client.set(3, Cancelled).await;
 
     let answer = client.try_wait(short(&[2, 1, 3, 2], All)).await.unwrap();
