@@ -16,6 +16,7 @@ mod deadlines;
 mod disk;
 mod dispatch;
 mod drain;
+mod every_field;
 mod fences;
 mod frames;
 mod grpcurl;
