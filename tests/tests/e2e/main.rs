@@ -21,6 +21,7 @@ mod fences;
 mod frames;
 mod grpcurl;
 mod hosted_mail;
+mod long_answers;
 mod mail;
 mod mail_crash;
 mod mail_requests;
