@@ -94,22 +94,10 @@ pub fn refused(refused: &Refused) -> Status {
     }
 }
 
-/// Adds a task to a status' details: as a list tells it, and of one that is still too long, what
-/// says whether it is the same task as before.
+/// Adds a task to a status' details: as a list tells it, or in outline where it is still too long.
 fn with_task(status: Status, mut task: v1::Task) -> Status {
     if task.encoded_len() > RECORD_LEN_MAX {
-        task = v1::Task {
-            id: task.id,
-            status: task.status,
-            owner: task.owner,
-            subject: cut(task.subject),
-            revision: task.revision,
-            phase: task.phase,
-            runner: task.runner,
-            attempt_count: task.attempt_count,
-            team: task.team,
-            ..v1::Task::default()
-        };
+        task = super::to_wire::outline(task);
     }
     let Ok(mut details) = pb::Status::decode(status.details()) else {
         return status;

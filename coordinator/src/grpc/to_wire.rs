@@ -1,5 +1,6 @@
 //! From what the board tells to what the wire says.
 
+mod brief;
 mod event;
 mod explain;
 mod fleet;
@@ -24,15 +25,13 @@ use uuid::Uuid;
 use crate::grpc::tool::json::to_value;
 
 pub use self::{
+    brief::{Briefly, brief_task, outline},
     event::event,
     explain::explained,
     fleet::{agent_type, worker},
     mail::{message, receipt},
     team::{member, team},
 };
-
-/// Characters of a long text that a list shows.
-const BRIEF_CHARS: usize = 200;
 
 pub fn time(time: Time) -> pbjson_types::Timestamp {
     pbjson_types::Timestamp {
@@ -189,7 +188,7 @@ fn add_running(told: &mut v1::Task, state: &TaskState) {
     match state {
         TaskState::Placed(placement) => {
             told.runner = placement.worker.to_string();
-            told.started_by = format!("worker:{}", placement.worker);
+            told.started_by = placement.worker.to_string();
             told.attempts.push(v1::Attempt {
                 number: number(placement.attempt.0),
                 runner: placement.worker.to_string(),
@@ -216,23 +215,6 @@ fn add_running(told: &mut v1::Task, state: &TaskState) {
                 .unwrap_or_default();
         }
     }
-}
-
-/// A task without its long texts.
-pub fn brief_task(view: &TaskView) -> v1::Task {
-    let mut told = task(view);
-    for text in [
-        &mut told.description,
-        &mut told.prompt,
-        &mut told.result,
-        &mut told.error,
-    ] {
-        if let Some((end, _)) = text.char_indices().nth(BRIEF_CHARS) {
-            text.truncate(end);
-            text.push('…');
-        }
-    }
-    told
 }
 
 fn attempt(attempt: &EndedAttempt) -> v1::Attempt {
