@@ -14,6 +14,7 @@
 
 #![allow(clippy::unwrap_used)] // all of this only ever runs in tests
 
+mod board;
 mod chance;
 mod client;
 mod cluster;
@@ -29,6 +30,7 @@ mod small_disk;
 mod tool;
 
 pub use self::{
+    board::{ids_of, new_task},
     chance::Chance,
     client::{Caller, Client, Transcript, Watch, is_ending, task_id_of},
     cluster::{Cluster, Programs, WorkerSpec},

@@ -1,7 +1,7 @@
 //! Calls of tools, in their own JSON.
 
 use ganger_proto::v1;
-use pbjson_types::{Struct, Value as Wire, value::Kind};
+use pbjson_types::{ListValue, Struct, Value as Wire, value::Kind};
 use serde_json::{Map, Value};
 use tonic::Status;
 
@@ -70,7 +70,27 @@ impl Client {
 
 /// JSON as the wire has it.
 pub fn struct_of(value: Value) -> Struct {
-    serde_json::from_value(value).unwrap()
+    let Value::Object(fields) = value else {
+        panic!("{value} is no object");
+    };
+    let fields = fields.into_iter();
+    Struct {
+        fields: fields.map(|(key, value)| (key, wire_of(value))).collect(),
+    }
+}
+
+fn wire_of(value: Value) -> Wire {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(truth) => Kind::BoolValue(truth),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(items) => Kind::ListValue(ListValue {
+            values: items.into_iter().map(wire_of).collect(),
+        }),
+        object @ Value::Object(_) => Kind::StructValue(struct_of(object)),
+    };
+    kind.into()
 }
 
 /// What the wire has as JSON; a whole number is one again.
@@ -82,7 +102,10 @@ pub fn object_of(object: Struct) -> Value {
 
 #[allow(clippy::cast_possible_truncation)] // numbers of tests are small
 fn value_of(value: Wire) -> Value {
-    match value.kind.unwrap() {
+    let kind = value
+        .kind
+        .expect("a value has a kind: no other JSON library would read it");
+    match kind {
         Kind::NullValue(_) => Value::Null,
         Kind::NumberValue(number) if number.fract() == 0.0 => Value::from(number as i64),
         Kind::NumberValue(number) => Value::from(number),

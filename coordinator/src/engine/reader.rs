@@ -23,6 +23,10 @@ use crate::{
     store::Horizon,
 };
 
+/// About how many bytes one page tells: with the longest entry that there is after that, an answer
+/// stays below the 4 MiB that clients take.
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// A look at everything, at one moment, in the line of inputs.
 pub struct Reader<'e> {
     engine: &'e mut Engine,

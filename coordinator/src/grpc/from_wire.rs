@@ -169,8 +169,8 @@ fn artifacts(field: &'static str, artifacts: &[v1::Artifact]) -> Parsed<Vec<Arti
     artifacts.iter().map(|a| artifact(field, a)).collect()
 }
 
-fn priority(value: i32) -> Parsed<Option<Priority>> {
-    Ok(match known("priority", value)? {
+fn priority(field: &'static str, value: i32) -> Parsed<Option<Priority>> {
+    Ok(match known(field, value)? {
         v1::TaskPriority::Unspecified => None,
         v1::TaskPriority::Low => Some(Priority::Low),
         v1::TaskPriority::Normal => Some(Priority::Normal),

@@ -29,6 +29,14 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// Bytes of a message, and of each fact. An error travels in headers, its message up to three
+/// times, and many clients close the connection, with all that runs on it, over headers of more
+/// than 8 KiB.
+const TEXT_LEN_MAX: usize = 400;
+
+/// Bytes of the record that goes with a refusal: what is left in the headers.
+const RECORD_LEN_MAX: usize = 3 * 1024;
+
 /// How long a caller should wait before it tries again what was too much.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -50,28 +58,47 @@ impl Error {
     }
 
     fn fact(mut self, name: &str, value: impl ToString) -> Self {
-        self.facts.insert(name.to_owned(), value.to_string());
+        self.facts.insert(name.to_owned(), cut(value.to_string()));
         self
     }
 
-    fn status(self, message: String, add: impl FnOnce(&mut ErrorDetails)) -> Status {
+    /// Makes the status. What is added gets the message as it is told.
+    fn status(self, message: String, add: impl FnOnce(&mut ErrorDetails, &str)) -> Status {
+        let message = cut(message);
         let mut details = ErrorDetails::with_error_info(self.reason, ERROR_DOMAIN, self.facts);
-        add(&mut details);
+        add(&mut details, &message);
         Status::with_error_details(self.code, message, details)
     }
+}
+
+/// A text that fits into a header; one that is cut ends with `…`.
+fn cut(mut text: String) -> String {
+    const MARK: char = '…';
+    if text.len() > TEXT_LEN_MAX {
+        let mut end = TEXT_LEN_MAX - MARK.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push(MARK);
+    }
+    text
 }
 
 /// A refusal, with the record that the caller had another idea of where there is one.
 pub fn refused(refused: &Refused) -> Status {
     let status = refusal(&refused.refusal);
     match &refused.current {
-        Some(current) => with_task(status, &super::to_wire::task(current)),
+        Some(current) => with_task(status, super::to_wire::brief_task(current)),
         None => status,
     }
 }
 
-/// Adds a task to a status' details.
-fn with_task(status: Status, task: &v1::Task) -> Status {
+/// Adds a task to a status' details: as a list tells it, or in outline where it is still too long.
+fn with_task(status: Status, mut task: v1::Task) -> Status {
+    if task.encoded_len() > RECORD_LEN_MAX {
+        task = super::to_wire::outline(task);
+    }
     let Ok(mut details) = pb::Status::decode(status.details()) else {
         return status;
     };
@@ -89,7 +116,7 @@ pub fn refusal(refusal: &Refusal) -> Status {
     let error = refusals::facts_of(refusal);
     let field = error.facts.get("field").cloned();
     let (code, reason) = (error.code, error.reason);
-    error.status(message.clone(), |details| match code {
+    error.status(message, |details, message| match code {
         Code::InvalidArgument => {
             details.add_bad_request_violation(field.unwrap_or_default(), message);
         }
@@ -123,7 +150,7 @@ pub fn unavailable(why: Unavailable) -> Status {
             "repeat the call with the same request id",
         ),
     };
-    Error::new(code, reason, next).status(why.to_string(), |details| {
+    Error::new(code, reason, next).status(why.to_string(), |details, _| {
         details.set_retry_info(Some(RETRY_AFTER));
     })
 }
@@ -137,14 +164,14 @@ pub fn invalid(field: &'static str, why: impl Into<String>) -> Status {
 /// No token, or another one.
 pub fn unauthenticated(message: &str) -> Status {
     let next = "send the fleet token as `authorization: Bearer …`: --token-file, GANGER_TOKEN_FILE";
-    Error::new(Code::Unauthenticated, "TOKEN_INVALID", next).status(message.to_owned(), |_| {})
+    Error::new(Code::Unauthenticated, "TOKEN_INVALID", next).status(message.to_owned(), |_, _| {})
 }
 
 /// The caller's own deadline passed.
 pub fn deadline_exceeded() -> Status {
     let next = "the task, if any, goes on: look at it, or repeat the call with its request id";
     let message = "the deadline of the call passed".to_owned();
-    Error::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", next).status(message, |_| {})
+    Error::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", next).status(message, |_, _| {})
 }
 
 /// A Hello that isn't taken.
@@ -155,13 +182,13 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
             let next = "give this worker another name, or stop the other one";
             Error::new(Code::AlreadyExists, "WORKER_NAME_TAKEN", next)
                 .fact("name", name)
-                .status(message, |_| {})
+                .status(message, |_, _| {})
         }
         HelloRefused::Full => {
             let next = "come again when other workers have left";
             Error::new(Code::ResourceExhausted, "FLEET_FULL", next)
                 .fact("max", board::limits::WORKERS_MAX)
-                .status(message, |details| {
+                .status(message, |details, _| {
                     details.set_retry_info(Some(Duration::from_secs(10)));
                 })
         }
@@ -173,7 +200,7 @@ pub fn protocol(message: &str) -> Status {
     let next = "begin the stream again, in the order that its call describes";
     Error::new(Code::InvalidArgument, "PROTOCOL_VIOLATED", next)
         .fact("why", message)
-        .status(message.to_owned(), |_| {})
+        .status(message.to_owned(), |_, _| {})
 }
 
 /// What tonic says of a message that it can't read, or of a call that it doesn't know.
@@ -223,7 +250,7 @@ pub fn of_tonic(said: &Status) -> Status {
     } else {
         message.to_owned()
     };
-    error.status(message, |_| {})
+    error.status(message, |_, _| {})
 }
 
 /// A tool that nobody has.
@@ -234,7 +261,7 @@ pub fn tool_unknown<'t>(name: &str, known: impl Iterator<Item = &'t str>) -> Sta
     Error::new(Code::NotFound, "TOOL_UNKNOWN", next)
         .fact("tool", &name)
         .fact("known", known.join(","))
-        .status(format!("there is no tool {name:?}"), |_| {})
+        .status(format!("there is no tool {name:?}"), |_, _| {})
 }
 
 /// A watcher that means another team of the same name than there is.
@@ -243,7 +270,7 @@ pub fn team_replaced(team: &str, uid: u64) -> Status {
     Error::new(Code::FailedPrecondition, "TEAM_REPLACED", next)
         .fact("team", team)
         .fact("team_uid", uid)
-        .status(format!("team {team:?} is another one now"), |_| {})
+        .status(format!("team {team:?} is another one now"), |_, _| {})
 }
 
 /// A watcher that has taken nothing for long, though there was something to tell it.
@@ -254,7 +281,7 @@ pub fn watcher_slow(team: TeamUid, told: Revision) -> Status {
         .fact("after_revision", told)
         .status(
             format!("the watcher of team {team} took nothing for long: go on after {told}"),
-            |_| {},
+            |_, _| {},
         )
 }
 
@@ -294,7 +321,7 @@ pub fn artifact(error: &ArtifactError) -> Status {
             Error::new(code, "ARTIFACT_UPLOAD_BROKEN", "upload it again")
         }
     };
-    told.status(error.to_string(), |_| {})
+    told.status(error.to_string(), |_, _| {})
 }
 
 /// A transcript that can't be read or written.
@@ -310,7 +337,7 @@ pub fn backup_under_way() -> Status {
     let next = "come again when the other backup is fetched";
     Error::new(Code::ResourceExhausted, "BACKUP_UNDER_WAY", next).status(
         "another backup is under way".to_owned(),
-        |details| {
+        |details, _| {
             details.set_retry_info(Some(Duration::from_secs(10)));
         },
     )
@@ -335,5 +362,8 @@ pub fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
     let next = "tell who runs the coordinator the reference: its log has the cause";
     Error::new(Code::Internal, "INTERNAL", next)
         .fact("reference", reference)
-        .status(format!("internal failure, reference {reference}"), |_| {})
+        .status(
+            format!("internal failure, reference {reference}"),
+            |_, _| {},
+        )
 }

@@ -41,8 +41,9 @@ impl TaskService for Services {
         let tasks = request.tasks.into_iter().map(from_wire::new_task);
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
         let views = self.create(identity, team, id, tasks).await?;
+        let mut briefly = to_wire::Briefly::default();
         Ok(Response::new(v1::BatchCreateTasksResponse {
-            tasks: views.iter().map(to_wire::brief_task).collect(),
+            tasks: views.iter().map(|view| briefly.task(view)).collect(),
         }))
     }
 
@@ -127,9 +128,10 @@ impl TaskService for Services {
         let Told::Batch(all) = self.wish(identity, id, wish).await? else {
             return Err(unexpected());
         };
+        let mut briefly = to_wire::Briefly::default();
         let updates = all
             .iter()
-            .map(|told| updated(told, to_wire::brief_task(&told.view)));
+            .map(|told| updated(told, briefly.task(&told.view)));
         Ok(Response::new(v1::BatchUpdateTasksResponse {
             updates: updates.collect(),
         }))

@@ -1,5 +1,6 @@
 //! From what the board tells to what the wire says.
 
+mod brief;
 mod event;
 mod explain;
 mod fleet;
@@ -21,16 +22,16 @@ use board::{
 use ganger_proto::v1;
 use uuid::Uuid;
 
+use crate::grpc::tool::json::to_value;
+
 pub use self::{
+    brief::{Briefly, brief_task, outline},
     event::event,
     explain::explained,
     fleet::{agent_type, worker},
     mail::{message, receipt},
     team::{member, team},
 };
-
-/// Characters of a long text that a list shows.
-const BRIEF_CHARS: usize = 200;
 
 pub fn time(time: Time) -> pbjson_types::Timestamp {
     pbjson_types::Timestamp {
@@ -106,7 +107,10 @@ pub fn task(view: &TaskView) -> v1::Task {
         .metadata
         .iter()
         // What is on the board was JSON when it came.
-        .filter_map(|(key, json)| Some((key.to_string(), serde_json::from_str(json).ok()?)))
+        .filter_map(|(key, json)| {
+            let value = serde_json::from_str(json).ok()?;
+            Some((key.to_string(), to_value(value)))
+        })
         .collect();
     let mut told = v1::Task {
         id: task.id.0,
@@ -184,7 +188,7 @@ fn add_running(told: &mut v1::Task, state: &TaskState) {
     match state {
         TaskState::Placed(placement) => {
             told.runner = placement.worker.to_string();
-            told.started_by = format!("worker:{}", placement.worker);
+            told.started_by = placement.worker.to_string();
             told.attempts.push(v1::Attempt {
                 number: number(placement.attempt.0),
                 runner: placement.worker.to_string(),
@@ -211,23 +215,6 @@ fn add_running(told: &mut v1::Task, state: &TaskState) {
                 .unwrap_or_default();
         }
     }
-}
-
-/// A task without its long texts.
-pub fn brief_task(view: &TaskView) -> v1::Task {
-    let mut told = task(view);
-    for text in [
-        &mut told.description,
-        &mut told.prompt,
-        &mut told.result,
-        &mut told.error,
-    ] {
-        if let Some((end, _)) = text.char_indices().nth(BRIEF_CHARS) {
-            text.truncate(end);
-            text.push('…');
-        }
-    }
-    told
 }
 
 fn attempt(attempt: &EndedAttempt) -> v1::Attempt {

@@ -10,7 +10,7 @@
 mod args;
 mod board;
 mod delegation;
-mod json;
+pub mod json;
 mod kinds;
 mod mail;
 mod refusal;

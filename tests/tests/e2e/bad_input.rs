@@ -4,6 +4,7 @@ mod callers;
 mod calls;
 mod changes;
 mod limits;
+mod long_errors;
 mod tasks;
 
 use ganger_proto::v1::{self, CreateTaskRequest, ListTasksRequest, UpdateTaskRequest};

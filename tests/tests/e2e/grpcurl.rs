@@ -1,16 +1,23 @@
 //! A client that knows nothing of Ganger but what reflection tells it, as grpcurl does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    time::Duration,
+};
 
 use ganger_tests::{Caller, Client, patiently};
 use prost::{Message, bytes::Buf};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+/// What a caller says, one message after the other.
+type Says = Pin<Box<dyn Stream<Item = DynamicMessage> + Send>>;
 
 /// A client of whatever reflection describes.
 pub struct Grpcurl {
@@ -126,43 +133,62 @@ impl Grpcurl {
         let service = self.pool.get_service_by_name(service).unwrap();
         let method = service.methods().find(|method| method.name() == call);
         let method = method.unwrap_or_else(|| panic!("no call {}", line.method));
-        let said = serde_json::Deserializer::from_str(&line.data).into_iter::<serde_json::Value>();
-        let mut messages: Vec<_> = said
-            .map(|json| DynamicMessage::deserialize(method.input(), json.unwrap()).unwrap())
-            .collect();
+        let mut messages = line.messages(&method);
         if messages.is_empty() && !method.is_client_streaming() {
             messages.push(DynamicMessage::new(method.input()));
         }
         // What is typed by hand is open until the person ends it.
         let typed = tokio_stream::iter(messages);
-        let request: std::pin::Pin<Box<dyn tokio_stream::Stream<Item = _> + Send>> =
-            if line.is_typed {
-                Box::pin(typed.chain(tokio_stream::pending()))
-            } else {
-                Box::pin(typed)
-            };
+        let request: Says = if line.is_typed {
+            Box::pin(typed.chain(tokio_stream::pending()))
+        } else {
+            Box::pin(typed)
+        };
+        self.hear(&method, request, line.max_time, line.is_typed)
+            .await
+    }
+
+    /// Says one message, and answers how that ended.
+    pub async fn say(
+        &self,
+        method: &MethodDescriptor,
+        message: DynamicMessage,
+        max_time: Duration,
+    ) -> Result<(), Status> {
+        let request = Box::pin(tokio_stream::once(message));
+        self.hear(method, request, Some(max_time), false).await.1
+    }
+
+    /// Hears a call out, or its first word alone.
+    async fn hear(
+        &self,
+        method: &MethodDescriptor,
+        request: Says,
+        max_time: Option<Duration>,
+        is_first_enough: bool,
+    ) -> (Vec<DynamicMessage>, Result<(), Status>) {
         let mut request = Request::new(request);
-        if let Some(max_time) = line.max_time {
+        if let Some(max_time) = max_time {
             request.set_timeout(max_time);
         }
-
         let mut grpc = tonic::client::Grpc::new(self.caller.clone());
         patiently("a connection", grpc.ready()).await.unwrap();
-        let path = format!("/{}", line.method).parse().unwrap();
+        let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+        let path = format!("/{name}").parse().unwrap();
         let codec = Dynamic(method.output());
-        let answer = patiently(&line.method, grpc.streaming(request, path, codec)).await;
+        let answer = patiently(&name, grpc.streaming(request, path, codec)).await;
         let mut answers = match answer {
             Ok(answer) => answer.into_inner(),
             Err(status) => return (Vec::new(), Err(status)),
         };
         let mut came = Vec::new();
         loop {
-            match patiently(&line.method, answers.message()).await {
+            match patiently(&name, answers.message()).await {
                 Ok(Some(message)) => came.push(message),
                 Ok(None) => return (came, Ok(())),
                 Err(status) => return (came, Err(status)),
             }
-            if line.is_typed {
+            if is_first_enough {
                 return (came, Ok(()));
             }
         }
@@ -192,7 +218,7 @@ pub struct CommandLine {
     /// Whether the data is typed by a person (`-d @`), who then keeps the stream open.
     pub is_typed: bool,
     /// After how long the client gives up.
-    pub max_time: Option<std::time::Duration>,
+    pub max_time: Option<Duration>,
 }
 
 impl CommandLine {
@@ -214,7 +240,7 @@ impl CommandLine {
                 "-d" => found.data = words.next()?,
                 "-max-time" => {
                     let seconds = words.next()?.parse().unwrap();
-                    found.max_time = Some(std::time::Duration::from_secs(seconds));
+                    found.max_time = Some(Duration::from_secs(seconds));
                 }
                 _ if address.is_none() => address = Some(word),
                 _ => found.method = word,
@@ -226,6 +252,13 @@ impl CommandLine {
             found.data = lines.filter(|line| line.starts_with('{')).collect();
         }
         Some(found)
+    }
+
+    /// What it says.
+    pub fn messages(&self, method: &MethodDescriptor) -> Vec<DynamicMessage> {
+        let said = serde_json::Deserializer::from_str(&self.data).into_iter::<serde_json::Value>();
+        said.map(|json| DynamicMessage::deserialize(method.input(), json.unwrap()).unwrap())
+            .collect()
     }
 }
 

@@ -5,19 +5,23 @@
 
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
+mod audit;
 mod backup;
 mod bad_input;
 mod cancel;
+mod contention;
 mod contract;
 mod coordinator_crash;
 mod deadlines;
 mod disk;
 mod dispatch;
 mod drain;
+mod every_field;
 mod fences;
 mod frames;
 mod grpcurl;
 mod hosted_mail;
+mod long_answers;
 mod mail;
 mod mail_crash;
 mod mail_requests;
@@ -25,6 +29,7 @@ mod mail_streams;
 mod mcp;
 mod members;
 mod person;
+mod replay;
 mod reports;
 mod slow_watchers;
 mod teams;

@@ -194,6 +194,7 @@ pub(super) fn started(
         placement.run_limit = limit.map(|limit| limit.min(limits::TIMEOUT_MAX));
         let actor = Actor::Worker(placement.worker.clone());
         let (member, mail) = (placement.member.clone(), placement.mail);
+        draft.on_behalf_of = member.clone();
         draft.task_mut(key)?.started_at = Some(now);
         if let Some(member) = member {
             mailbox::hand_over(&mut draft, key.0, &member, mail)?;
@@ -303,6 +304,7 @@ pub(super) fn refused(
         Usage::default(),
     )?;
     let actor = Actor::Worker(placement.worker.clone());
+    draft.on_behalf_of = placement.member.clone();
     match &placement.stop {
         Some(stop) => stopping::after_stop(&mut draft, key, &actor, &placement, stop)?,
         None => {

@@ -40,7 +40,9 @@ pub(super) fn after_stop(
         stop_reason: Some(stop_reason),
         message: stop.reason.clone(),
     };
-    // The end is the doing of the one who asked, not of the worker that confirms it.
+    // The end is the doing of the one who asked, not of the worker that confirms it, nor of the
+    // member for whom that worker ran it.
+    draft.on_behalf_of = None;
     if stop_reason == StopReason::Timeout {
         return retry::fail(draft, key, &stop.by, placement.member.as_ref(), ending);
     }

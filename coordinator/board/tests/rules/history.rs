@@ -158,10 +158,30 @@ fn a_report_is_made_on_behalf_of_the_member_that_was_run() {
     script.dispatch(1, "w1");
     script.dispatch(2, "w1");
 
+    let begun = script.start(1, None);
     let hanas = script.end(1, done(""));
     let nobodys = script.until_due();
 
     let behalf = |told: &Told| told.decision.events[0].on_behalf_of.clone();
+    assert_eq!(behalf(&begun), Some(name("hana")));
     assert_eq!(behalf(&hanas), Some(name("hana")));
     assert_eq!(behalf(&nobodys), None);
+}
+
+/// A cancelled attempt ends by the will of who cancelled it, whoever reports that, and for whomever
+/// it ran.
+#[test]
+fn an_end_that_was_asked_for_is_on_behalf_of_nobody() {
+    let mut script = Script::given(&[owned_by("hana", card("a"))]);
+    script.dispatch(1, "w1");
+    script.start(1, None);
+    script.cancel(LEAD, 1, "enough").unwrap();
+
+    let ended = script.end(1, done(""));
+
+    let event = &ended.decision.events[0];
+    assert_eq!(
+        (event.actor.to_string(), &event.on_behalf_of),
+        (LEAD.into(), &None)
+    );
 }

@@ -15,7 +15,7 @@ use board::{
     view::TaskView,
 };
 
-use super::{Page, Reader};
+use super::{PAGE_BYTES_MAX, Page, Reader};
 
 /// Finished tasks that one list brings back from the store before it answers a page token.
 const LIST_RECALLED_MAX: usize = 1_000;
@@ -107,7 +107,12 @@ impl Reader<'_> {
         let board = &self.engine.board;
         let is_in_sight = root.is_none_or(|root| board.is_below(uid, task, root));
         if board.card_of((uid, task)).is_none() || !is_in_sight {
-            return Err(self.engine.task_unknown((uid, task)));
+            let mut unknown = self.engine.task_unknown((uid, task));
+            if let (Some(_), Refusal::TaskUnknown { was_deleted, .. }) = (root, &mut unknown) {
+                // Who sees a list only isn't told what was ever beside it.
+                *was_deleted = false;
+            }
+            return Err(unknown);
         }
         Ok((uid, task))
     }
@@ -136,12 +141,14 @@ impl Reader<'_> {
         let filter = &wanted.filter;
         let mut items = Vec::new();
         let mut last = wanted.after;
+        let mut bytes = 0;
         let mut recalled = 0;
         let mut is_over = true;
         let among = among(filter, wanted.order);
         let walk = board.walk(uid, among, wanted.order, wanted.after)?;
         for (examined, at) in walk.enumerate() {
             let is_full = items.len() == wanted.size
+                || bytes >= PAGE_BYTES_MAX
                 || recalled == LIST_RECALLED_MAX
                 || examined == limits::LIST_EXAMINED_MAX;
             if is_full {
@@ -172,6 +179,7 @@ impl Reader<'_> {
                     Order::Tree => board.depth(uid, id),
                     _ => 0,
                 };
+                bytes += weight(&view);
                 items.push((view, depth));
             }
         }
@@ -210,7 +218,11 @@ impl Reader<'_> {
         let view = self.task(team, task, caller)?;
         let uid = self.uid(team)?;
         let mut history = Vec::new();
-        let mut next = Some(before.unwrap_or(view.task.revision)).filter(|at| at.0 > 0);
+        let latest = view.task.revision;
+        let mut next = Some(before.unwrap_or(latest)).filter(|at| at.0 > 0);
+        if next.is_some_and(|at| at > latest) {
+            return Err(no_such_page());
+        }
         let mut is_cut = false;
         while let Some(at) = next.filter(|_| history.len() < size) {
             let Some(event) = self.event(uid, at) else {
@@ -218,6 +230,10 @@ impl Reader<'_> {
                 next = None;
                 break;
             };
+            if event.what.task() != Some(task) {
+                // Another's history, which the caller may not even know of.
+                return Err(no_such_page());
+            }
             next = Some(event.previous).filter(|at| at.0 > 0);
             history.push(event);
         }
@@ -248,6 +264,40 @@ impl Reader<'_> {
                 None
             })
     }
+}
+
+/// A history does not go on there.
+fn no_such_page() -> Refusal {
+    Refusal::BadValue {
+        field: "page_token",
+        why: "is none that an explanation of this task has answered".into(),
+    }
+}
+
+/// About how many bytes a list has to tell of a task. Its long texts are cut.
+fn weight(view: &TaskView) -> usize {
+    const TEXT: usize = 200;
+    const NUMBER: usize = 8;
+    let task = &view.task;
+    let long = [&task.description, &task.prompt, &task.result, &task.error];
+    let long = long.into_iter().map(|text| text.len().min(4 * TEXT));
+    let texts = task.labels.iter().chain(&task.output_globs);
+    let metadata = task.metadata.iter().flat_map(|(key, value)| [key, value]);
+    let artifacts = task.inputs.iter().chain(&task.outputs);
+    let attempts = task.attempts.iter();
+    // The subject comes again in the board line.
+    2 * task.subject.len()
+        + 2 * task.active_form.len()
+        + long.sum::<usize>()
+        + texts.chain(metadata).map(|text| text.len()).sum::<usize>()
+        + artifacts
+            .map(|file| file.path.len() + TEXT / 2)
+            .sum::<usize>()
+        + attempts
+            .map(|attempt| attempt.message.len() + TEXT)
+            .sum::<usize>()
+        + (2 * task.blocked_by.len() + view.blocks.len() + 2 * view.open_blockers.len()) * NUMBER
+        + TEXT
 }
 
 /// The fewest tasks among which all that pass the filter are.

@@ -18,7 +18,7 @@ use board::{
     view::Counts,
 };
 
-use super::{Page, Reader};
+use super::{PAGE_BYTES_MAX, Page, Reader};
 use crate::{
     engine::{
         Engine,
@@ -90,7 +90,8 @@ impl Reader<'_> {
     ) -> Page<TeamView, TeamPlace> {
         let place = |team: &Team| (team.name.clone(), team.uid);
         let teams = self.engine.board.teams_after(after);
-        pick(teams, size, place, |team| {
+        let weight = |team: &Team| team.description.len();
+        pick(teams, size, place, weight, |team| {
             let is_wanted = with_dissolved || team.is_open();
             self.engine.team_view(team.uid).filter(|_| is_wanted)
         })
@@ -108,7 +109,11 @@ impl Reader<'_> {
         let work = Work::of(&self.engine.board, uid);
         let members = self.engine.board.members_after(uid, after);
         let place = |member: &Member| member.name.clone();
-        Ok(pick(members, size, place, |member| {
+        let weight = |member: &Member| {
+            let texts = [&member.role, &member.description, &member.instructions];
+            texts.iter().map(|text| text.len()).sum()
+        };
+        Ok(pick(members, size, place, weight, |member| {
             let is_wanted = with_gone || member.is_present();
             is_wanted.then(|| self.engine.member_view(uid, &work, member, self.now))
         }))
@@ -153,20 +158,29 @@ impl Reader<'_> {
     }
 }
 
-/// Takes a page off a list of which not everything is wanted. A bounded number is looked at.
+/// Takes a page off a list of which not everything is wanted. A bounded number is looked at, and
+/// told until the page is long.
 fn pick<'l, T: 'l, V, P>(
     list: impl Iterator<Item = &'l T>,
     size: usize,
     place: fn(&T) -> P,
+    weight: fn(&T) -> usize,
     view: impl Fn(&T) -> Option<V>,
 ) -> Page<V, P> {
+    /// What an entry has beside its texts.
+    const ENTRY: usize = 500;
     let mut items = Vec::new();
     let mut last = None;
+    let mut bytes = 0;
     for (examined, item) in list.enumerate() {
-        if items.len() == size || examined == limits::LIST_EXAMINED_MAX {
+        let is_full = items.len() == size || bytes >= PAGE_BYTES_MAX;
+        if is_full || examined == limits::LIST_EXAMINED_MAX {
             return Page { items, next: last };
         }
-        items.extend(view(item));
+        if let Some(view) = view(item) {
+            bytes += weight(item) + ENTRY;
+            items.push(view);
+        }
         last = Some(place(item));
     }
     Page { items, next: None }

@@ -46,9 +46,10 @@ pub(super) async fn wait(
     let nudged = services.look(move |reader| reader.team(&team)).await?;
     let nudged = nudged.map_err(|refusal| status::refusal(&refusal))?;
     let over = views.iter().filter(|view| view.task.end().is_some());
+    let mut briefly = to_wire::Briefly::default();
     Ok(v1::WaitTasksResponse {
         finished: to_wire::count(over.count()),
-        tasks: views.iter().map(to_wire::brief_task).collect(),
+        tasks: views.iter().map(|view| briefly.task(view)).collect(),
         timed_out,
         verification_nudge_needed: nudged.team.verification_due().is_some(),
     })

@@ -30,7 +30,7 @@ pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
         blocks: task_ids("blocks", &task.blocks)?,
         blocked_by: task_ids("blocked_by", &task.blocked_by)?,
         metadata: metadata(task.metadata.as_ref())?,
-        priority: priority(task.priority)?.unwrap_or_default(),
+        priority: priority("priority", task.priority)?.unwrap_or_default(),
         agent_type: agent_type(&task.agent_type, &task.subagent_type)?,
         parent: optional_id(task.parent_task_id),
         kind: kind(task.kind)?.unwrap_or_default(),
@@ -146,7 +146,7 @@ pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
         remove_blocks: task_ids("remove_blocks", &request.remove_blocks)?,
         remove_blocked_by: task_ids("remove_blocked_by", &request.remove_blocked_by)?,
         metadata: metadata_changes(request.metadata.as_ref())?,
-        priority: priority(request.priority)?,
+        priority: priority("priority", request.priority)?,
         result: request.result.map(Into::into),
         stop_running: request.stop_running,
         expected_revision: revision(request.expected_revision),
@@ -240,7 +240,7 @@ pub fn lease(given: Option<&pbjson_types::Duration>, no_lease: bool) -> Parsed<L
 pub fn claim_next(request: v1::ClaimNextTaskRequest) -> Parsed<ClaimNext> {
     Ok(ClaimNext {
         lease: lease(request.lease.as_ref(), request.no_lease)?,
-        priority_min: priority(request.priority_min)?,
+        priority_min: priority("priority_min", request.priority_min)?,
         labels: arcs(request.labels),
     })
 }

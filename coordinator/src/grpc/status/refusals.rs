@@ -5,13 +5,14 @@ use tonic::Code;
 
 use super::Error;
 
-/// Ids of one fact: the headers in which an error travels have room for no more.
-const IDS_MAX: usize = 200;
+/// Ids that one fact names. A list of a million tasks is to be had elsewhere.
+const IDS_MAX: usize = 32;
 
-/// The first of some ids.
+/// Ids, the first of them where there are many: `1,2,…`.
 fn ids(ids: &[TaskId]) -> String {
-    let ids = ids.iter().take(IDS_MAX).map(ToString::to_string);
-    ids.collect::<Vec<_>>().join(",")
+    let shown = ids.iter().take(IDS_MAX).map(ToString::to_string);
+    let more = (ids.len() > IDS_MAX).then(|| "…".to_owned());
+    shown.chain(more).collect::<Vec<_>>().join(",")
 }
 
 /// The code, the reason and the facts of a refusal.

@@ -7,7 +7,7 @@ use board::{
 use ganger_proto::v1;
 
 use super::{number, team::liveness, time};
-use crate::engine::MemberView;
+use crate::{engine::MemberView, grpc::tool::json::to_struct};
 
 pub fn message_type(kind: MailKind) -> v1::MessageType {
     match kind {
@@ -44,7 +44,7 @@ pub fn message(team: &str, to: &str, letter: &Letter) -> v1::Message {
         text: letter.text.to_string(),
         summary: letter.summary.to_string(),
         // What is on the board was JSON when it came.
-        payload: serde_json::from_str(&letter.payload).ok(),
+        payload: serde_json::from_str(&letter.payload).ok().map(to_struct),
         correlation_id: letter.correlation.to_string(),
         sent_at: Some(time(letter.at)),
         task_id: letter.task.map_or(0, |task| task.0),

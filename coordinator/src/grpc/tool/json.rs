@@ -155,7 +155,8 @@ pub fn to_struct(object: Object) -> Struct {
     }
 }
 
-fn to_value(value: Value) -> pbjson_types::Value {
+/// Any value. A null is said as one: a value of no kind is none that JSON could write.
+pub fn to_value(value: Value) -> pbjson_types::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(truth) => Kind::BoolValue(truth),
