@@ -226,6 +226,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_done_with_a_board_has_help_of_its_own() {
+        for verb in ["backup", "restore", "compact"] {
+            let line = ["ganger", "coordinator", verb, "--help"];
+
+            let help = Cli::try_parse_from(line).unwrap_err();
+
+            assert_eq!(help.exit_code(), 0, "{help}");
+            assert!(help.to_string().contains("Example"), "{help}");
+        }
+    }
+
     /// The words of a shell's line up to what isn't the tool's: a pipe, a file, a comment.
     fn shell_words(line: &str) -> Vec<String> {
         let (mut words, mut quoted, mut begun) = (vec![String::new()], false, false);

@@ -40,8 +40,8 @@ pub struct OrUpkeep {
     /// The verb of the tool.
     #[command(subcommand)]
     pub upkeep: Option<upkeep::Verb>,
-    #[command(flatten)]
-    passed: Passed,
+    #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+    rest: Vec<OsString>,
 }
 
 /// What comes after a daemon's name, for the tool's own command line, which lists it.
