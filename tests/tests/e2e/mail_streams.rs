@@ -48,16 +48,12 @@ async fn receive_waits_for_mail_that_passes_its_filter() {
 }
 
 #[tokio::test]
-async fn receive_ends_empty_when_its_time_is_over_and_at_the_callers_deadline() {
+async fn receive_ends_empty_when_its_time_is_over() {
     let cluster = Cluster::start(programs!()).await;
     let (_, bob) = pair(&cluster).await;
 
     let short = bob.receive(waiting(Duration::from_millis(50))).await;
     assert_eq!(short, v1::ReceiveMessagesResponse::default());
-    let mut request = tonic::Request::new(waiting(Duration::from_secs(60)));
-    request.set_timeout(Duration::from_millis(200));
-    let late = bob.mail().receive_messages(request).await;
-    refused(late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test]
