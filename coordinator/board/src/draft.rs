@@ -21,6 +21,7 @@ use crate::{
         TeamName, TeamUid,
     },
     ids::IdSet,
+    limits,
     mail::Letter,
     record::{Meta, OfferedType, Outcome, Record},
     refusal::{Obstacle, Refusal},
@@ -52,6 +53,8 @@ pub(crate) struct Draft<'b> {
     rooms: BTreeMap<MemberKey, Room>,
     /// Bytes of the coordinator's own messages.
     notices_len: usize,
+    /// What its tasks weigh, each as it was when it was first touched.
+    bytes: usize,
     events: Vec<Event>,
     effects: Vec<Effect>,
     /// Because of which message all of this is done.
@@ -80,6 +83,7 @@ impl<'b> Draft<'b> {
             copies_gone: BTreeMap::new(),
             rooms: BTreeMap::new(),
             notices_len: 0,
+            bytes: 0,
             events: Vec::new(),
             effects: Vec::new(),
             cause_message: None,
@@ -138,6 +142,16 @@ impl<'b> Draft<'b> {
     /// How many tasks it has touched.
     pub(crate) fn touched(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// About how many bytes of tasks it would write.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it has become as much as one step of many may write.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records() >= limits::STEP_MAX || self.bytes >= limits::BYTES_PER_COMMAND_MAX
     }
 
     /// About how many records it would write.
@@ -296,7 +310,7 @@ impl<'b> Draft<'b> {
     pub(crate) fn task_mut(&mut self, key: TaskKey) -> Result<&mut Task, Obstacle> {
         if !self.tasks.contains_key(&key) {
             let task = self.task(key)?.clone();
-            self.tasks.insert(key, task);
+            self.put_task(key.0, task);
         }
         Ok(self
             .tasks
@@ -305,6 +319,7 @@ impl<'b> Draft<'b> {
     }
 
     pub(crate) fn put_task(&mut self, team: TeamUid, task: Task) {
+        self.bytes += weight(&task);
         self.tasks.insert((team, task.id), task);
     }
 
@@ -407,4 +422,12 @@ impl<'b> Draft<'b> {
             attempt,
         }
     }
+}
+
+/// The bytes of a task's long texts.
+fn weight(task: &Task) -> usize {
+    let texts = [&task.description, &task.prompt, &task.result, &task.error];
+    let metadata = task.metadata.iter().flat_map(|(key, value)| [key, value]);
+    let all = texts.into_iter().chain(metadata);
+    all.map(|text| text.len()).sum()
 }

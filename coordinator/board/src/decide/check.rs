@@ -43,6 +43,19 @@ pub(super) fn records(draft: &Draft<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses a batch whose tasks are more than one commit may hold.
+pub(super) fn bytes(draft: &Draft<'_>) -> Result<(), Refusal> {
+    let size = draft.bytes();
+    if size > limits::BYTES_PER_COMMAND_MAX {
+        return Err(Refusal::CommandTooLarge {
+            size,
+            max: limits::BYTES_PER_COMMAND_MAX,
+            unit: "bytes",
+        });
+    }
+    Ok(())
+}
+
 /// Like [`len`], of a bound that is in characters.
 fn chars(field: &'static str, text: &str, max: usize) -> Result<(), Refusal> {
     // Bytes first: no text of more than four times the characters needs to be counted.

@@ -262,7 +262,7 @@ pub(super) fn reclaim_step(draft: &mut Draft<'_>, (team, holder): TaskKey) -> Re
     let lent = draft.board.teams[&team].index.lent.get(&holder);
     let reason: Arc<str> = format!("its holder, #{holder}, is over").into();
     for task in lent.into_iter().flatten() {
-        if draft.records() >= limits::STEP_MAX {
+        if draft.is_full() {
             break;
         }
         let (key, how) = ((team, *task), AttemptEnding::Lost);

@@ -64,7 +64,7 @@ pub(super) fn step(draft: &mut Draft<'_>, team: TeamUid) -> Result<(), Obstacle>
     let open = &board.teams[&team].index.open;
     let running = board.in_progress(team).map(|task| task.id);
     for id in running.chain(open.by_id(TaskId(0))) {
-        if draft.touched() >= limits::STEP_MAX {
+        if draft.is_full() {
             return Ok(());
         }
         call_off(draft, (team, id))?;

@@ -8,7 +8,7 @@ use crate::{
     draft::Draft,
     event::{Actor, Happening},
     id::{AttemptNumber, TaskId, TaskKey, TeamUid},
-    limits, nudge,
+    nudge,
     refusal::Obstacle,
     task::{BlockerFailedPolicy, End, EndStatus, Status, StopReason, TaskState},
 };
@@ -82,7 +82,7 @@ fn close(
 }
 
 /// Frees, or cancels, what waited for a task that is over, and what waited for the cancelled, and
-/// so on. After [`limits::STEP_MAX`] tasks the rest is left due, and a tick goes on with it: until
+/// so on. What is more than one step is left due, and a tick goes on with it: until
 /// then an ended task holds back all that waited for it, so that none of them can start.
 pub(super) fn settle(
     draft: &mut Draft<'_>,
@@ -97,7 +97,7 @@ pub(super) fn settle(
     }
     let mut due = VecDeque::from([ended]);
     while let Some(id) = due.pop_front() {
-        if id != ended && draft.records() >= limits::STEP_MAX {
+        if id != ended && draft.is_full() {
             break;
         }
         if let TaskState::Ended(end) = &mut draft.task_mut((team, id))?.state {

@@ -35,17 +35,12 @@ pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision
     }
 }
 
-/// Whether this has become as much as one step writes.
-fn is_full(draft: &Draft<'_>) -> bool {
-    draft.records() >= limits::STEP_MAX
-}
-
 /// What time brings to tasks. Says whether anything was due.
 fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle> {
     let board = draft.board;
     let mut is_due = false;
     for (team, ended) in &board.cascades {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
@@ -54,14 +49,14 @@ fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle
     let last = (draft.now, (TeamUid(u64::MAX), TaskId(u64::MAX)));
     let due = board.deadlines.range(..=last).map(|(_, key)| *key);
     for key in due.filter(|key| !board.is_spared(*key, soft.spared)) {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
         look_at(draft, key, soft)?;
     }
     for holder in &board.adrift {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
@@ -79,21 +74,21 @@ fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bo
         .iter()
         .take_while(|(at, _)| *at <= now);
     for (_, member) in late {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
         handshake::unanswered(draft, member)?;
     }
     for member in &board.stranded {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
         members::free_step(draft, member)?;
     }
     for team in &board.dissolving {
-        if is_full(draft) {
+        if draft.is_full() {
             return Ok(true);
         }
         if board.has_unstopped(*team) {

@@ -31,6 +31,7 @@ pub(super) fn update_all(
     for (task, changes) in all {
         updated.push(update(draft, who, *task, changes)?);
         check::records(draft)?;
+        check::bytes(draft)?;
     }
     Ok(Answer::Batch(who.team, updated))
 }

@@ -8,7 +8,7 @@ use board::{
     id::{Digest, TaskId},
     limits,
     refusal::Refusal,
-    task::{Artifact, Retry, Status},
+    task::{Artifact, BlockerFailedPolicy, Priority, Retry, Status},
 };
 
 use crate::support::*;
@@ -319,4 +319,66 @@ fn a_batch_of_updates_writes_no_more_records_than_a_commit_may_hold() {
     assert_eq!(refused.unwrap_err(), too_large);
     assert!(four.is_ok());
     script.check();
+}
+
+fn heavy(task: NewTask) -> NewTask {
+    NewTask {
+        description: long(limits::DESCRIPTION_LEN_MAX),
+        ..task
+    }
+}
+
+/// P4: what is written are whole tasks, however little of them changes.
+#[test]
+fn a_batch_of_updates_changes_no_more_bytes_than_a_commit_may_hold() {
+    let mut script = Script::new();
+    for _ in 0..2 {
+        script.create(LEAD, &vec![heavy(card("a")); 15]).unwrap();
+    }
+    let urgent = |task: u64| {
+        let update = Update {
+            priority: Some(Priority::High),
+            ..Update::default()
+        };
+        (TaskId(task), update)
+    };
+    let batch = |most: u64| Wish::UpdateTasks(t(), (1..=most).map(urgent).collect());
+
+    let refused = script.by(LEAD, batch(17));
+    let granted = script.by(LEAD, batch(16));
+
+    let too_large = Refusal::CommandTooLarge {
+        size: 17 * limits::DESCRIPTION_LEN_MAX,
+        max: limits::BYTES_PER_COMMAND_MAX,
+        unit: "bytes",
+    };
+    assert_eq!(refused.unwrap_err(), too_large);
+    assert!(granted.is_ok());
+}
+
+#[test]
+fn a_cascade_of_heavy_tasks_is_worked_off_in_steps() {
+    let cancels = |blocker| {
+        heavy(NewTask {
+            blocker_failed_policy: BlockerFailedPolicy::Cancel,
+            ..waits_for([blocker], card("x"))
+        })
+    };
+    let mut script = Script::given(&[card("root")]);
+    for _ in 0..2 {
+        script.create(LEAD, &vec![cancels(1); 10]).unwrap();
+    }
+    for blockers in [2..12, 12..22] {
+        let batch: Vec<NewTask> = blockers.map(cancels).collect();
+        script.create(LEAD, &batch).unwrap();
+    }
+
+    let first = script.set(LEAD, 1, Status::Failed).unwrap();
+    let mut steps = vec![first.decision.events.len()];
+    while let Some(told) = script.tick() {
+        steps.push(told.decision.events.len());
+    }
+
+    assert_eq!(steps.iter().sum::<usize>(), 41, "{steps:?}");
+    assert!(steps.len() > 1 && steps[0] == 21, "{steps:?}");
 }
