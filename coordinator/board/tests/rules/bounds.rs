@@ -60,11 +60,12 @@ fn make(make: impl FnOnce(&mut NewTask)) -> Wish {
     create(&[task])
 }
 
-#[test]
-fn each_length_and_count_holds_at_its_bound_and_refuses_one_past_it() {
-    type Make = fn(usize) -> Wish;
+type Make = fn(usize) -> Wish;
+
+/// A field, its bound, and a wish that has so much in it.
+fn lengths_and_counts() -> [(&'static str, usize, Make); 18] {
     let note = limits::NOTE_LEN_MAX;
-    let table: [(&str, usize, Make); 18] = [
+    [
         ("prompt", limits::PROMPT_LEN_MAX, |n| {
             change(|c| c.prompt = Some(long(n)))
         }),
@@ -120,9 +121,13 @@ fn each_length_and_count_holds_at_its_bound_and_refuses_one_past_it() {
         ("updates", limits::BATCH_MAX, |n| {
             Wish::UpdateTasks(t(), vec![(TaskId(1), Update::default()); n])
         }),
-    ];
+    ]
+}
+
+#[test]
+fn each_length_and_count_holds_at_its_bound_and_refuses_one_past_it() {
     let script = script();
-    for (name, max, make) in table {
+    for (name, max, make) in lengths_and_counts() {
         assert_eq!(script.would(LEAD, make(max)), Ok(()), "{name}");
         match script.would(LEAD, make(max + 1)).unwrap_err() {
             Refusal::TooLong {

@@ -32,6 +32,25 @@ fn backwards(events: &BTreeMap<Revision, Event>, from: Revision) -> Vec<&Event> 
     std::iter::successors(first, before).collect()
 }
 
+/// What happens to the task below, latest first.
+const WAY: [&str; 15] = [
+    "TaskDeleted",
+    "TaskReopened",
+    "TaskEnded",
+    "TaskUpdated",
+    "TaskRequeued",
+    "TaskUpdated",
+    "TaskStopRequested",
+    "TaskStarted",
+    "TaskDispatched",
+    "TaskRequeued",
+    "TaskClaimed",
+    "TaskResumed",
+    "TaskPaused",
+    "TaskUnblocked",
+    "TaskCreated",
+];
+
 /// The whole way of a task through the board can be read backwards, event by event.
 #[test]
 fn each_event_of_a_task_leads_to_the_one_before() {
@@ -86,26 +105,7 @@ fn each_event_of_a_task_leads_to_the_one_before() {
     let kinds: Vec<String> = kinds
         .map(|what| what.split([' ', '{']).next().unwrap().to_string())
         .collect();
-    assert_eq!(
-        kinds,
-        [
-            "TaskDeleted",
-            "TaskReopened",
-            "TaskEnded",
-            "TaskUpdated",
-            "TaskRequeued",
-            "TaskUpdated",
-            "TaskStopRequested",
-            "TaskStarted",
-            "TaskDispatched",
-            "TaskRequeued",
-            "TaskClaimed",
-            "TaskResumed",
-            "TaskPaused",
-            "TaskUnblocked",
-            "TaskCreated",
-        ]
-    );
+    assert_eq!(kinds, WAY);
     assert_eq!(history.last().unwrap().previous, Revision(0));
 }
 

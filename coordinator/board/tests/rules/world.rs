@@ -115,32 +115,6 @@ impl World {
                 offers.dedup_by(|a, b| a.worker == b.worker);
                 self.place(offers, usize::from(*most))
             }
-            Act::Dispatch(task, worker) => {
-                let worker = WORKERS[usize::from(*worker) % WORKERS.len()];
-                let key = self.any_task(*task);
-                let (name, instance) = (worker_name(worker), instance(worker));
-                let command = FleetCommand::Dispatch(key, name, instance);
-                vec![self.script.try_fleet(command)]
-            }
-            Act::Report(task, skew, report) => {
-                let (fence, instance) = self.skewed(*task, *skew);
-                let command = self.report(fence, instance, report);
-                vec![self.script.try_fleet(command)]
-            }
-            Act::Lost(task, skew) => {
-                let (fence, _) = self.skewed(*task, *skew);
-                let key = (fence.team, fence.task);
-                let command = FleetCommand::Lost(key, fence.attempt, "gone".into());
-                vec![self.script.try_fleet(command)]
-            }
-            Act::NeverArrived(task, skew) => {
-                let (fence, _) = self.skewed(*task, *skew);
-                let key = (fence.team, fence.task);
-                vec![
-                    self.script
-                        .try_fleet(FleetCommand::NeverArrived(key, fence.attempt)),
-                ]
-            }
             Act::Join(worker) => {
                 let command = FleetCommand::JoinWorker(TEAM, worker_name(worker_of(*worker)));
                 vec![self.script.try_fleet(command)]
@@ -164,11 +138,41 @@ impl World {
                 self.script.seen.insert(key, self.script.now);
                 vec![]
             }
+            Act::Dispatch(..) | Act::Report(..) | Act::Lost(..) | Act::NeverArrived(..) => {
+                vec![self.script.try_fleet(self.bring(act))]
+            }
             Act::Spare(workers) => {
                 let worker = |w: &u8| instance(WORKERS[usize::from(*w) % WORKERS.len()]);
                 self.script.spared = workers.iter().map(worker).collect();
                 vec![]
             }
+        }
+    }
+
+    /// What the fleet brings of an attempt.
+    fn bring(&self, act: &Act) -> FleetCommand {
+        match act {
+            Act::Dispatch(task, worker) => {
+                let worker = WORKERS[usize::from(*worker) % WORKERS.len()];
+                let key = self.any_task(*task);
+                let (name, instance) = (worker_name(worker), instance(worker));
+                FleetCommand::Dispatch(key, name, instance)
+            }
+            Act::Report(task, skew, report) => {
+                let (fence, instance) = self.skewed(*task, *skew);
+                self.report(fence, instance, report)
+            }
+            Act::Lost(task, skew) => {
+                let (fence, _) = self.skewed(*task, *skew);
+                let key = (fence.team, fence.task);
+                FleetCommand::Lost(key, fence.attempt, "gone".into())
+            }
+            Act::NeverArrived(task, skew) => {
+                let (fence, _) = self.skewed(*task, *skew);
+                let key = (fence.team, fence.task);
+                FleetCommand::NeverArrived(key, fence.attempt)
+            }
+            other => panic!("{other:?} is not the fleet's"),
         }
     }
 
