@@ -1,8 +1,10 @@
 //! Bad input of callers: the codes of the contract, and a board that has not changed.
 
+mod bounds;
 mod callers;
 mod calls;
 mod changes;
+mod headers;
 mod limits;
 mod long_errors;
 mod tasks;

@@ -37,6 +37,7 @@ pub(super) fn claim_next(
 ) -> Result<Answer, Obstacle> {
     who.must_be_member()?;
     check::count("labels", wanted.labels.len(), limits::WANTED_LABELS_MAX)?;
+    check_lease(wanted.lease)?;
     let Some(task) = best(draft, who, wanted) else {
         return Ok(Answer::NothingReady);
     };

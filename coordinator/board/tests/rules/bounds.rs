@@ -295,6 +295,20 @@ fn each_number_and_span_holds_at_its_bounds_and_refuses_one_past_them() {
     }
 }
 
+#[test]
+fn a_lease_that_may_not_be_is_refused_where_nothing_is_ready_too() {
+    let mut script = script();
+    script.claim(LEAD, 1).unwrap();
+
+    let refused = script.would(LEAD, next_lease(TICK)).unwrap_err();
+
+    assert!(matches!(refused, Refusal::BadValue { field: "lease", .. }));
+    assert_eq!(
+        script.would(LEAD, next_lease(limits::CLAIM_LEASE_MIN)),
+        Ok(())
+    );
+}
+
 /// P4: a batch is refused as soon as it would write too much, not after all of it.
 #[test]
 fn a_batch_of_updates_writes_no_more_records_than_a_commit_may_hold() {

@@ -5,6 +5,7 @@ use board::{
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId},
     limits,
     listing::{At, Order},
+    refusal::Refusal,
     task::{BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status, TaskKind},
 };
 use ganger_proto::v1;
@@ -247,11 +248,16 @@ pub fn claim_next(request: v1::ClaimNextTaskRequest) -> Parsed<ClaimNext> {
 
 /// What a list is to show, and from where on.
 pub fn wanted(request: &v1::ListTasksRequest) -> Parsed<Wanted> {
-    let text = request.text.to_lowercase();
-    if text.chars().count() > limits::SEARCH_CHARS_MAX {
-        let why = format!("has more than {} characters", limits::SEARCH_CHARS_MAX);
-        return Err(status::invalid("text", why));
+    let chars = request.text.chars().count();
+    if chars > limits::SEARCH_CHARS_MAX {
+        return Err(status::refusal(&Refusal::TooLong {
+            field: "text",
+            len: chars,
+            max: limits::SEARCH_CHARS_MAX,
+            unit: "characters",
+        }));
     }
+    let text = request.text.to_lowercase();
     let filter = ListFilter {
         status: task_status(request.status)?,
         owner: optional_name("owner", &request.owner, MemberName::parse)?,
@@ -270,7 +276,7 @@ pub fn wanted(request: &v1::ListTasksRequest) -> Parsed<Wanted> {
     Ok(Wanted {
         filter,
         order,
-        after: place(&request.page_token)?,
+        after: place(&request.page_token, order)?,
         size: page_size(request.page_size)?,
     })
 }
@@ -292,21 +298,24 @@ pub fn place_text(at: At) -> String {
     }
 }
 
-/// The place that a token says; none for the beginning.
-pub fn place(token: &str) -> Parsed<Option<At>> {
+/// The place that a token says; none for the beginning. Each order has places of its own.
+pub fn place(token: &str, order: Order) -> Parsed<Option<At>> {
     if token.is_empty() {
         return Ok(None);
     }
-    let (word, id) = token.split_once(':').unwrap_or(("", token));
+    let (word, id) = match token.split_once(':') {
+        Some((word, id)) => (Some(word), id),
+        None => (None, token),
+    };
     let id = id.parse().map(TaskId).ok();
     let at = id.and_then(|id| {
-        Some(match word {
-            "" => At::Id(id),
-            "over" => At::Over(id),
-            "low" => At::Open(Priority::Low, id),
-            "normal" => At::Open(Priority::Normal, id),
-            "high" => At::Open(Priority::High, id),
-            "critical" => At::Open(Priority::Critical, id),
+        Some(match (order, word) {
+            (Order::Id | Order::Tree, None) => At::Id(id),
+            (Order::Priority, Some("over")) => At::Over(id),
+            (Order::Priority, Some("low")) => At::Open(Priority::Low, id),
+            (Order::Priority, Some("normal")) => At::Open(Priority::Normal, id),
+            (Order::Priority, Some("high")) => At::Open(Priority::High, id),
+            (Order::Priority, Some("critical")) => At::Open(Priority::Critical, id),
             _ => return None,
         })
     });
@@ -314,7 +323,7 @@ pub fn place(token: &str) -> Parsed<Option<At>> {
         Some(at) => Ok(Some(at)),
         None => Err(status::invalid(
             "page_token",
-            "is none that a list has answered",
+            "is none that a list in this order has answered",
         )),
     }
 }
