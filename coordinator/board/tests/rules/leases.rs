@@ -112,21 +112,33 @@ fn a_holder_that_was_heard_of_keeps_its_claim() {
     assert_eq!(script.lines(), ["#1 [pending] a"]);
 }
 
-/// It lasts for a lease after the last word, not at that moment any more.
+/// It lasts for a lease after the last word, and at that moment no more.
 #[test]
 fn a_word_counts_for_one_lease_and_not_a_moment_longer() {
-    for (late, is_kept) in [(TICK, true), (Duration::ZERO, false)] {
+    for (looked_at, is_kept) in [(secs(70) - TICK, true), (secs(70), false)] {
         let mut script = Script::given(&[card("a")]);
         script.by("alice", claim_for(1, Some(secs(60)))).unwrap();
         let since = script.now;
-        script.now = since + late;
+        script.after(secs(10));
         heard(&mut script, "alice");
-        script.now = since + secs(60);
+        script.now = since + looked_at;
 
         script.tick().unwrap();
 
-        assert_eq!(script.task(1).claim().is_some(), is_kept, "{late:?}");
+        assert_eq!(script.task(1).claim().is_some(), is_kept, "{looked_at:?}");
     }
+}
+
+/// A word at the moment of the claim says no more than the claim.
+#[test]
+fn a_word_with_the_claim_renews_nothing() {
+    let mut script = Script::given(&[card("a")]);
+    script.by("alice", claim_for(1, Some(secs(60)))).unwrap();
+    heard(&mut script, "alice");
+
+    script.until_due();
+
+    assert_eq!(script.lines(), ["#1 [pending] a"]);
 }
 
 /// Others' words, and words before the claim, renew nothing.
