@@ -7,7 +7,11 @@
 
 mod source;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use source::{File, production, root, rust};
 
@@ -380,10 +384,10 @@ fn every_reason_of_an_error_is_documented_and_no_other() {
     assert_eq!(used, told);
 }
 
-#[test]
-fn every_refusal_of_the_board_has_a_code_of_its_own() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
-    let refusals = source::blank(&read("coordinator/board/src/refusal.rs"));
+/// The names of all refusals of the board.
+fn refusals() -> Vec<String> {
+    let text = fs::read_to_string(root().join("coordinator/board/src/refusal.rs")).unwrap();
+    let refusals = source::blank(&text);
     let (_, refusals) = refusals.split_once("pub enum Refusal {").unwrap();
     let (refusals, _) = refusals.split_once("\n}").unwrap();
     let names = refusals.lines().filter_map(|line| {
@@ -392,17 +396,70 @@ fn every_refusal_of_the_board_has_a_code_of_its_own() {
         name.starts_with(|c: char| c.is_ascii_uppercase())
             .then_some(name)
     });
-    let names: Vec<&str> = names.collect();
-    assert!(names.len() > 20, "{names:?}");
-    let tables = source::blank(&read("coordinator/src/grpc/status/refusals.rs"));
+    let names: Vec<String> = names.map(ToOwned::to_owned).collect();
+    assert!(names.len() > 40, "{names:?}");
+    names
+}
 
-    let missing = names
-        .iter()
+const TABLES: &str = "coordinator/src/grpc/status/refusals.rs";
+
+#[test]
+fn every_refusal_of_the_board_has_a_code_of_its_own() {
+    let tables = source::blank(&fs::read_to_string(root().join(TABLES)).unwrap());
+
+    let missing = refusals()
+        .into_iter()
         .filter(|name| !source::has_word(&tables, &format!("Refusal::{name}")));
-    nobody(
-        &missing.map(ToString::to_string).collect::<Vec<_>>(),
-        "these refusals have no code",
-    );
+    nobody(&missing.collect::<Vec<_>>(), "these refusals have no code");
+}
+
+/// The reason that each refusal has on the wire, where it is no other's as well.
+fn own_reasons() -> BTreeMap<String, String> {
+    let tables = fs::read_to_string(root().join(TABLES)).unwrap();
+    let reason = |name: &str| {
+        let (_, row) = tables.split_once(&format!("Refusal::{name}"))?;
+        let (row, _) = row.split_once("Refusal::").unwrap_or((row, ""));
+        reasons(row).into_iter().next()
+    };
+    let found: Vec<_> = refusals()
+        .into_iter()
+        .map(|name| {
+            (
+                reason(&name).unwrap_or_else(|| panic!("{name} has no reason")),
+                name,
+            )
+        })
+        .collect();
+    let is_own = |reason: &String| found.iter().filter(|(other, _)| other == reason).count() == 1;
+    let own = found.iter().filter(|(reason, _)| is_own(reason));
+    own.map(|(reason, name)| (name.clone(), reason.clone()))
+        .collect()
+}
+
+#[test]
+fn every_refusal_of_the_board_comes_about_in_a_test() {
+    // That one makes one of each by hand, to look at their codes.
+    let is_table = |file: &File| file.path == "coordinator/src/grpc/status/tests.rs";
+    let rules = rust("coordinator").into_iter().map(File::tests_only);
+    let rules: Vec<File> = rules.filter(|file| !is_table(file)).collect();
+    let outside = ["tests/tests/e2e", "cli/tests"].map(rust).concat();
+    let outside: Vec<String> = outside
+        .iter()
+        .map(|file| fs::read_to_string(root().join(&file.path)).unwrap())
+        .collect();
+    let reasons = own_reasons();
+    let comes_about = |name: &String| {
+        let is_named = |file: &File| source::has_word(&file.code, &format!("Refusal::{name}"));
+        let is_told = |reason: &String| {
+            let quoted = format!("\"{reason}\"");
+            outside.iter().any(|text| text.contains(&quoted))
+        };
+        rules.iter().any(is_named) || reasons.get(name).is_some_and(is_told)
+    };
+
+    let never: Vec<String> = refusals().into_iter().filter(|n| !comes_about(n)).collect();
+
+    nobody(&never, "no test brings these refusals about");
 }
 
 #[test]

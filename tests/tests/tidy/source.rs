@@ -41,10 +41,7 @@ pub fn rust(path: &str) -> Vec<File> {
 pub fn production(path: &str) -> Vec<File> {
     let files = rust(path).into_iter().filter(|file| !is_test(&file.path));
     let cut = |file: File| {
-        let end = file
-            .code
-            .find("\n#[cfg(test)]\nmod ")
-            .unwrap_or(file.code.len());
+        let end = tests_begin(&file.code);
         File {
             code: file.code[..end].to_owned(),
             ..file
@@ -59,16 +56,26 @@ impl File {
         if is_test(&self.path) {
             return self;
         }
-        let begin = self
-            .code
-            .find("\n#[cfg(test)]\nmod ")
-            .unwrap_or(self.code.len());
+        let begin = tests_begin(&self.code);
         let lines = self.code[..begin].lines().count();
         Self {
             code: "\n".repeat(lines) + &self.code[begin..],
             ..self
         }
     }
+}
+
+/// Where the tests at the end of a file begin: at a module with a body. One that is declared only is
+/// another file, and what comes after it is none of its.
+fn tests_begin(code: &str) -> usize {
+    let mut modules = code.match_indices("\n#[cfg(test)]\nmod ");
+    let is_body = |at: usize| {
+        code[at..]
+            .find(['{', ';'])
+            .map(|end| &code[at + end..=at + end])
+    };
+    let found = modules.find(|(at, _)| is_body(*at) == Some("{"));
+    found.map_or(code.len(), |(at, _)| at)
 }
 
 /// Modules that are only there for tests, by their names.
@@ -190,4 +197,13 @@ fn comments_and_texts_are_blanked_and_code_is_not() {
     assert_eq!(code.matches("sled").count(), 1, "{code}");
     assert_eq!(code.lines().count(), text.lines().count());
     assert!(has_word(&code, "sled") && !has_word("sledge", "sled"));
+}
+
+#[test]
+fn tests_of_a_file_begin_at_a_module_with_a_body() {
+    let declared = "use a;\n#[cfg(test)]\nmod tests;\nfn code() {}";
+    let inline = format!("{declared}\n#[cfg(test)]\nmod tests {{\n}}\n");
+
+    assert_eq!(tests_begin(declared), declared.len());
+    assert_eq!(tests_begin(&inline), declared.len());
 }
