@@ -180,7 +180,7 @@ impl Services {
         let team = identity.team(&request.team)?;
         let watched = team.clone();
         let look = move |reader: &mut crate::engine::Reader<'_>| {
-            reader.hear(&watched, &identity.caller);
+            reader.whole_board(&watched, &identity.caller)?;
             reader.watch(&watched)
         };
         let begun = self.look(look).await?;

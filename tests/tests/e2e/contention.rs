@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ganger_proto::v1::{
@@ -18,6 +18,17 @@ use tonic::{Code, Status};
 
 const CLAIMANTS: usize = 8;
 const TASKS: u64 = 10_000;
+
+/// Far longer than a fight takes on a busy machine; it only bounds a failure.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Waits for the end of a fight.
+async fn over<T>(fight: impl Future<Output = T>) -> T {
+    let begin = Instant::now();
+    let came = tokio::time::timeout(LONGEST, fight).await;
+    println!("it took {:?}", begin.elapsed());
+    came.expect("a fight comes to its end")
+}
 
 /// Which attempt of which task somebody was told to have.
 type Won = BTreeMap<u64, i32>;
@@ -128,18 +139,19 @@ async fn claim_each(client: Client, start: Arc<Barrier>) -> Won {
 async fn each_of_10_000_tasks_that_8_claim_at_once_has_exactly_one_winner() {
     let cluster = Cluster::start(programs!()).await;
     let lead = team(&cluster, TASKS).await;
-    let begin = Instant::now();
 
     let start = Arc::new(Barrier::new(CLAIMANTS));
     let claiming: Vec<_> = claimants(&cluster)
         .map(|(name, client)| (name, tokio::spawn(claim_each(client, start.clone()))))
         .collect();
     let mut wins = BTreeMap::new();
-    for (name, won) in claiming {
-        wins.insert(name, won.await.unwrap());
-    }
+    over(async {
+        for (name, won) in claiming {
+            wins.insert(name, won.await.unwrap());
+        }
+    })
+    .await;
 
-    println!("80,000 claims took {:?}", begin.elapsed());
     let won = merged(&wins);
     assert_eq!(won.len() as u64, TASKS);
     assert!(won.values().all(|(_, attempt)| *attempt == 1));
@@ -155,7 +167,6 @@ async fn each_of_10_000_tasks_that_8_claim_at_once_has_exactly_one_winner() {
 async fn each_of_10_000_tasks_that_8_take_as_the_next_one_goes_to_exactly_one() {
     let cluster = Cluster::start(programs!()).await;
     let lead = team(&cluster, TASKS).await;
-    let begin = Instant::now();
 
     let mut claiming = Vec::new();
     for (name, client) in claimants(&cluster) {
@@ -165,15 +176,17 @@ async fn each_of_10_000_tasks_that_8_take_as_the_next_one_goes_to_exactly_one() 
         claiming.push((name, lanes));
     }
     let mut wins = BTreeMap::new();
-    for (name, lanes) in claiming {
-        let mut won = Won::new();
-        for lane in lanes {
-            won.extend(lane.await.unwrap());
+    over(async {
+        for (name, lanes) in claiming {
+            let mut won = Won::new();
+            for lane in lanes {
+                won.extend(lane.await.unwrap());
+            }
+            wins.insert(name, won);
         }
-        wins.insert(name, won);
-    }
+    })
+    .await;
 
-    println!("10,000 claims of the next task took {:?}", begin.elapsed());
     let won = merged(&wins);
     assert_eq!(won.len() as u64, TASKS);
     check(&lead, &won).await;

@@ -96,6 +96,18 @@ impl Reader<'_> {
         Ok((uid, decide::list_of(&engine.board, uid, caller)?))
     }
 
+    /// Refuses who sees a list of its own, and not the team's board.
+    pub fn whole_board(&mut self, team: &TeamName, caller: &Caller) -> Result<(), Refusal> {
+        let (_, list_of) = self.sight(team, caller)?;
+        match list_of {
+            None => Ok(()),
+            Some(task) => Err(Refusal::BadValue {
+                field: "ganger-attempt",
+                why: format!("is of a sub-agent that sees what is below task #{task} alone"),
+            }),
+        }
+    }
+
     /// The key of a task that is there, and the caller's to know.
     pub fn task_key(
         &mut self,

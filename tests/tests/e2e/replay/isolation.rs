@@ -171,6 +171,25 @@ async fn shared_list_is_the_parents_board_and_children_inherit_it() {
     assert_eq!(sees(&inherits).await, all);
     assert_eq!(sees(&own).await, [closed, inner]);
     assert_eq!(sees(&nested).await, [closed, inner]);
+    // Who sees the whole board may watch it, and nobody else.
+    let watch = async |client: &Client| {
+        let all = v1::WatchTeamRequest {
+            after_revision: Some(0),
+            ..v1::WatchTeamRequest::default()
+        };
+        client.team().watch_team(all).await.map(drop)
+    };
+    for sub_agent in [&own, &nested] {
+        let info = refused(
+            watch(sub_agent).await,
+            Code::InvalidArgument,
+            "VALUE_INVALID",
+        );
+        assert_eq!(info.metadata["field"], "ganger-attempt");
+    }
+    for sub_agent in [&shares, &inherits] {
+        watch(sub_agent).await.unwrap();
+    }
     // To see is not to own: what is others' stays theirs.
     refused(
         shares.try_set(1, Completed).await,
@@ -290,6 +309,9 @@ async fn attempt_that_is_over_or_another_speaks_for_nobody() {
             .create_task(v1::CreateTaskRequest::default())
             .await;
         refused(made, Code::Aborted, "ATTEMPT_STALE");
+        let all = v1::WatchTeamRequest::default();
+        let watch = stale.team().watch_team(all).await;
+        refused(watch.map(drop), Code::Aborted, "ATTEMPT_STALE");
     }
     let elsewhere = cluster.client().sub_agent(&right);
     let list = elsewhere.try_list(v1::ListTasksRequest::default()).await;
