@@ -1,7 +1,5 @@
 //! Waiting for several tasks at once (E11, E18).
 
-use std::time::Duration;
-
 use ganger_proto::v1::{
     self,
     TaskStatus::{self, Cancelled, Completed, Failed, InProgress, Pending},
@@ -11,7 +9,7 @@ use ganger_proto::v1::{
 use ganger_tests::{Client, Cluster, ids_of, new_task, patiently, programs, refused};
 use pbjson_types::Duration as Span;
 use tokio::task::JoinHandle;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 const NOT_LONG: Span = Span {
     seconds: 0,
@@ -65,11 +63,8 @@ async fn wait_whose_time_is_over_says_so_and_stops_nothing() {
     assert_eq!(ids_of(&answer.tasks), [2, 1, 3]);
     assert_eq!(statuses(&answer), [Pending, InProgress, Cancelled]);
     assert_eq!((answer.finished, answer.timed_out), (1, true));
-    // The caller's own deadline ends its wait, and so does going away; the tasks stay.
-    let mut timed = Request::new(wait(&[1, 2], All));
-    timed.set_timeout(Duration::from_millis(50));
-    let passed = patiently("WaitTasks", client.delegation().wait_tasks(timed)).await;
-    assert_eq!(passed.unwrap_err().code(), Code::DeadlineExceeded);
+    // Going away ends the wait too; the task stays. (Of a caller's own deadline its client and the
+    // coordinator may tell first: see the tests of deadlines.)
     let left = waiting(&client, wait(&[1], All));
     left.abort();
     assert!(left.await.unwrap_err().is_cancelled());
