@@ -1,12 +1,13 @@
 //! `FleetService`.
 
-use board::refusal::Refusal;
+use board::{id::WorkerName, refusal::Refusal};
 use ganger_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
 use super::{
     Services,
     body::{Answers, Sink},
+    caller::bad_name,
     from_wire, status, to_wire,
 };
 use crate::{
@@ -70,9 +71,15 @@ impl FleetService for Services {
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
         let request = request.into_inner();
         let size = from_wire::page_size(request.page_size)?;
-        let after = Some(request.page_token).filter(|token| !token.is_empty());
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => {
+                let name = WorkerName::parse(token);
+                Some(name.map_err(|why| bad_name("page_token", token, why))?)
+            }
+        };
         let page = self
-            .look(move |reader| reader.workers(after.as_deref(), size))
+            .look(move |reader| reader.workers(after.as_ref().map(WorkerName::as_str), size))
             .await?;
         Ok(Response::new(v1::ListWorkersResponse {
             workers: page.items.iter().map(to_wire::worker).collect(),

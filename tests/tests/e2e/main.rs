@@ -31,6 +31,7 @@ mod members;
 mod person;
 mod replay;
 mod reports;
+mod request_ids;
 mod slow_watchers;
 mod teams;
 mod token;

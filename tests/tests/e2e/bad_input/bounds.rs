@@ -346,6 +346,57 @@ async fn pages_have_a_thousand_at_the_most_and_go_on_only_where_one_ended() {
     }
 }
 
+#[tokio::test]
+async fn pages_of_teams_members_and_workers_go_on_only_where_one_ended() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client().team_of("red", &["alice", "bob"]).await;
+    let (mut teams, mut fleet) = (client.team(), client.fleet());
+    macro_rules! token_is_checked {
+        ($client:ident.$call:ident($request:ident), $reason:ident, $bad:expr) => {
+            for token in $bad {
+                println!("{} {token:?}", stringify!($call));
+                let list = v1::$request {
+                    page_token: token.into(),
+                    ..v1::$request::default()
+                };
+                past($client.$call(list).await, $reason, "page_token");
+            }
+            let bad_size = v1::$request {
+                page_size: -1,
+                ..v1::$request::default()
+            };
+            past($client.$call(bad_size).await, VALUE, "page_size");
+        };
+    }
+    const NAME: &str = "NAME_INVALID";
+    let names = ["a b", "../x", "\u{1f4a5}", "-x", &text(65)];
+    let places = [
+        "x", "red", "red/", "/1", "red/x", "red/-1", "a b/1", "red/1/1",
+    ];
+    token_is_checked!(teams.list_teams(ListTeamsRequest), VALUE, places);
+    token_is_checked!(teams.list_members(ListMembersRequest), NAME, names);
+    token_is_checked!(fleet.list_workers(ListWorkersRequest), NAME, names);
+
+    let mut told = Vec::new();
+    let mut request = v1::ListMembersRequest {
+        page_size: 1,
+        ..v1::ListMembersRequest::default()
+    };
+    loop {
+        let page = teams
+            .list_members(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        told.extend(page.members.into_iter().map(|member| member.name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(told, ["alice", "bob", "team-lead"]);
+}
+
 /// A page that ended at a task which is deleted since: by id nothing is lost, and the tree, whose
 /// place is gone with the task, says so.
 #[tokio::test]
