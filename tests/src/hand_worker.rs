@@ -87,6 +87,17 @@ impl HandWorker {
             .unwrap();
     }
 
+    /// Says no more, hears the coordinator out, and tells how it ends the stream.
+    pub async fn close(mut self) -> Result<(), Status> {
+        let (nobody, _) = mpsc::channel(1);
+        self.says = nobody;
+        patiently("the stream ends", async {
+            while self.hear().await?.is_some() {}
+            Ok(())
+        })
+        .await
+    }
+
     /// What the coordinator says next, heartbeats' answers left out; none at the end.
     pub async fn hear(&mut self) -> Result<Option<Hears>, Status> {
         match self.heard.pop_front() {

@@ -5,7 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use ganger_tests::{Cluster, error_info, programs};
+use ganger_proto::v1::{self, connect_request::Message as Says};
+use ganger_tests::{Cluster, HandWorker, error_info, hello, programs};
 use prost_reflect::{
     Cardinality, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
     MethodDescriptor, ReflectMessage, Value,
@@ -13,7 +14,10 @@ use prost_reflect::{
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
-use crate::grpcurl::{CommandLine, Grpcurl};
+use crate::{
+    fences::by_hand,
+    grpcurl::{CommandLine, Grpcurl},
+};
 
 /// How deep messages in messages are looked into.
 const DEPTH: usize = 3;
@@ -313,6 +317,133 @@ async fn whatever_a_field_says_is_taken_or_refused_by_its_name_and_never_a_fault
     );
     assert!(tried > 1_000, "{tried}");
     // It is well, and has nothing to complain of.
+    cluster.status().await;
+    let log = cluster.coordinator.log();
+    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(complaints, [] as [&str; 0]);
+}
+
+/// A report of each kind about an attempt, which would be taken.
+fn reports(fence: &v1::Fence) -> [Says; 6] {
+    let fence = Some(fence.clone());
+    let record = v1::TranscriptRecord {
+        index: 1,
+        text: "words".into(),
+        ..v1::TranscriptRecord::default()
+    };
+    [
+        Says::Heartbeat(v1::Heartbeat { sequence: 1 }),
+        Says::Started(v1::Started {
+            fence: fence.clone(),
+            run_limit: None,
+        }),
+        Says::Progress(v1::Progress {
+            fence: fence.clone(),
+            records: vec![record],
+        }),
+        Says::Ended(v1::Ended {
+            fence: fence.clone(),
+            ending: v1::AttemptEnding::Completed.into(),
+            ..v1::Ended::default()
+        }),
+        Says::Refused(v1::Refused {
+            fence,
+            reason: "no".into(),
+        }),
+        Says::Draining(v1::Draining::default()),
+    ]
+}
+
+/// A message of a worker with another thing wrong each time.
+fn bad_words(kind: &MessageDescriptor, message: Says) -> Vec<(String, v1::ConnectRequest)> {
+    let sound = v1::ConnectRequest {
+        session: 0,
+        message: Some(message),
+    };
+    let mut base = DynamicMessage::new(kind.clone());
+    base.transcode_from(&sound).unwrap();
+    // What is not said by it is another message altogether.
+    let said = base
+        .fields()
+        .next()
+        .map(|(field, _)| field.name().to_owned());
+    let said = said.unwrap();
+    bad_ones(&base, DEPTH)
+        .into_iter()
+        .filter(|bad| bad.what.starts_with(&said))
+        .map(|bad| (bad.what, bad.message.transcode_to().unwrap()))
+        .collect()
+}
+
+fn is_sound(what: &str, answer: Result<(), Status>) {
+    let Err(status) = answer else {
+        return;
+    };
+    println!("{what}: {:?} {}", status.code(), status.message());
+    let is_fault = matches!(
+        status.code(),
+        Code::Internal | Code::Unknown | Code::DataLoss
+    );
+    assert!(!is_fault, "{what}: {status:?}");
+    error_info(&status);
+}
+
+#[tokio::test]
+async fn whatever_a_field_of_a_worker_says_is_taken_or_ends_its_stream_and_never_a_fault() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client();
+    let grpcurl = Grpcurl::by_v1(&client).await;
+    let connect = grpcurl
+        .calls()
+        .into_iter()
+        .find(|(method, _)| method.name() == "Connect");
+    let kind = connect.unwrap().0.input();
+    let mut tried = 0;
+
+    for (what, bad) in bad_words(&kind, Says::Hello(hello("me"))) {
+        let Some(Says::Hello(bad)) = bad.message else {
+            panic!("{what} is no Hello");
+        };
+        tried += 1;
+        let answer = HandWorker::connect(&client, bad).await;
+        is_sound(&what, answer.map(drop));
+    }
+    let mut own = hello("reporter");
+    own.held.push(v1::Held::default());
+    for at in 0..reports(&v1::Fence::default()).len() {
+        let (mut fence, mut bad) = (v1::Fence::default(), Vec::new());
+        let mut next = 0;
+        while next == 0 || next < bad.len() {
+            // The process that dials in again keeps its attempt, until that has ended.
+            own.held[0].fence = Some(fence.clone()).filter(|fence| fence.attempt > 0);
+            let hello = v1::Hello {
+                held: own
+                    .held
+                    .iter()
+                    .filter(|held| held.fence.is_some())
+                    .cloned()
+                    .collect(),
+                ..own.clone()
+            };
+            let mut worker = HandWorker::connect(&client, hello).await.unwrap();
+            if !worker.welcome.verdicts.iter().any(|verdict| verdict.keep) {
+                client.start_task(by_hand()).await;
+                fence = worker.assignment().await.fence.unwrap();
+                let report = reports(&fence).into_iter().nth(at).unwrap();
+                bad = bad_words(&kind, report);
+            }
+            let (what, message) = &bad[next];
+            (next, tried) = (next + 1, tried + 1);
+            if let Some(message) = message.message.clone() {
+                worker.say(message);
+            }
+            is_sound(what, worker.close().await);
+        }
+        client.cancel(fence.task_id).await;
+    }
+
+    println!("{tried} messages");
+    assert!(tried > 200, "{tried}");
     cluster.status().await;
     let log = cluster.coordinator.log();
     let complaints: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
