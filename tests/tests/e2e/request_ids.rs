@@ -96,7 +96,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
             task.batch_create_tasks(v1::BatchCreateTasksRequest {
                 team: team(),
                 tasks: vec![new_task("a"), new_task("b")],
-                ..Default::default()
             }),
             |r| r.tasks.truncate(1)
         ),
@@ -119,7 +118,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
                     status: Completed.into(),
                     ..Default::default()
                 }],
-                ..Default::default()
             }),
             |r| r.updates[0].task_id = 3
         ),
@@ -183,7 +181,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
             delegation.resume_task(v1::ResumeTaskRequest {
                 team: team(),
                 task_id: 4,
-                ..Default::default()
             }),
             |r| r.task_id = 5
         ),
@@ -193,7 +190,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
                 team: team(),
                 task_id: 5,
                 reason: reason(),
-                ..Default::default()
             }),
             |r| r.reason.clear()
         ),
@@ -223,7 +219,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
             tools.call_tool(v1::CallToolRequest {
                 name: "TaskCreate".into(),
                 arguments: Some(struct_of(json!({"subject": "tool"}))),
-                ..Default::default()
             }),
             |r| r.arguments = Some(struct_of(json!({"subject": "other"})))
         ),
@@ -240,7 +235,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
             team.add_member(v1::AddMemberRequest {
                 team: team(),
                 member: Some(agent("bob")),
-                ..Default::default()
             }),
             |r| r.member = Some(agent("carol"))
         ),
@@ -260,7 +254,6 @@ async fn every_change(lead: &Client) -> Vec<Made> {
         team.hand_over_lead(v1::HandOverLeadRequest {
             team: team(),
             to: "alice".into(),
-            ..Default::default()
         }),
         |r| r.to = "team-lead".into()
     ));
