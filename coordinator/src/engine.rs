@@ -307,7 +307,9 @@ impl Engine {
         key: TaskKey,
         reply: tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
     ) {
-        if self.board.ended(key).is_none() {
+        // One that was deleted before the wait came would never end it.
+        let is_open = self.board.card_of(key).is_some() && self.board.ended(key).is_none();
+        if is_open {
             let waiting = self.waiting.entry(key).or_default();
             waiting.retain(|other| !other.is_closed());
             waiting.push(reply);
