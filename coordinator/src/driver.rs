@@ -156,9 +156,26 @@ pub fn start(
     lanes: Arc<Lanes>,
     clock: Clock,
 ) -> std::io::Result<thread::JoinHandle<Result<(), StoreError>>> {
-    thread::Builder::new()
-        .name("driver".into())
-        .spawn(move || run(engine, &lanes, &clock))
+    thread::Builder::new().name("driver".into()).spawn(move || {
+        let _end = End(&lanes);
+        run(engine, &lanes, &clock)
+    })
+}
+
+/// The end of the driver, however it came: nothing is taken in any more, and whoever is still in
+/// line learns at once that there will be no answer.
+struct End<'l>(&'l Lanes);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_closed = true;
+        let fleet = std::mem::take(&mut state.fleet);
+        let clients = std::mem::take(&mut state.clients);
+        // An input may do something when it is dropped: not under the lock.
+        drop(state);
+        drop((fleet, clients));
+    }
 }
 
 fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreError> {

@@ -175,6 +175,10 @@ fn running_on(store: MemoryStore) -> Running {
 }
 
 fn create(lanes: &Lanes) -> oneshot::Receiver<CallReply> {
+    try_create(lanes).unwrap()
+}
+
+fn try_create(lanes: &Lanes) -> Result<oneshot::Receiver<CallReply>, NotTaken> {
     let task = NewTask {
         subject: "work".into(),
         ..NewTask::default()
@@ -185,10 +189,8 @@ fn create(lanes: &Lanes) -> oneshot::Receiver<CallReply> {
         wish: Wish::CreateTasks(TeamName::parse(DEFAULT_TEAM).unwrap(), vec![task]),
     };
     let (reply, answer) = oneshot::channel();
-    lanes
-        .push_client(Input::Call(Box::new(call), reply), 1)
-        .unwrap();
-    answer
+    lanes.push_client(Input::Call(Box::new(call), reply), 1)?;
+    Ok(answer)
 }
 
 #[test]
@@ -242,11 +244,25 @@ fn failed_commit_ends_the_driver_with_its_error() {
     assert!(create(&driver.lanes).blocking_recv().unwrap().is_ok());
     driver.store.break_disk();
 
-    let unanswered = create(&driver.lanes);
+    // A sweep may find the broken disk first, and the driver be gone by now or in a moment.
+    let unanswered = try_create(&driver.lanes);
 
-    assert!(unanswered.blocking_recv().is_err());
+    assert!(unanswered.is_err() || unanswered.unwrap().blocking_recv().is_err());
     let ended = driver.thread.join().unwrap();
     assert!(matches!(ended, Err(StoreError::Io { .. })), "{ended:?}");
+}
+
+#[test]
+fn who_is_in_line_when_the_driver_ends_learns_that_there_is_no_answer() {
+    let lanes = Arc::new(Lanes::default());
+    let in_line = create(&lanes);
+
+    drop(End(&lanes));
+
+    assert!(in_line.blocking_recv().is_err());
+    let (reply, _) = tokio::sync::oneshot::channel();
+    let late = Input::Wait((TeamUid(1), TaskId(1)), reply);
+    assert_eq!(lanes.push_client(late, 0), Err(NotTaken::Closed));
 }
 
 #[test]
