@@ -260,7 +260,7 @@ fn who_is_in_line_when_the_driver_ends_learns_that_there_is_no_answer() {
     drop(End(&lanes));
 
     assert!(in_line.blocking_recv().is_err());
-    let (reply, _) = tokio::sync::oneshot::channel();
+    let (reply, _) = oneshot::channel();
     let late = Input::Wait((TeamUid(1), TaskId(1)), reply);
     assert_eq!(lanes.push_client(late, 0), Err(NotTaken::Closed));
 }
