@@ -419,6 +419,14 @@ impl Engine {
                 let order = crate::fleet::Order::Stop { fence, reason };
                 self.group.releases.push(Release::Order(instance, order));
             }
+            Effect::Tell {
+                instance,
+                fence,
+                word,
+            } => {
+                let order = crate::fleet::Order::Tell { fence, word };
+                self.group.releases.push(Release::Order(instance, order));
+            }
             Effect::CutOff(instance) => {
                 self.fleet.cut_off(instance, now);
                 self.lose_all(instance, "its worker was cut off", now);

@@ -253,6 +253,7 @@ fn usage(ran: &Ran, began_at: Instant) -> Usage {
         wall_time: Some(ran.ended_at.saturating_duration_since(began_at).into()),
         cpu_time: ran.cpu_time.map(Into::into),
         output_bytes: i64::try_from(ran.output_bytes).unwrap_or(i64::MAX),
+        ..Usage::default()
     }
 }
 

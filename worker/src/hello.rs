@@ -51,6 +51,9 @@ impl Introduction {
             .agent_types
             .iter()
             .map(|(name, agent_type)| v1::AgentType {
+                interactive: false,
+                hiring_depth: 0,
+                stall_span: None,
                 name: name.clone(),
                 description: agent_type.description.clone(),
                 runtime: "command".to_owned(),
@@ -61,6 +64,8 @@ impl Introduction {
             started,
         });
         Hello {
+            protocol: 1,
+            protocol_min: 1,
             name: config.name.clone(),
             instance_id: self.instance_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

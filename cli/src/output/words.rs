@@ -31,6 +31,7 @@ pub fn standing(task: &v1::Task) -> String {
         v1::TaskPhase::Stopping => "stopping",
         v1::TaskPhase::BackingOff => "backing_off",
         v1::TaskPhase::Paused => "paused",
+        v1::TaskPhase::WaitingForAnswer => "asks",
     };
     let word = if status == v1::TaskStatus::Pending && !task.open_blockers.is_empty() {
         "blocked"

@@ -172,6 +172,7 @@ fn request(args: Args, add_outputs: Vec<v1::Artifact>) -> v1::UpdateTaskRequest 
         retry: args.retry.policy(),
         add_outputs,
         reason: args.reason,
+        window: None,
     }
 }
 

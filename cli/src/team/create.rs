@@ -81,6 +81,8 @@ fn request(args: Args) -> Result<v1::CreateTeamRequest, Failure> {
         lead: args.lead,
         verification_threshold: args.verification_threshold,
         idle_notices: args.idle_notices,
+        weight: None,
+        max_running: 0,
         request_id: args.request_id.or_new(),
     })
 }

@@ -204,6 +204,11 @@ service! {
         pause_task: PauseTaskRequest => PauseTaskResponse,
         resume_task: ResumeTaskRequest => ResumeTaskResponse,
         wait_tasks: WaitTasksRequest => WaitTasksResponse,
+        answer_question: AnswerQuestionRequest => AnswerQuestionResponse,
+        steer_task: SteerTaskRequest => SteerTaskResponse,
+        cancel_tasks: CancelTasksRequest => CancelTasksResponse,
+        pause_tasks: PauseTasksRequest => PauseTasksResponse,
+        resume_tasks: ResumeTasksRequest => ResumeTasksResponse,
         list_agent_types: ListAgentTypesRequest => ListAgentTypesResponse,
     }
 
@@ -266,6 +271,7 @@ service! {
         create_team: CreateTeamRequest => CreateTeamResponse,
         get_team: GetTeamRequest => GetTeamResponse,
         list_teams: ListTeamsRequest => ListTeamsResponse,
+        update_team: UpdateTeamRequest => UpdateTeamResponse,
         dissolve_team: DissolveTeamRequest => DissolveTeamResponse,
         add_member: AddMemberRequest => AddMemberResponse,
         remove_member: RemoveMemberRequest => RemoveMemberResponse,

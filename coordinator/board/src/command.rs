@@ -75,6 +75,14 @@ pub enum Wish {
     ResumeTask(TeamName, TaskId),
     /// Cancel a task.
     CancelTask(TeamName, TaskId, Arc<str>),
+    /// Cancel, hold or resume what a filter finds.
+    SweepTasks(TeamName, Box<Sweep>),
+    /// Answer the question of a running sub-agent; of this number, if that is said.
+    AnswerQuestion(TeamName, TaskId, Option<u32>, Arc<str>),
+    /// Tell a running sub-agent something that it has not asked.
+    SteerTask(TeamName, TaskId, Arc<str>),
+    /// Change a team's own settings.
+    UpdateTeam(TeamName, TeamChanges),
     /// End a team.
     DissolveTeam(TeamName, Removal),
     /// Add a member.
@@ -106,6 +114,10 @@ impl Wish {
             | Self::PauseTask(team, ..)
             | Self::ResumeTask(team, ..)
             | Self::CancelTask(team, ..)
+            | Self::SweepTasks(team, ..)
+            | Self::AnswerQuestion(team, ..)
+            | Self::SteerTask(team, ..)
+            | Self::UpdateTeam(team, ..)
             | Self::DissolveTeam(team, ..)
             | Self::AddMember(team, ..)
             | Self::RemoveMember(team, ..)
@@ -126,7 +138,9 @@ impl Wish {
             | Self::DeleteTask(_, task, ..)
             | Self::PauseTask(_, task, ..)
             | Self::ResumeTask(_, task)
-            | Self::CancelTask(_, task, ..) => Some(*task),
+            | Self::CancelTask(_, task, ..)
+            | Self::AnswerQuestion(_, task, ..)
+            | Self::SteerTask(_, task, ..) => Some(*task),
             _ => None,
         }
     }
@@ -151,6 +165,51 @@ pub struct ClaimNext {
     pub priority_min: Option<Priority>,
     /// How long the claim lasts.
     pub lease: Lease,
+}
+
+/// What is to become of the tasks that a filter finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// What.
+    pub what: SweepWhat,
+    /// Why.
+    pub reason: Arc<str>,
+    /// Only tasks below this one, at any depth.
+    pub parent: Option<TaskId>,
+    /// Only tasks with this label.
+    pub label: Option<Arc<str>>,
+    /// Only tasks of this type.
+    pub agent_type: Option<AgentTypeName>,
+    /// Only tasks of this owner.
+    pub owner: Option<MemberName>,
+    /// Only these.
+    pub tasks: Vec<TaskId>,
+}
+
+/// What is to become of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepWhat {
+    /// The open ones are cancelled.
+    Cancel,
+    /// The pending ones are held.
+    Pause,
+    /// The held ones go on.
+    Resume,
+}
+
+/// Changes of a team's settings; what is none stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TeamChanges {
+    /// What the team is for.
+    pub description: Option<Arc<str>>,
+    /// Its share of the fleet.
+    pub weight: Option<u32>,
+    /// How many of its tasks workers run at once at the most; 0 for no bound.
+    pub max_running: Option<u32>,
+    /// From how many completed tasks on a nudge is given; 0 for never.
+    pub verification_threshold: Option<u32>,
+    /// Whether the lead wants idle notices.
+    pub idle_notices: Option<bool>,
 }
 
 /// That a member, or a team, is to go.
@@ -220,6 +279,10 @@ pub struct CreateTeam {
     pub verification_threshold: Option<u32>,
     /// Whether the lead wants idle notices.
     pub idle_notices: bool,
+    /// Its share of the fleet; none for 1.
+    pub weight: Option<u32>,
+    /// How many of its tasks workers run at once at the most; 0 for no bound.
+    pub max_running: u32,
 }
 
 /// A member to be.
@@ -294,6 +357,16 @@ pub struct NewTask {
     pub output_globs: Vec<Arc<str>>,
     /// The id that its maker gives it.
     pub client_task_id: Arc<str>,
+    /// Labels that a worker must have.
+    pub worker_labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// How many of its children workers run at once at the most; 0 for no bound.
+    pub window: u32,
+    /// It goes on when what hired it ends.
+    pub outlives_parent: bool,
+    /// The task all of whose children it waits for.
+    pub joins: Option<TaskId>,
+    /// It is to be run at once for who calls: a sub-agent must be allowed to hire.
+    pub is_delegated: bool,
 }
 
 /// Changes of a task; what is none stays.
@@ -353,6 +426,8 @@ pub struct Update {
     pub add_outputs: Vec<Artifact>,
     /// Why it ends so.
     pub reason: Option<Arc<str>>,
+    /// How many of its children workers run at once at the most; 0 for no bound.
+    pub window: Option<u32>,
 }
 
 /// Something that the fleet brings before the board: trusted to be well formed, but not to be
@@ -393,6 +468,28 @@ pub enum FleetCommand {
         instance: InstanceId,
         /// Why.
         reason: Arc<str>,
+    },
+    /// The sub-agent asks its lead.
+    Asked {
+        /// The attempt.
+        fence: Fence,
+        /// The process that reports.
+        instance: InstanceId,
+        /// The question's number in the attempt.
+        number: u32,
+        /// What is asked.
+        text: Arc<str>,
+        /// How long it waits.
+        timeout: Option<Duration>,
+    },
+    /// The sub-agent has what it was to be told.
+    Heeded {
+        /// The attempt.
+        fence: Fence,
+        /// The process that reports.
+        instance: InstanceId,
+        /// Up to this word.
+        through: u32,
     },
     /// The attempt was lost with its worker.
     Lost(TaskKey, AttemptNumber, Arc<str>),

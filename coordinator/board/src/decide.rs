@@ -1,5 +1,6 @@
 //! Deciding: a command in, a decision or a refusal out, and nothing changed.
 
+mod asking;
 mod attempts;
 mod calls;
 mod check;
@@ -19,7 +20,9 @@ mod pause;
 mod reopen;
 mod retry;
 mod roster;
+mod settings;
 mod stopping;
+mod sweeps;
 mod tick;
 mod update;
 
@@ -75,6 +78,18 @@ pub fn decide_fleet(
             instance,
             reason,
         } => attempts::refused(draft, fence, *instance, reason),
+        FleetCommand::Asked {
+            fence,
+            instance,
+            number,
+            text,
+            timeout,
+        } => asking::asked(draft, fence, *instance, *number, text, *timeout),
+        FleetCommand::Heeded {
+            fence,
+            instance,
+            through,
+        } => asking::heeded(draft, fence, *instance, *through),
         FleetCommand::Lost(task, attempt, reason) => attempts::lost(draft, *task, *attempt, reason),
         FleetCommand::NeverArrived(task, attempt) => {
             attempts::never_arrived(draft, *task, *attempt)

@@ -208,6 +208,35 @@ pub enum Happening {
         /// Which.
         task: TaskId,
     },
+    /// The team's own settings were changed.
+    TeamUpdated,
+    /// A running sub-agent asked its lead something.
+    TaskAsked {
+        /// Which.
+        task: TaskId,
+        /// In which attempt.
+        attempt: AttemptNumber,
+        /// What; cut to a line.
+        text: Arc<str>,
+    },
+    /// A sub-agent's question was answered, or was given up.
+    TaskAnswered {
+        /// Which.
+        task: TaskId,
+        /// In which attempt.
+        attempt: AttemptNumber,
+        /// The answer, or why there is none; cut to a line.
+        text: Arc<str>,
+    },
+    /// A running sub-agent was told something that it had not asked.
+    TaskSteered {
+        /// Which.
+        task: TaskId,
+        /// In which attempt.
+        attempt: AttemptNumber,
+        /// What; cut to a line.
+        text: Arc<str>,
+    },
     /// A task is over.
     TaskEnded {
         /// Which.
@@ -228,6 +257,7 @@ impl Happening {
     pub fn task(&self) -> Option<TaskId> {
         match self {
             Self::TeamCreated
+            | Self::TeamUpdated
             | Self::MemberJoined { .. }
             | Self::MemberLeft { .. }
             | Self::TeamDissolved { .. }
@@ -247,6 +277,9 @@ impl Happening {
             | Self::TaskDeleted { task, .. }
             | Self::TaskPaused { task, .. }
             | Self::TaskResumed { task }
+            | Self::TaskAsked { task, .. }
+            | Self::TaskAnswered { task, .. }
+            | Self::TaskSteered { task, .. }
             | Self::TaskEnded { task, .. } => Some(*task),
         }
     }
@@ -300,8 +333,10 @@ impl Fields {
     pub const RETRY: Self = Self(1 << 19);
     /// The outputs.
     pub const OUTPUTS: Self = Self(1 << 20);
+    /// How many children are run at once.
+    pub const WINDOW: Self = Self(1 << 21);
 
-    const NAMES: [(Self, &'static str); 21] = [
+    const NAMES: [(Self, &'static str); 22] = [
         (Self::STATUS, "status"),
         (Self::OWNER, "owner"),
         (Self::SUBJECT, "subject"),
@@ -323,6 +358,7 @@ impl Fields {
         (Self::FAILURE_POLICY, "failure_policy"),
         (Self::RETRY, "retry"),
         (Self::OUTPUTS, "outputs"),
+        (Self::WINDOW, "window"),
     ];
 
     /// Adds fields.

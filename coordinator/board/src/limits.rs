@@ -143,6 +143,27 @@ pub const REFUSAL_BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The longest run limit.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// A question of a running sub-agent.
+pub const QUESTION_LEN_MAX: usize = 16 * KIB;
+/// Questions of one attempt. A worker's agent type allows fewer.
+pub const QUESTIONS_PER_ATTEMPT_MAX: u32 = 100;
+/// How long a sub-agent waits for an answer, unless it says otherwise.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long it may wait at the most.
+pub const QUESTION_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// What a running sub-agent is told at once.
+pub const WORD_LEN_MAX: usize = 64 * KIB;
+/// Words to a sub-agent that wait to be heeded.
+pub const WORDS_MAX: usize = 16;
+/// How deep a sub-agent may have others hired below its own task.
+pub const HIRING_DEPTH_MAX: u32 = 3;
+/// Labels that a task may want of a worker.
+pub const WORKER_LABELS_MAX: usize = 16;
+/// A team's share of the fleet.
+pub const WEIGHT_MAX: u32 = 1_000;
+/// How many tasks a team, or the children of a task, may be bounded to at once.
+pub const RUNNING_MAX: u32 = 1_000_000;
+
 /// Tasks closed since the last verification from which on a nudge is given.
 pub const VERIFICATION_THRESHOLD: u32 = 3;
 /// What a team may say at the most: as many as it may have tasks.

@@ -64,6 +64,10 @@ pub struct OfferedType {
     pub runtime: Arc<str>,
     /// A hash of its definition.
     pub digest: Arc<str>,
+    /// Its sub-agents can ask, be answered and be steered while they run.
+    pub is_interactive: bool,
+    /// How deep below its own task a sub-agent of it may have others hired; 0 for not at all.
+    pub hiring_depth: u32,
     /// When it was last offered. Kept to the hour, so that reconnecting workers don't write.
     pub last_seen: Option<Time>,
 }
@@ -129,6 +133,13 @@ pub enum CameTo {
     },
     /// Several tasks were changed: those that the request names.
     Batch,
+    /// Tasks that a filter found were changed.
+    Swept {
+        /// How many.
+        count: u32,
+        /// Whether there were more.
+        is_more: bool,
+    },
     /// A task was opened again.
     Reopened {
         /// Which.

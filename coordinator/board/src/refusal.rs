@@ -88,6 +88,49 @@ pub enum Refusal {
         path: Vec<TaskId>,
     },
 
+    /// A task must be run by a worker right now, and is not.
+    #[error("no worker runs task #{task}: it is {}", status.word())]
+    NotRunning {
+        /// Which.
+        task: TaskId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// A running sub-agent has no ear.
+    #[error("a sub-agent of type {agent_type} can't be told anything while it runs")]
+    NotInteractive {
+        /// Of which type.
+        agent_type: AgentTypeName,
+    },
+    /// A question is to be answered that does not wait.
+    #[error("task #{task} waits for no answer{}", present_text(*present))]
+    NoQuestion {
+        /// Which task.
+        task: TaskId,
+        /// The number of the one that waits.
+        present: Option<u32>,
+    },
+    /// A sub-agent may not have others hired, or not so deep.
+    #[error(
+        "a sub-agent of type {agent_type} may hire {allowed} levels deep, this would be level {depth}"
+    )]
+    HiringRefused {
+        /// Of which type.
+        agent_type: AgentTypeName,
+        /// How deep it would be.
+        depth: u32,
+        /// How deep it may be.
+        allowed: u32,
+    },
+    /// A sub-agent would wait for a task that nobody could ever run while it waits.
+    #[error("task #{task} waits for a task that can't run while it does: {why}")]
+    WouldDeadlock {
+        /// Which task's sub-agent waits.
+        task: TaskId,
+        /// Why.
+        why: String,
+    },
+
     /// No such team.
     #[error("no team {team:?}")]
     TeamUnknown {
@@ -487,4 +530,10 @@ mod tests {
             "{cut}"
         );
     }
+}
+
+fn present_text(present: Option<u32>) -> String {
+    present.map_or_else(String::new, |number| {
+        format!(" to that: the one that waits is {number}")
+    })
 }

@@ -1,10 +1,16 @@
 //! A task: one card on the board, with what became of it.
 
 mod attempt;
+mod terms;
+mod word;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-pub use self::attempt::{AttemptEnding, EndedAttempt, Runner, Usage};
+pub use self::{
+    attempt::{AttemptEnding, EndedAttempt, Runner, Usage},
+    terms::Terms,
+    word::{Asked, Word, WordKind},
+};
 use crate::{
     event::Actor,
     id::{
@@ -89,6 +95,8 @@ pub struct Task {
     pub revision: Revision,
     /// The id that its maker gave it.
     pub client_task_id: Arc<str>,
+    /// What few tasks say of how they are run; none where it is all as usual.
+    pub terms: Option<Box<Terms>>,
 }
 
 /// JSON texts by key: canonical, never looked into by the board.
@@ -196,6 +204,14 @@ pub struct Placement {
     pub run_limit: Option<Duration>,
     /// A request to stop it.
     pub stop: Option<Stop>,
+    /// The question that waits for an answer.
+    pub question: Option<Asked>,
+    /// How many questions it has asked.
+    pub questions: u32,
+    /// What its sub-agent is to be told and, for all that is known, was not; oldest first.
+    pub words: Vec<Word>,
+    /// The last number given to a word to it; 0 before the first.
+    pub last_word: u32,
 }
 
 /// A request to stop an attempt. It is durable: it outlives a restart.
@@ -303,6 +319,17 @@ impl TaskState {
 }
 
 impl Task {
+    /// How it is run, as far as that is said; as usual where it isn't.
+    pub fn terms(&self) -> &Terms {
+        static USUAL: Terms = Terms::USUAL;
+        self.terms.as_deref().unwrap_or(&USUAL)
+    }
+
+    /// Changes how it is run.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = (terms != Terms::USUAL).then(|| Box::new(terms));
+    }
+
     /// The claim, where there is one.
     pub fn claim(&self) -> Option<&Claim> {
         match &self.state {

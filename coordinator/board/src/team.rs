@@ -36,6 +36,10 @@ pub struct Team {
     pub verification_threshold: u32,
     /// Whether the lead's mailbox gets a notice when a member has nothing to do any more.
     pub idle_notices: bool,
+    /// Its share of the fleet, compared with other teams that have work waiting; from 1.
+    pub weight: u32,
+    /// How many of its tasks workers run at once at the most; 0 for no bound.
+    pub max_running: u32,
     /// That it is over, and is only kept to be looked at.
     pub dissolved: Option<Dissolved>,
 }

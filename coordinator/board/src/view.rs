@@ -50,6 +50,8 @@ pub enum Phase {
     Claimed,
     /// Held until somebody resumes it.
     Paused,
+    /// Its sub-agent runs, and waits for an answer.
+    WaitingForAnswer,
 }
 
 /// How many tasks of a team stand in which status, and how many wait for a worker.
@@ -115,6 +117,11 @@ impl Board {
     /// How a task lies in memory.
     pub fn card_of(&self, key: TaskKey) -> Option<&Card> {
         self.card(key)
+    }
+
+    /// How many tasks of a team workers have.
+    pub fn running(&self, uid: TeamUid) -> u32 {
+        self.teams.get(&uid).map_or(0, |team| team.index.running())
     }
 
     /// A team's counts.
@@ -212,7 +219,13 @@ fn phase(
         TaskState::Claimed(claim) => (Some(Phase::Claimed), Some(claim.since), Arc::default()),
         TaskState::Placed(placement) => match (&placement.stop, placement.started_at) {
             (Some(stop), _) => (Some(Phase::Stopping), Some(stop.at), stop.reason.clone()),
-            (None, Some(at)) => (Some(Phase::Running), Some(at), Arc::default()),
+            (None, Some(at)) => match &placement.question {
+                Some(asked) => {
+                    let phase = Some(Phase::WaitingForAnswer);
+                    (phase, Some(asked.at), asked.text.clone())
+                }
+                None => (Some(Phase::Running), Some(at), Arc::default()),
+            },
             (None, None) => {
                 let since = Some(placement.dispatched_at);
                 (Some(Phase::Dispatched), since, Arc::default())

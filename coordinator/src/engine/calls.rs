@@ -77,6 +77,13 @@ pub enum Told {
         /// To whom: what became of each copy, and the recipient.
         receipts: Vec<(Receipt, MemberView)>,
     },
+    /// Tasks that a filter found were changed.
+    Swept {
+        /// How many.
+        count: u32,
+        /// There are more.
+        is_more: bool,
+    },
     /// Messages were acknowledged.
     Acked {
         /// How many.
@@ -189,6 +196,11 @@ impl Engine {
                 Answer::Batch(team, all.collect())
             }
             (CameTo::Task { task }, _) => Answer::Task((team, task)),
+            (CameTo::Swept { count, is_more }, _) => Answer::Swept {
+                team,
+                count,
+                is_more,
+            },
             (CameTo::Reopened { task }, _) => Answer::Reopened {
                 task: (team, task),
                 blocked: Vec::new(),
@@ -324,6 +336,7 @@ impl Engine {
                 }
             }
             Answer::Acked { count, left } => Told::Acked { count, left },
+            Answer::Swept { count, is_more, .. } => Told::Swept { count, is_more },
             Answer::Done => Told::Tasks(Vec::new()),
         })
     }

@@ -305,6 +305,8 @@ impl Engine {
             prompt = put_before(&std::mem::take(&mut mail), &prompt);
         }
         Some(Assignment {
+            lender: None,
+            hiring_depth: 0,
             fence,
             team: view.team.clone(),
             subject: task.subject.clone(),

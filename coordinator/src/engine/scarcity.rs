@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use board::{
-    command::{Update, Wish},
+    command::{SweepWhat, Update, Wish},
     refusal::Refusal,
 };
 
@@ -42,8 +42,10 @@ fn makes_room(wish: &Wish) -> bool {
         | Wish::ReleaseTask(..)
         | Wish::DeleteTask(..)
         | Wish::CancelTask(..)
+        | Wish::AnswerQuestion(..)
         | Wish::DissolveTeam(..)
         | Wish::AckMessages(..) => true,
+        Wish::SweepTasks(_, sweep) => sweep.what == SweepWhat::Cancel,
         Wish::CreateTeam(_)
         | Wish::CreateTasks(..)
         | Wish::ClaimTask(..)
@@ -54,6 +56,8 @@ fn makes_room(wish: &Wish) -> bool {
         | Wish::AddMember(..)
         | Wish::RemoveMember(..)
         | Wish::HandOverLead(..)
+        | Wish::SteerTask(..)
+        | Wish::UpdateTeam(..)
         | Wish::SendMessage(..) => false,
     }
 }

@@ -85,6 +85,8 @@ impl Engine {
         }
         let name = |text| TeamName::parse(text).expect("a name by itself");
         let wish = CreateTeam {
+            weight: None,
+            max_running: 0,
             name: name(DEFAULT_TEAM),
             description: "The team that is used where none is named.".into(),
             lead: MemberName::parse(DEFAULT_LEAD).expect("a name by itself"),
@@ -105,6 +107,8 @@ impl Engine {
 
     fn expect_types(&mut self, names: &[AgentTypeName], now: Time) {
         let types = names.iter().map(|name| OfferedType {
+            is_interactive: false,
+            hiring_depth: 0,
             name: name.clone(),
             description: "".into(),
             runtime: "".into(),

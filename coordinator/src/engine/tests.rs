@@ -255,12 +255,17 @@ impl World {
 
 fn hello(name: &str, instance: u128) -> Hello {
     Hello {
+        protocol: 1,
+        protocol_min: 1,
         name: board::id::WorkerName::parse(name).unwrap(),
         instance: InstanceId(instance),
         version: "1".into(),
         labels: BTreeMap::new(),
         slots: 2,
         types: vec![Offered {
+            is_interactive: false,
+            hiring_depth: 0,
+            stall_span: None,
             name: shell(),
             description: "".into(),
             runtime: "".into(),

@@ -6,7 +6,7 @@ use board::{
     id::{AgentTypeName, Fence, InstanceId, TaskId, TeamName, WorkerName},
     mail::Letter,
     record::OfferedType,
-    task::Artifact,
+    task::{Artifact, Word},
     time::Time,
 };
 use tokio::sync::mpsc;
@@ -48,6 +48,10 @@ pub struct Hello {
     pub sandbox_controls: Vec<SandboxControl>,
     /// Earlier processes of it that are proven dead with all that they ran.
     pub ended: Vec<InstanceId>,
+    /// The newest version of the stream that it speaks, and the oldest.
+    pub protocol: i32,
+    /// See [`Hello::protocol`].
+    pub protocol_min: i32,
 }
 
 /// An agent type that a worker offers.
@@ -61,6 +65,12 @@ pub struct Offered {
     pub runtime: Arc<str>,
     /// A hash of its definition.
     pub digest: Arc<str>,
+    /// Its sub-agents can ask, be answered and be steered.
+    pub is_interactive: bool,
+    /// How deep its sub-agents may have others hired.
+    pub hiring_depth: u32,
+    /// After how long without progress one counts as stalled.
+    pub stall_span: Option<Duration>,
 }
 
 impl Offered {
@@ -71,6 +81,8 @@ impl Offered {
             description: self.description.clone(),
             runtime: self.runtime.clone(),
             digest: self.digest.clone(),
+            is_interactive: self.is_interactive,
+            hiring_depth: self.hiring_depth,
             last_seen: Some(now),
         }
     }
@@ -134,6 +146,20 @@ pub enum Order {
         /// Why.
         reason: Arc<str>,
     },
+    /// Tell a sub-agent something.
+    Tell {
+        /// Which attempt.
+        fence: Fence,
+        /// What.
+        word: Word,
+    },
+    /// Take no new work, let what runs come to its end, and leave.
+    Drain {
+        /// Why.
+        reason: Arc<str>,
+        /// How long what runs may take; none for the worker's own drain time.
+        timeout: Option<Duration>,
+    },
     /// This stream ends; dial again after a while.
     Goodbye {
         /// Why.
@@ -174,6 +200,10 @@ pub struct Assignment {
     pub blockers: Vec<BlockerResult>,
     /// The unread mail of the member as whom it acts, where it isn't in the prompt.
     pub mail: Vec<Arc<Letter>>,
+    /// An attempt of the same worker that lends it its slot.
+    pub lender: Option<Fence>,
+    /// How deep below it others may be hired.
+    pub hiring_depth: u32,
 }
 
 /// What a finished blocker brought (D13).

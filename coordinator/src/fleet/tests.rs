@@ -38,12 +38,17 @@ fn worker_name(name: &str) -> WorkerName {
 
 fn hello(name: &str, instance: u128) -> Hello {
     Hello {
+        protocol: 1,
+        protocol_min: 1,
         name: worker_name(name),
         instance: InstanceId(instance),
         version: "1".into(),
         labels: BTreeMap::new(),
         slots: 2,
         types: vec![Offered {
+            is_interactive: false,
+            hiring_depth: 0,
+            stall_span: None,
             name: AgentTypeName::parse("shell").unwrap(),
             description: "".into(),
             runtime: "".into(),
@@ -124,6 +129,8 @@ fn board_with_attempts_of(worker: &str, instance: u128, count: u64) -> Board {
     let shell = AgentTypeName::parse("shell").unwrap();
     let team = TeamName::parse("team").unwrap();
     let offered = OfferedType {
+        is_interactive: false,
+        hiring_depth: 0,
         name: shell.clone(),
         description: "".into(),
         runtime: "".into(),
@@ -140,6 +147,8 @@ fn board_with_attempts_of(worker: &str, instance: u128, count: u64) -> Board {
     };
     let wishes = [
         Wish::CreateTeam(CreateTeam {
+            weight: None,
+            max_running: 0,
             name: team.clone(),
             description: "".into(),
             lead: MemberName::parse("lead").unwrap(),

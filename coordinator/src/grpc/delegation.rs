@@ -6,8 +6,8 @@ mod wait;
 mod watch;
 
 use board::{
-    command::Wish,
-    id::{AttemptNumber, TaskId},
+    command::{Sweep, SweepWhat, Wish},
+    id::{AttemptNumber, TaskId, TeamName},
     view::TaskView,
 };
 use ganger_proto::{
@@ -26,7 +26,7 @@ use super::{
     team::unexpected,
     to_wire,
 };
-use crate::{driver::NotTaken, handle::Unavailable};
+use crate::{driver::NotTaken, engine::Told, handle::Unavailable};
 
 /// The fields that the three ways to delegate have in common, as a RunTaskRequest.
 macro_rules! as_run_task {
@@ -50,6 +50,13 @@ macro_rules! as_run_task {
             output_globs: request.output_globs,
             metadata: request.metadata,
             share_todos: request.share_todos,
+            retry: request.retry,
+            failure_policy: request.failure_policy,
+            crash_limit: request.crash_limit,
+            worker_labels: request.worker_labels,
+            outlive_parent: request.outlive_parent,
+            window: request.window,
+            joins_task_id: request.joins_task_id,
             // Who waits how makes no other request of it.
             cancel_on_disconnect: false,
         }
@@ -86,6 +93,76 @@ impl DelegationService for Services {
                 .await?,
         );
         Ok(Response::new(v1::ResumeTaskResponse { task }))
+    }
+
+    async fn answer_question(
+        &self,
+        request: Request<v1::AnswerQuestionRequest>,
+    ) -> Result<Response<v1::AnswerQuestionResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("AnswerQuestion", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let number = u32::try_from(request.question)
+            .map_err(|_| status::invalid("question", "is below zero"))?;
+        let number = (number != 0).then_some(number);
+        let wish = Wish::AnswerQuestion(team, task, number, request.text.into());
+        let task = Some(self.change(identity, id, wish).await?);
+        Ok(Response::new(v1::AnswerQuestionResponse { task }))
+    }
+
+    async fn steer_task(
+        &self,
+        request: Request<v1::SteerTaskRequest>,
+    ) -> Result<Response<v1::SteerTaskResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("SteerTask", &team, &request.request_id, &request)?;
+        let task = from_wire::task_id("task_id", request.task_id)?;
+        let wish = Wish::SteerTask(team, task, request.text.into());
+        let task = Some(self.change(identity, id, wish).await?);
+        Ok(Response::new(v1::SteerTaskResponse { task }))
+    }
+
+    async fn cancel_tasks(
+        &self,
+        request: Request<v1::CancelTasksRequest>,
+    ) -> Result<Response<v1::CancelTasksResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("CancelTasks", &team, &request.request_id, &request)?;
+        let sweep = from_wire::sweep(SweepWhat::Cancel, request.filter, request.reason)?;
+        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::CancelTasksResponse { changed, more }))
+    }
+
+    async fn pause_tasks(
+        &self,
+        request: Request<v1::PauseTasksRequest>,
+    ) -> Result<Response<v1::PauseTasksResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("PauseTasks", &team, &request.request_id, &request)?;
+        let sweep = from_wire::sweep(SweepWhat::Pause, request.filter, request.reason)?;
+        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::PauseTasksResponse { changed, more }))
+    }
+
+    async fn resume_tasks(
+        &self,
+        request: Request<v1::ResumeTasksRequest>,
+    ) -> Result<Response<v1::ResumeTasksResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("ResumeTasks", &team, &request.request_id, &request)?;
+        let sweep = from_wire::sweep(SweepWhat::Resume, request.filter, String::new())?;
+        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::ResumeTasksResponse { changed, more }))
     }
 
     async fn wait_tasks(
@@ -245,6 +322,23 @@ impl Services {
         Ok(with_task_id(answers, view.task.id))
     }
 
+    /// Changes what a filter finds. Answers how many, and whether there are more.
+    async fn sweep(
+        &self,
+        identity: Identity,
+        id: Option<board::record::Request>,
+        team: TeamName,
+        sweep: Sweep,
+    ) -> Result<(i32, bool), Status> {
+        let wish = Wish::SweepTasks(team, Box::new(sweep));
+        match self.wish(identity, id, wish).await? {
+            Told::Swept { count, is_more } => {
+                Ok((i32::try_from(count).unwrap_or(i32::MAX), is_more))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Makes the task; or finds the one that the same request made.
     async fn delegate(
         &self,
@@ -254,7 +348,8 @@ impl Services {
         let team = identity.team(&request.team)?;
         // One name for the three ways: the same request joins the same task by any of them.
         let id = identity.request("Delegate", &team, &request.request_id, &request)?;
-        let task = from_wire::new_task(from_wire::delegated(request))?;
+        let mut task = from_wire::new_task(from_wire::delegated(request))?;
+        task.is_delegated = true;
         if task.agent_type.is_none() {
             return Err(status::invalid(
                 "agent_type",

@@ -87,6 +87,20 @@ impl FleetService for Services {
         }))
     }
 
+    async fn get_worker(
+        &self,
+        _request: Request<v1::GetWorkerRequest>,
+    ) -> Result<Response<v1::GetWorkerResponse>, Status> {
+        Err(status::invalid("call", "is to come"))
+    }
+
+    async fn drain_worker(
+        &self,
+        _request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        Err(status::invalid("call", "is to come"))
+    }
+
     async fn get_status(
         &self,
         _request: Request<v1::GetStatusRequest>,
@@ -107,6 +121,8 @@ impl FleetService for Services {
             slots: whole(view.slots),
             free_slots: whole(view.free),
             queued: to_wire::count(view.counts.queued),
+            running_limits: Vec::new(),
+            running: 0,
             disk_low: self.disk.is_low(),
             remembered_requests: i32::try_from(view.remembered).unwrap_or(i32::MAX),
             request_horizon: Some(to_wire::span(view.request_horizon)),

@@ -23,11 +23,12 @@ pub use self::{
     fleet::{end_report, fence, hello},
     mail::{ack, letter, received, watched},
     task::{
-        attempt, claim_next, delegated, item, lease, new_task, place_text, revision, update,
+        attempt, claim_next, delegated, item, lease, new_task, place_text, revision, sweep, update,
         wait_until, wanted,
     },
     team::{
-        add_member, create_team, hand_over_lead, member_name, removal, team_place, team_place_text,
+        add_member, create_team, hand_over_lead, member_name, removal, team_changes, team_place,
+        team_place_text,
     },
 };
 use super::{caller::bad_name, status};

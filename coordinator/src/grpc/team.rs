@@ -60,6 +60,23 @@ impl TeamService for Services {
         }))
     }
 
+    async fn update_team(
+        &self,
+        request: Request<v1::UpdateTeamRequest>,
+    ) -> Result<Response<v1::UpdateTeamResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
+        let request = request.into_inner();
+        let team = identity.team(&request.team)?;
+        let id = identity.request("UpdateTeam", &team, &request.request_id, &request)?;
+        let wish = Wish::UpdateTeam(team, from_wire::team_changes(request)?);
+        let Told::Team(view) = self.wish(identity, id, wish).await? else {
+            return Err(unexpected());
+        };
+        Ok(Response::new(v1::UpdateTeamResponse {
+            team: Some(to_wire::team(&view)),
+        }))
+    }
+
     async fn dissolve_team(
         &self,
         request: Request<v1::DissolveTeamRequest>,

@@ -13,8 +13,8 @@ use board::{
     event::Actor,
     id::{Epoch, Fence, InstanceId, TaskId},
     task::{
-        Artifact, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy, Priority,
-        Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage,
+        Artifact, Asked, AttemptEnding, BlockerFailedPolicy, Claim, EndedAttempt, FailurePolicy,
+        Priority, Retry, Runner, Status, StopReason, TaskKind, TaskState, Usage, Word, WordKind,
     },
     time::Time,
     view::{Counts, Phase, TaskView},
@@ -162,9 +162,52 @@ pub fn task(view: &TaskView) -> v1::Task {
         failure_policy: failure_policy(task.failure_policy).into(),
         lease_until: task.claim().and_then(Claim::lease_until).map(time),
         depth: 0,
+        worker_labels: task
+            .terms()
+            .worker_labels
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        window: number(task.terms().window),
+        outlive_parent: task.terms().outlives_parent,
+        joins_task_id: task.terms().joins.map_or(0, |id| id.0),
+        hired_by_attempt: task.terms().hired_by.map_or(0, |attempt| number(attempt.0)),
+        question: task
+            .placement()
+            .and_then(|placed| placed.question.as_ref())
+            .map(question),
+        doing: String::new(),
     };
     add_running(&mut told, &task.state);
     told
+}
+
+/// Something that a sub-agent is to be told.
+pub fn word(of: &Fence, word: &Word) -> v1::Word {
+    let (kind, question) = match word.kind {
+        WordKind::Answer(question) => (v1::WordKind::Answer, question),
+        WordKind::NoAnswer(question) => (v1::WordKind::NoAnswer, question),
+        WordKind::Steer => (v1::WordKind::Steer, 0),
+    };
+    v1::Word {
+        fence: Some(fence(of)),
+        number: number(word.number),
+        kind: kind.into(),
+        question: number(question),
+        text: word.text.to_string(),
+        from: actor(&word.by),
+    }
+}
+
+/// A question of a running sub-agent.
+pub fn question(asked: &Asked) -> v1::TaskQuestion {
+    v1::TaskQuestion {
+        number: number(asked.number),
+        text: asked.text.to_string(),
+        asked_at: Some(time(asked.at)),
+        deadline: Some(time(asked.deadline)),
+        message_id: asked.message.0,
+    }
 }
 
 fn retry(retry: &Retry) -> v1::RetryPolicy {
@@ -248,6 +291,8 @@ pub fn usage(usage: &Usage) -> v1::Usage {
         wall_time: Some(span(Duration::from_millis(usage.wall_ms))),
         cpu_time: Some(span(Duration::from_millis(usage.cpu_ms))),
         output_bytes: size(usage.output_bytes),
+        input_tokens: size(usage.input_tokens),
+        output_tokens: size(usage.output_tokens),
     }
 }
 
@@ -317,6 +362,7 @@ fn phase(phase: Phase) -> v1::TaskPhase {
         Phase::Stopping => v1::TaskPhase::Stopping,
         Phase::BackingOff => v1::TaskPhase::BackingOff,
         Phase::Paused => v1::TaskPhase::Paused,
+        Phase::WaitingForAnswer => v1::TaskPhase::WaitingForAnswer,
         Phase::Claimed => v1::TaskPhase::Claimed,
     }
 }

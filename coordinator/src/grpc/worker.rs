@@ -185,6 +185,8 @@ impl Services {
             verdicts,
             epoch: epoch.map(to_wire::epoch).unwrap_or_default(),
             version: self.about.version.to_owned(),
+            protocol: 1,
+            first_heartbeat: None,
         })
     }
 }
@@ -228,6 +230,11 @@ fn told(order: Order) -> Told {
             reason: reason.to_string(),
             grace: Some(to_wire::span(STOP_GRACE)),
         }),
+        Order::Tell { fence, word } => Told::Word(to_wire::word(&fence, &word)),
+        Order::Drain { reason, timeout } => Told::Drain(v1::Drain {
+            reason: reason.to_string(),
+            timeout: timeout.map(to_wire::span),
+        }),
         Order::Goodbye {
             reason,
             retry_after,
@@ -269,5 +276,7 @@ fn assigned(assignment: Assignment) -> v1::Assignment {
             .collect(),
         blockers: assignment.blockers.iter().map(blocker).collect(),
         mail,
+        lender: assignment.lender.as_ref().map(to_wire::fence),
+        hiring_depth: i32::try_from(assignment.hiring_depth).unwrap_or(0),
     }
 }

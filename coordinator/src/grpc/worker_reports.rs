@@ -106,6 +106,7 @@ impl Work {
             Said::Started(started) => Report::Started(started),
             Said::Ended(ended) => Report::Ended(Box::new(ended)),
             Said::Refused(refused) => Report::Refused(refused),
+            Said::Asked(_) | Said::Heeded(_) => return Ok(None),
             Said::Hello(_) | Said::Heartbeat(_) | Said::Draining(_) => return Ok(None),
         };
         if let Report::Ended(_) | Report::Refused(_) = report {

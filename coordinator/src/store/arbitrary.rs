@@ -115,6 +115,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
     )
         .prop_map(
             |(name, [description, runtime, digest], last_seen)| OfferedType {
+                is_interactive: false,
+                hiring_depth: 0,
                 name,
                 description,
                 runtime,

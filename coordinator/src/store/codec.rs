@@ -22,6 +22,7 @@ mod task;
 mod team;
 #[cfg(test)]
 mod version_1;
+mod word;
 
 pub(super) use event::{decode_events, encode_event_pages};
 pub(super) use letter::{check_mark, decode_letter, encode_letter, encode_mark};

@@ -36,6 +36,8 @@ fn batch(at: i64, name: &str) -> Batch {
     Batch {
         at: Time(at),
         records: vec![Record::Offered(OfferedType {
+            is_interactive: false,
+            hiring_depth: 0,
             name: AgentTypeName::parse(name).unwrap(),
             description: "".into(),
             runtime: "command".into(),

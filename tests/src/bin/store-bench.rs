@@ -311,6 +311,10 @@ impl Plan {
         let worker = worker();
         task.last_attempt = attempt;
         task.state = TaskState::Placed(Box::new(Placement {
+            question: None,
+            questions: 0,
+            words: Vec::new(),
+            last_word: 0,
             attempt,
             worker: worker.clone(),
             instance: InstanceId(u128::MAX / 3),
@@ -391,6 +395,8 @@ impl Plan {
 
     fn team(&self) -> Team {
         Team {
+            weight: 1,
+            max_running: 0,
             uid: TEAM,
             name: TeamName::parse("bench").expect("is a name"),
             description: "".into(),
@@ -409,6 +415,7 @@ impl Plan {
     fn task(&self) -> Task {
         let id = self.last_task;
         Task {
+            terms: None,
             id: TaskId(id),
             subject: format!("Look through part {id} of the code").into(),
             description: format!(

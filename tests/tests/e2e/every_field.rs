@@ -338,6 +338,7 @@ fn reports(fence: &v1::Fence) -> [Says; 6] {
             run_limit: None,
         }),
         Says::Progress(v1::Progress {
+            doing: None,
             fence: fence.clone(),
             records: vec![record],
         }),

@@ -201,6 +201,7 @@ async fn stale_fences_of_each_kind_are_answered_and_count_for_nothing() {
             ..v1::TranscriptRecord::default()
         };
         worker.say(Says::Progress(v1::Progress {
+            doing: None,
             fence: Some(stale.clone()),
             records: vec![record],
         }));

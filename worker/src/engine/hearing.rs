@@ -61,6 +61,7 @@ impl Engine {
                 let retry_after = goodbye.retry_after.as_ref().map(clock::span);
                 self.disconnected(&goodbye.reason, retry_after);
             }
+            Message::Word(_) | Message::Drain(_) => {}
             Message::Welcome(_) => self.disconnected("a second Welcome came", None),
         }
     }

@@ -117,6 +117,7 @@ impl Attempt {
         let records = self.transcript.next_batch();
         if !records.is_empty() {
             return Some(Message::Progress(v1::Progress {
+                doing: None,
                 fence: Some(fence.into()),
                 records,
             }));

@@ -136,6 +136,8 @@ impl Connection {
             verdicts,
             epoch: "e".into(),
             version: "0".into(),
+            protocol: 1,
+            first_heartbeat: None,
         };
         self.say(Say::Welcome(welcome)).await;
     }

@@ -7,7 +7,7 @@ use crate::{
     id::{
         Fence, Incarnation, InstanceId, MemberName, MessageId, TaskId, TaskKey, TeamUid, WorkerName,
     },
-    task::Status,
+    task::{Status, Word},
 };
 
 /// What a command came to, for the one who gave it. Views of it are taken from the board after it
@@ -89,6 +89,15 @@ pub enum Answer {
         /// How many are left.
         left: usize,
     },
+    /// Tasks that a filter found were changed.
+    Swept {
+        /// Where.
+        team: TeamUid,
+        /// How many.
+        count: u32,
+        /// There are more.
+        is_more: bool,
+    },
     /// There is nothing to say.
     Done,
 }
@@ -134,6 +143,15 @@ pub enum Effect {
         fence: Fence,
         /// Why.
         reason: Arc<str>,
+    },
+    /// Tell a sub-agent something.
+    Tell {
+        /// To whom.
+        instance: InstanceId,
+        /// Which attempt.
+        fence: Fence,
+        /// What.
+        word: Word,
     },
     /// The worker did not confirm a stop in time: cut it off.
     CutOff(InstanceId),

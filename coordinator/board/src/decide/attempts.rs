@@ -45,6 +45,10 @@ pub(super) fn dispatch(
         started_at: None,
         run_limit: None,
         stop: None,
+        question: None,
+        questions: 0,
+        words: Vec::new(),
+        last_word: 0,
     }));
     let dispatched = Happening::TaskDispatched {
         task: key.1,

@@ -1,8 +1,8 @@
 //! Calls: who calls, what for, and what it came to.
 
 use super::{
-    check, claims, create, delete, dissolve, mail, mailbox, members, pause, reopen, roster,
-    stopping, update,
+    asking, check, claims, create, delete, dissolve, mail, mailbox, members, pause, reopen, roster,
+    settings, stopping, sweeps, update,
 };
 use crate::{
     board::{Board, Card},
@@ -105,6 +105,12 @@ fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstac
             stopping::cancel(draft, who, key, reason)?;
             Ok(Answer::Task(key))
         }
+        Wish::SweepTasks(_, sweep) => sweeps::sweep(draft, who, sweep),
+        Wish::AnswerQuestion(_, task, number, text) => {
+            asking::answer(draft, who, *task, *number, text)
+        }
+        Wish::SteerTask(_, task, text) => asking::steer(draft, who, *task, text),
+        Wish::UpdateTeam(_, changes) => settings::update_team(draft, who, changes),
         Wish::DissolveTeam(_, removal) => dissolve::dissolve(draft, who, removal),
         Wish::AddMember(_, member) => members::add(draft, who, member),
         Wish::RemoveMember(_, member, removal) => members::remove(draft, who, member, removal),
@@ -280,6 +286,7 @@ fn team_of(answer: &Answer) -> TeamUid {
         | Answer::Dissolved { team, .. }
         | Answer::Member(team, _)
         | Answer::Removed { team, .. }
+        | Answer::Swept { team, .. }
         | Answer::Sent { team, .. } => *team,
         Answer::Updated(updated) => updated.task.0,
         Answer::Task(task) | Answer::Reopened { task, .. } => task.0,
@@ -308,6 +315,10 @@ fn came_to(answer: &Answer) -> CameTo {
         Answer::Dissolved { .. } => CameTo::Dissolved,
         Answer::Member(..) => CameTo::Member,
         Answer::Removed { .. } => CameTo::Removed,
+        Answer::Swept { count, is_more, .. } => CameTo::Swept {
+            count: *count,
+            is_more: *is_more,
+        },
         Answer::Sent { message, .. } => CameTo::Sent { message: *message },
     }
 }

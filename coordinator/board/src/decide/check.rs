@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::settings;
 use crate::{
     command::{NewMember, NewTask, Update},
     draft::Draft,
@@ -225,10 +226,27 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
         });
     }
     timeout(task.timeout)?;
+    settings::check_bound("window", task.window)?;
+    worker_labels(&task.worker_labels)?;
     retry(task.retry.as_ref())
 }
 
+/// What a task wants of a worker: as a worker's own labels.
+fn worker_labels(labels: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Refusal> {
+    const FIELD: &str = "worker_labels";
+    count(FIELD, labels.len(), limits::WORKER_LABELS_MAX)?;
+    for (name, value) in labels {
+        if name.trim().is_empty() {
+            return Err(Refusal::Blank { field: FIELD });
+        }
+        chars(FIELD, name, limits::LABEL_CHARS_MAX)?;
+        chars(FIELD, value, limits::LABEL_CHARS_MAX)?;
+    }
+    Ok(())
+}
+
 pub(super) fn update(update: &Update) -> Result<(), Refusal> {
+    settings::check_bound("window", update.window.unwrap_or_default())?;
     if let Some(text) = &update.subject {
         subject(text)?;
     }

@@ -11,7 +11,7 @@ use crate::{
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Task, TaskState, Usage, Waiting},
+    task::{Task, TaskState, Terms, Usage, Waiting},
     team::MemberKind,
 };
 
@@ -185,7 +185,7 @@ fn blockers(
 }
 
 fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec<TaskId>) -> Task {
-    Task {
+    let mut task = Task {
         id,
         subject: new.subject.clone(),
         description: new.description.clone(),
@@ -222,7 +222,16 @@ fn card(draft: &Draft<'_>, who: &Who, new: &NewTask, id: TaskId, blocked_by: Vec
         attempts: Vec::new(),
         revision: Revision(0),
         client_task_id: new.client_task_id.clone(),
-    }
+        terms: None,
+    };
+    task.set_terms(Terms {
+        worker_labels: new.worker_labels.clone(),
+        window: new.window,
+        outlives_parent: new.outlives_parent,
+        joins: new.joins,
+        hired_by: None,
+    });
+    task
 }
 
 /// Whether there is a way to run the task, where a worker is to run it (D2, K13).

@@ -10,7 +10,7 @@ use crate::{
     id::TaskKey,
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Status, Task},
+    task::{Status, Task, Terms},
 };
 
 /// Sets what a task says of itself, and says which fields that changed.
@@ -111,6 +111,13 @@ fn plan(task: &mut Task, changes: &Update) -> Fields {
         &changes.blocker_failed_policy,
     );
     note(policy, Fields::BLOCKER_FAILED_POLICY);
+    if let Some(window) = changes.window
+        && window != task.terms().window
+    {
+        let terms = task.terms().clone();
+        task.set_terms(Terms { window, ..terms });
+        note(true, Fields::WINDOW);
+    }
     fields
 }
 

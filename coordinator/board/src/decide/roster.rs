@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::check;
+use super::{check, settings};
 use crate::{
     board::has_room_for_teams,
     command::{Answer, CreateTeam, NewMember},
@@ -35,6 +35,8 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         limits::MEMBERS_PER_TEAM_MAX - 1,
     )?;
     check::verification_threshold(wish.verification_threshold)?;
+    settings::check_weight(wish.weight.unwrap_or(1))?;
+    settings::check_bound("max_running", wish.max_running)?;
     if !has_room_for_teams(draft.board) {
         return Err(Refusal::Full {
             what: "teams",
@@ -61,6 +63,8 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
             .verification_threshold
             .unwrap_or(limits::VERIFICATION_THRESHOLD),
         idle_notices: wish.idle_notices,
+        weight: wish.weight.unwrap_or(1),
+        max_running: wish.max_running,
         dissolved: None,
     });
     let actor = Actor::Member(wish.lead.clone());

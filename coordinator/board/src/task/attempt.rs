@@ -17,6 +17,10 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Bytes written to stdout and stderr.
     pub output_bytes: u64,
+    /// Tokens that a model read, as far as the sub-agent said.
+    pub input_tokens: u64,
+    /// Tokens that a model wrote, as far as the sub-agent said.
+    pub output_tokens: u64,
 }
 
 impl Usage {
@@ -27,6 +31,8 @@ impl Usage {
             wall_ms: self.wall_ms.saturating_add(other.wall_ms),
             cpu_ms: self.cpu_ms.saturating_add(other.cpu_ms),
             output_bytes: self.output_bytes.saturating_add(other.output_bytes),
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
         }
     }
 }

@@ -384,6 +384,8 @@ fn usage_adds_up_over_attempts() {
     script.end(1, done(""));
 
     let twice = Usage {
+        input_tokens: 0,
+        output_tokens: 0,
         wall_ms: 10,
         cpu_ms: 6,
         output_bytes: 4,

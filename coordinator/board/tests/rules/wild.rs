@@ -121,6 +121,8 @@ fn report() -> impl Strategy<Value = EndReport> {
         stop_reason: is_stopped.then_some(StopReason::ResourceLimit),
         outputs: vec![],
         usage: Usage {
+            input_tokens: 0,
+            output_tokens: 0,
             wall_ms: u64::MAX,
             cpu_ms: u64::MAX,
             output_bytes: 1,

@@ -39,6 +39,8 @@ pub struct TeamView {
     pub members: usize,
     /// The oldest revision whose event is kept; the next one where none is.
     pub oldest: Revision,
+    /// Its tasks that workers run.
+    pub running: u32,
 }
 
 /// A member, as it is told.
@@ -252,6 +254,7 @@ impl Engine {
             counts: self.board.counts(uid),
             members: self.board.members(uid).count(),
             oldest: self.oldest(team),
+            running: self.board.running(uid),
             team: team.clone(),
         })
     }

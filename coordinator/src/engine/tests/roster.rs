@@ -36,6 +36,8 @@ fn add(name: &str, kind: MemberKind) -> Wish {
 
 fn team_of(name: &str) -> Wish {
     Wish::CreateTeam(CreateTeam {
+        weight: None,
+        max_running: 0,
         name: TeamName::parse(name).unwrap(),
         description: "".into(),
         lead: named("lead"),

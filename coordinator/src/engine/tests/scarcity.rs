@@ -26,6 +26,8 @@ fn what_makes_no_room_is_refused_and_looking_is_not() {
     let lead = || MemberName::parse(DEFAULT_LEAD).unwrap();
     let wishes = [
         Wish::CreateTeam(CreateTeam {
+            weight: None,
+            max_running: 0,
             name: TeamName::parse("red").unwrap(),
             description: "".into(),
             lead: lead(),

@@ -48,6 +48,8 @@ pub(super) async fn wait(
     let over = views.iter().filter(|view| view.task.end().is_some());
     let mut briefly = to_wire::Briefly::default();
     Ok(v1::WaitTasksResponse {
+        questions: Vec::new(),
+        stuck: Vec::new(),
         finished: to_wire::count(over.count()),
         tasks: views.iter().map(|view| briefly.task(view)).collect(),
         timed_out,

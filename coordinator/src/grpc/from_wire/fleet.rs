@@ -82,6 +82,8 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         sandbox: hello.sandbox.into(),
         ended,
         sandbox_controls: hello.sandbox_controls.into_iter().map(control).collect(),
+        protocol: hello.protocol.max(1),
+        protocol_min: hello.protocol_min.max(1),
     })
 }
 
@@ -100,6 +102,16 @@ fn offered(offered: v1::AgentType) -> Parsed<Offered> {
         description: offered.description.into(),
         runtime: offered.runtime.into(),
         digest: offered.digest.into(),
+        is_interactive: offered.interactive,
+        hiring_depth: u32::try_from(offered.hiring_depth)
+            .ok()
+            .filter(|depth| *depth <= board::limits::HIRING_DEPTH_MAX)
+            .ok_or_else(|| status::invalid("agent_types.hiring_depth", "is not from 0 to 3"))?,
+        stall_span: offered
+            .stall_span
+            .as_ref()
+            .map(|stall| span("agent_types.stall_span", stall))
+            .transpose()?,
     })
 }
 
@@ -178,5 +190,7 @@ fn usage(usage: Option<&v1::Usage>) -> Parsed<Usage> {
         wall_ms: millis("usage.wall_time", usage.wall_time.as_ref())?,
         cpu_ms: millis("usage.cpu_time", usage.cpu_time.as_ref())?,
         output_bytes: u64::try_from(usage.output_bytes).unwrap_or(0),
+        input_tokens: u64::try_from(usage.input_tokens).unwrap_or(0),
+        output_tokens: u64::try_from(usage.output_tokens).unwrap_or(0),
     })
 }

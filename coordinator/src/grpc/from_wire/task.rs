@@ -1,7 +1,7 @@
 //! Tasks, claims and lists.
 
 use board::{
-    command::{ClaimNext, Lease, NewTask, Update},
+    command::{ClaimNext, Lease, NewTask, Sweep, SweepWhat, Update},
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId},
     limits,
     listing::{At, Order},
@@ -24,7 +24,14 @@ pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
     let crash_limit = task.crash_limit.map(|limit| {
         u32::try_from(limit).map_err(|_| status::invalid("crash_limit", "is below zero"))
     });
+    let labels = task.worker_labels.into_iter();
+    let labels = labels.map(|(name, value)| (name.into(), value.into()));
     Ok(NewTask {
+        worker_labels: labels.collect(),
+        window: bound("window", task.window)?,
+        outlives_parent: task.outlive_parent,
+        joins: optional_id(task.joins_task_id),
+        is_delegated: false,
         blocked_by_items: items.collect::<Parsed<_>>()?,
         crash_limit: crash_limit.transpose()?,
         owner: optional_name("owner", &task.owner, MemberName::parse)?,
@@ -89,6 +96,10 @@ pub fn item(request: v1::CreateTaskRequest) -> v1::NewTask {
         share_todos: request.share_todos,
         retry: request.retry,
         failure_policy: request.failure_policy,
+        worker_labels: request.worker_labels,
+        window: request.window,
+        outlive_parent: request.outlive_parent,
+        joins_task_id: request.joins_task_id,
     }
 }
 
@@ -110,6 +121,13 @@ pub fn delegated(request: v1::RunTaskRequest) -> v1::NewTask {
         output_globs: request.output_globs,
         metadata: request.metadata,
         share_todos: request.share_todos,
+        retry: request.retry,
+        failure_policy: request.failure_policy,
+        crash_limit: request.crash_limit,
+        worker_labels: request.worker_labels,
+        window: request.window,
+        outlive_parent: request.outlive_parent,
+        joins_task_id: request.joins_task_id,
         ..v1::NewTask::default()
     }
 }
@@ -169,6 +187,30 @@ pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
         retry: request.retry.as_ref().map(retry).transpose()?,
         add_outputs: artifacts("add_outputs", &request.add_outputs)?,
         reason: (!request.reason.is_empty()).then(|| request.reason.into()),
+        window: request.window.map(|max| bound("window", max)).transpose()?,
+    })
+}
+
+/// A bound on how many may run at once.
+pub fn bound(field: &'static str, max: i32) -> Parsed<u32> {
+    u32::try_from(max).map_err(|_| status::invalid(field, "is below zero"))
+}
+
+/// Which tasks a sweep means, and what is to become of them.
+pub fn sweep(what: SweepWhat, filter: Option<v1::TaskFilter>, reason: String) -> Parsed<Sweep> {
+    let filter = filter.unwrap_or_default();
+    Ok(Sweep {
+        what,
+        reason: reason.into(),
+        parent: optional_id(filter.parent_task_id),
+        label: (!filter.label.is_empty()).then(|| filter.label.into()),
+        agent_type: optional_name(
+            "filter.agent_type",
+            &filter.agent_type,
+            AgentTypeName::parse,
+        )?,
+        owner: optional_name("filter.owner", &filter.owner, MemberName::parse)?,
+        tasks: task_ids("filter.task_ids", &filter.task_ids)?,
     })
 }
 

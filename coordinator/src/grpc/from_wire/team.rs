@@ -1,14 +1,14 @@
 //! Teams and their members, from what the wire says.
 
 use board::{
-    command::{CreateTeam, NewMember, Removal},
+    command::{CreateTeam, NewMember, Removal, TeamChanges},
     id::{AgentTypeName, MemberName, TeamName, TeamUid},
     refusal::Refusal,
     team::MemberKind,
 };
 use ganger_proto::v1;
 
-use super::{Parsed, known, name, optional_name};
+use super::{Parsed, known, name, optional_name, task::bound};
 use crate::{
     engine::{DEFAULT_LEAD, TeamPlace},
     grpc::status,
@@ -36,6 +36,22 @@ pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
             })
             .transpose()?,
         idle_notices: request.idle_notices,
+        weight: request
+            .weight
+            .map(|weight| bound("weight", weight))
+            .transpose()?,
+        max_running: bound("max_running", request.max_running)?,
+    })
+}
+
+pub fn team_changes(request: v1::UpdateTeamRequest) -> Parsed<TeamChanges> {
+    let number = |field, given: Option<i32>| given.map(|given| bound(field, given)).transpose();
+    Ok(TeamChanges {
+        weight: number("weight", request.weight)?,
+        max_running: number("max_running", request.max_running)?,
+        verification_threshold: number("verification_threshold", request.verification_threshold)?,
+        idle_notices: request.idle_notices,
+        description: request.description.map(Into::into),
     })
 }
 

@@ -334,6 +334,8 @@ fn reports() -> (v1::Hello, v1::Ended) {
         ending: v1::AttemptEnding::Completed as i32,
         result: "done".into(),
         usage: Some(v1::Usage {
+            input_tokens: 0,
+            output_tokens: 0,
             wall_time: Some(span),
             cpu_time: Some(span),
             output_bytes: 1,

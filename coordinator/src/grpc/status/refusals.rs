@@ -25,6 +25,7 @@ pub(super) fn facts_of(refusal: &Refusal) -> Error {
         .or_else(|| of_type(refusal))
         .or_else(|| of_task(refusal))
         .or_else(|| of_hold(refusal))
+        .or_else(|| of_sub_agent(refusal))
         .or_else(|| of_room(refusal))
         .unwrap_or_else(|| {
             // The compiler can't see that the tables have everything; a test does.
@@ -374,6 +375,47 @@ fn of_mail(refusal: &Refusal) -> Option<Error> {
         Refusal::NotAsked { member } => {
             let next = "answer a request that is open, with its correlation id";
             failed("NOT_ASKED", next).fact("member", member)
+        }
+        _ => return None,
+    })
+}
+
+fn of_sub_agent(refusal: &Refusal) -> Option<Error> {
+    let hindered = |reason, next| Error::new(Code::FailedPrecondition, reason, next);
+    Some(match refusal {
+        Refusal::NotRunning { task, status } => {
+            let next = "look where the task stands with TaskService/ExplainTask";
+            hindered("TASK_NOT_RUNNING", next)
+                .fact("task", task)
+                .fact("status", status.word())
+        }
+        Refusal::NotInteractive { agent_type } => {
+            let next = "cancel the task and start it anew with what it should know";
+            hindered("NOT_INTERACTIVE", next).fact("agent_type", agent_type)
+        }
+        Refusal::NoQuestion { task, present } => {
+            let next = "answer the question that GetTask shows, or steer the task instead";
+            let present = present.map_or_else(String::new, |number| number.to_string());
+            hindered("NO_QUESTION", next)
+                .fact("task", task)
+                .fact("present", present)
+        }
+        Refusal::WouldDeadlock { task, why } => {
+            let next = "start the task without waiting for it, or let it outlive this one";
+            hindered("WOULD_DEADLOCK", next)
+                .fact("task", task)
+                .fact("why", why)
+        }
+        Refusal::HiringRefused {
+            agent_type,
+            depth,
+            allowed,
+        } => {
+            let next = "do the work here, or set hiring_depth for this agent type at its worker";
+            Error::new(Code::PermissionDenied, "HIRING_REFUSED", next)
+                .fact("agent_type", agent_type)
+                .fact("depth", depth)
+                .fact("allowed", allowed)
         }
         _ => return None,
     })

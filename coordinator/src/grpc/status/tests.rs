@@ -218,6 +218,26 @@ fn team_refusals() -> Vec<Refusal> {
             member: member("zz-a"),
         },
         Refusal::DiskLow,
+        Refusal::NotRunning {
+            task: TASK,
+            status: board::task::Status::Pending,
+        },
+        Refusal::NotInteractive {
+            agent_type: agent_type("zz-t"),
+        },
+        Refusal::NoQuestion {
+            task: TASK,
+            present: Some(4713),
+        },
+        Refusal::WouldDeadlock {
+            task: TASK,
+            why: "zz-why".into(),
+        },
+        Refusal::HiringRefused {
+            agent_type: agent_type("zz-t"),
+            depth: 4713,
+            allowed: 4714,
+        },
         Refusal::RevisionGone {
             after: Revision(4713),
             oldest: Revision(4714),
@@ -248,7 +268,9 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::TeamExists { .. } | Refusal::MemberExists { .. } | Refusal::RequestIdReused => {
             Code::AlreadyExists
         }
-        Refusal::LeadOnly { .. } | Refusal::NotOwner { .. } => Code::PermissionDenied,
+        Refusal::LeadOnly { .. } | Refusal::NotOwner { .. } | Refusal::HiringRefused { .. } => {
+            Code::PermissionDenied
+        }
         Refusal::AgentTypeUnknown { .. }
         | Refusal::TaskBlocked { .. }
         | Refusal::TaskHeld { .. }
@@ -267,6 +289,10 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::MemberLeads { .. }
         | Refusal::PlanNotApproved { .. }
         | Refusal::NotAsked { .. }
+        | Refusal::NotRunning { .. }
+        | Refusal::NotInteractive { .. }
+        | Refusal::NoQuestion { .. }
+        | Refusal::WouldDeadlock { .. }
         | Refusal::RevisionGone { .. } => Code::FailedPrecondition,
         Refusal::IncarnationStale { .. }
         | Refusal::LateEnding { .. }
@@ -280,7 +306,7 @@ fn code_of(refusal: &Refusal) -> Code {
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 48;
+const KINDS: usize = 53;
 
 /// Checks what every error promises, and answers its reason.
 fn assert_says_all(status: &Status) -> String {

@@ -128,6 +128,22 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
             v1::EventType::TaskPaused
         }
         Happening::TaskResumed { .. } => v1::EventType::TaskResumed,
+        Happening::TeamUpdated => v1::EventType::TeamUpdated,
+        Happening::TaskAsked { attempt, text, .. } => {
+            told.attempt = number(attempt.0);
+            told.message = text.to_string();
+            v1::EventType::TaskAsked
+        }
+        Happening::TaskAnswered { attempt, text, .. } => {
+            told.attempt = number(attempt.0);
+            told.message = text.to_string();
+            v1::EventType::TaskAnswered
+        }
+        Happening::TaskSteered { attempt, text, .. } => {
+            told.attempt = number(attempt.0);
+            told.message = text.to_string();
+            v1::EventType::TaskSteered
+        }
         Happening::TaskEnded {
             attempt,
             from,

@@ -2,7 +2,7 @@
 
 use ganger_proto::v1;
 
-use super::{fence, instance, number, time};
+use super::{fence, instance, number, span, time};
 use crate::{
     engine::{OfferedView, WorkerView},
     fleet::{Offered, SandboxLevel, Standing},
@@ -14,6 +14,9 @@ fn offered(offered: &Offered) -> v1::AgentType {
         description: offered.description.to_string(),
         runtime: offered.runtime.to_string(),
         digest: offered.digest.to_string(),
+        interactive: offered.is_interactive,
+        hiring_depth: number(offered.hiring_depth),
+        stall_span: offered.stall_span.map(span),
     }
 }
 
@@ -25,6 +28,9 @@ pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
             description: offered.description.to_string(),
             runtime: offered.runtime.to_string(),
             digest: offered.digest.to_string(),
+            interactive: offered.is_interactive,
+            hiring_depth: number(offered.hiring_depth),
+            stall_span: None,
         }),
         workers: view.workers.clone(),
         free_slots: number(view.free),
@@ -75,5 +81,7 @@ pub fn worker(view: &WorkerView) -> v1::Worker {
         attempts: view.attempts.iter().map(fence).collect(),
         sandbox: hello.sandbox.to_string(),
         sandbox_controls: controls.collect(),
+        protocol: hello.protocol,
+        ..v1::Worker::default()
     }
 }

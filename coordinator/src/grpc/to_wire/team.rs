@@ -29,6 +29,9 @@ pub fn team(view: &TeamView) -> v1::Team {
         verification_nudge_needed: team.verification_due().is_some(),
         idle_notices: team.idle_notices,
         oldest_revision: view.oldest.0,
+        weight: number(team.weight),
+        max_running: number(team.max_running),
+        running: number(view.running),
     }
 }
 

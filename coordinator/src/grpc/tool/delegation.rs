@@ -227,6 +227,7 @@ tells them whole.";
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let timeout = self.timeout.unwrap_or(Seconds(WAIT_SPAN));
         let request = caller.say(v1::WaitTasksRequest {
+            wait_on: false,
             team: caller.team.clone(),
             task_ids: numbers(Some(self.task_ids)),
             until: number(self.mode),

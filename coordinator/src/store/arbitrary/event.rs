@@ -38,6 +38,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         (task_id(), short()).prop_map(|(task, subject)| Happening::TaskDeleted { task, subject }),
         (task_id(), short()).prop_map(|(task, reason)| Happening::TaskPaused { task, reason }),
         task_id().prop_map(|task| Happening::TaskResumed { task }),
+        Just(Happening::TeamUpdated),
         (task_id(), short()).prop_map(|(task, subject)| Happening::TaskCreated { task, subject }),
         (task_id(), any::<u32>()).prop_map(|(task, fields)| Happening::TaskUpdated {
             task,

@@ -24,6 +24,8 @@ use super::{
 
 fn usage() -> impl Strategy<Value = Usage> {
     any::<[u64; 3]>().prop_map(|[wall_ms, cpu_ms, output_bytes]| Usage {
+        input_tokens: 0,
+        output_tokens: 0,
         wall_ms,
         cpu_ms,
         output_bytes,
@@ -133,6 +135,10 @@ fn state() -> impl Strategy<Value = TaskState> {
             |(attempt, worker, instance, who, dispatched_at, started_at, run_limit, stop)| {
                 let (member, mail) = who;
                 Placement {
+                    question: None,
+                    questions: 0,
+                    words: Vec::new(),
+                    last_word: 0,
                     attempt,
                     worker,
                     instance,
@@ -251,6 +257,7 @@ pub(in crate::store) fn task() -> impl Strategy<Value = Task> {
             let (created_at, started_at, deadline, timeout) = times;
             let (usage, state, last_attempt, revision) = rest;
             Task {
+                terms: None,
                 id,
                 subject,
                 description,

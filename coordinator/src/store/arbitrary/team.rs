@@ -38,6 +38,8 @@ pub(super) fn team() -> impl Strategy<Value = Team> {
                 let [closed_since_verification, verification_threshold] = numbers;
                 let (idle_notices, dissolved) = rest;
                 Team {
+                    weight: 1,
+                    max_running: 0,
                     uid,
                     name: TeamName::parse(&name).unwrap(),
                     description,

@@ -154,6 +154,10 @@ impl EventMessage {
             Happening::TaskDeleted { subject, .. } => message.with_text(19, subject),
             Happening::TaskPaused { reason, .. } => message.with_text(20, reason),
             Happening::TaskResumed { .. } => 21,
+            Happening::TaskAsked { attempt, text, .. } => message.of_attempt(22, *attempt, text),
+            Happening::TaskAnswered { attempt, text, .. } => message.of_attempt(23, *attempt, text),
+            Happening::TaskSteered { attempt, text, .. } => message.of_attempt(24, *attempt, text),
+            Happening::TeamUpdated => 25,
         };
         message
     }
@@ -201,6 +205,7 @@ impl EventMessage {
         let reason = self.reason.into();
         Ok(match self.what {
             1 => Happening::TeamCreated,
+            25 => Happening::TeamUpdated,
             2 => Happening::MemberJoined {
                 member: names.member(self.text)?,
             },
@@ -296,6 +301,21 @@ impl EventMessage {
                 reason: self.text.into(),
             },
             21 => Happening::TaskResumed { task },
+            22 => Happening::TaskAsked {
+                task,
+                attempt: self.attempt_number()?,
+                text: self.text.into(),
+            },
+            23 => Happening::TaskAnswered {
+                task,
+                attempt: self.attempt_number()?,
+                text: self.text.into(),
+            },
+            24 => Happening::TaskSteered {
+                task,
+                attempt: self.attempt_number()?,
+                text: self.text.into(),
+            },
             _ => return Err(CodecError::Bad("kind of event")),
         })
     }

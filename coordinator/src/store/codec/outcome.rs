@@ -43,7 +43,7 @@ struct OutcomeMessage {
     #[prost(uint64, tag = "4")]
     team: u64,
     /// 1 a team, 2 tasks, 3 an update, 4 a task, 5 a batch, 6 a task reopened, 7 one deleted, 8 a
-    /// team dissolved, 9 a member, 10 one removed, 11 a message.
+    /// team dissolved, 9 a member, 10 one removed, 11 a message, 12 tasks that a filter found.
     #[prost(uint32, tag = "5")]
     came_to: u32,
     #[prost(uint64, tag = "6")]
@@ -57,6 +57,8 @@ struct OutcomeMessage {
     status: Vec<u32>,
     #[prost(uint64, tag = "10")]
     message: u64,
+    #[prost(bool, tag = "11")]
+    is_more: bool,
 }
 
 pub(in crate::store) fn encode_outcomes(at: Time, outcomes: &[Outcome]) -> Vec<u8> {
@@ -125,6 +127,11 @@ fn message_of(outcome: &Outcome, page_at: Time) -> OutcomeMessage {
             message.came_to = 11;
             message.message = sent.0;
         }
+        CameTo::Swept { count, is_more } => {
+            message.came_to = 12;
+            message.count = count;
+            message.is_more = is_more;
+        }
     }
     message
 }
@@ -155,6 +162,10 @@ fn decode_outcome(message: OutcomeMessage, page_at: Time) -> Result<Outcome, Cod
         10 => CameTo::Removed,
         11 => CameTo::Sent {
             message: MessageId(message.message),
+        },
+        12 => CameTo::Swept {
+            count: message.count,
+            is_more: message.is_more,
         },
         _ => return Err(CodecError::Bad("kind of outcome")),
     };

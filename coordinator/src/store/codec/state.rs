@@ -12,7 +12,10 @@ use board::{
     time::Time,
 };
 
-use super::{ActorMessage, CodecError, Names, Numbered, Span, Wide, numbers};
+use super::{
+    ActorMessage, CodecError, Names, Numbered, Span, Wide, numbers,
+    word::{AskedMessage, WordMessage, decode_word},
+};
 
 numbers!(
     StopReason, "stop reason",
@@ -97,6 +100,14 @@ pub(super) struct PlacementMessage {
     member: Option<String>,
     #[prost(uint64, tag = "9")]
     mail: u64,
+    #[prost(message, optional, tag = "10")]
+    question: Option<AskedMessage>,
+    #[prost(uint32, tag = "11")]
+    questions: u32,
+    #[prost(message, repeated, tag = "12")]
+    words: Vec<WordMessage>,
+    #[prost(uint32, tag = "13")]
+    last_word: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -163,6 +174,10 @@ pub(super) struct UsageMessage {
     cpu_ms: u64,
     #[prost(uint64, tag = "3")]
     output_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    input_tokens: u64,
+    #[prost(uint64, tag = "5")]
+    output_tokens: u64,
 }
 
 impl From<&TaskState> for StateMessage {
@@ -193,6 +208,10 @@ impl From<&TaskState> for StateMessage {
                 stop: placement.stop.as_ref().map(Into::into),
                 member: placement.member.as_ref().map(ToString::to_string),
                 mail: placement.mail.0,
+                question: placement.question.as_ref().map(Into::into),
+                questions: placement.questions,
+                words: placement.words.iter().map(Into::into).collect(),
+                last_word: placement.last_word,
             })),
             TaskState::Ended(end) => Self::Ended(EndMessage {
                 status: end.status.number(),
@@ -249,6 +268,14 @@ pub(super) fn decode_state(
                 .stop
                 .map(|stop| decode_stop(stop, names))
                 .transpose()?,
+            question: placement.question.map(Into::into),
+            questions: placement.questions,
+            words: placement
+                .words
+                .into_iter()
+                .map(|word| decode_word(word, names))
+                .collect::<Result<_, _>>()?,
+            last_word: placement.last_word,
         })),
         StateMessage::Ended(end) => TaskState::Ended(End {
             status: EndStatus::of(end.status)?,
@@ -358,6 +385,8 @@ pub(super) fn usage_message(usage: Usage) -> Option<UsageMessage> {
         wall_ms: usage.wall_ms,
         cpu_ms: usage.cpu_ms,
         output_bytes: usage.output_bytes,
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
     })
 }
 
@@ -366,5 +395,7 @@ pub(super) fn usage(message: Option<UsageMessage>) -> Usage {
         wall_ms: usage.wall_ms,
         cpu_ms: usage.cpu_ms,
         output_bytes: usage.output_bytes,
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
     })
 }

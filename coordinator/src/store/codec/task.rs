@@ -6,7 +6,7 @@ use board::{
     id::{AttemptNumber, Digest, Revision, TaskId},
     task::{
         Artifact, BlockerFailedPolicy, EndStatus, FailurePolicy, Priority, Retry, Status, Stub,
-        Task, TaskKind,
+        Task, TaskKind, Terms,
     },
     time::Time,
 };
@@ -112,6 +112,22 @@ struct TaskMessage {
     failure_policy: u32,
     #[prost(bool, tag = "38")]
     share_todos: bool,
+    #[prost(message, optional, tag = "39")]
+    terms: Option<TermsMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TermsMessage {
+    #[prost(btree_map = "string, string", tag = "1")]
+    worker_labels: BTreeMap<String, String>,
+    #[prost(uint32, tag = "2")]
+    window: u32,
+    #[prost(bool, tag = "3")]
+    outlives_parent: bool,
+    #[prost(uint64, optional, tag = "4")]
+    joins: Option<u64>,
+    #[prost(uint32, optional, tag = "5")]
+    hired_by: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -194,6 +210,7 @@ pub(in crate::store) fn encode_task(task: &Task) -> Vec<u8> {
         failures: task.failures,
         failure_policy: task.failure_policy.number(),
         share_todos: task.share_todos,
+        terms: task.terms.as_deref().map(Into::into),
     };
     seal(TASK, &message)
 }
@@ -257,6 +274,7 @@ pub(in crate::store) fn decode_task(
         failures: message.failures,
         failure_policy: FailurePolicy::of(message.failure_policy)?,
         share_todos: message.share_todos,
+        terms: message.terms.map(|terms| Box::new(terms.into())),
     })
 }
 
@@ -291,6 +309,34 @@ pub(in crate::store) fn decode_stub(
         cascade_due: message.cascade_due,
         share_todos: message.share_todos,
     })
+}
+
+impl From<&Terms> for TermsMessage {
+    fn from(terms: &Terms) -> Self {
+        let labels = terms.worker_labels.iter();
+        let labels = labels.map(|(name, value)| (name.to_string(), value.to_string()));
+        Self {
+            worker_labels: labels.collect(),
+            window: terms.window,
+            outlives_parent: terms.outlives_parent,
+            joins: terms.joins.map(|task| task.0),
+            hired_by: terms.hired_by.map(|attempt| attempt.0),
+        }
+    }
+}
+
+impl From<TermsMessage> for Terms {
+    fn from(message: TermsMessage) -> Self {
+        let labels = message.worker_labels.into_iter();
+        let labels = labels.map(|(name, value)| (name.into(), value.into()));
+        Self {
+            worker_labels: labels.collect(),
+            window: message.window,
+            outlives_parent: message.outlives_parent,
+            joins: message.joins.map(TaskId),
+            hired_by: message.hired_by.map(AttemptNumber),
+        }
+    }
 }
 
 impl From<Retry> for RetryMessage {

@@ -102,6 +102,11 @@ struct TeamMessage {
     idle_notices: bool,
     #[prost(message, optional, tag = "11")]
     dissolved: Option<DissolvedMessage>,
+    /// None in what was written before teams had a weight: 1.
+    #[prost(uint32, optional, tag = "12")]
+    weight: Option<u32>,
+    #[prost(uint32, tag = "13")]
+    max_running: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -134,6 +139,8 @@ pub(in crate::store) fn encode_team(team: &Team) -> Vec<u8> {
             reason: dissolved.reason.to_string(),
             is_settled: dissolved.is_settled,
         }),
+        weight: Some(team.weight),
+        max_running: team.max_running,
     };
     seal(TEAM, &message)
 }
@@ -155,6 +162,8 @@ pub(in crate::store) fn decode_team(uid: TeamUid, bytes: &[u8]) -> Result<Team, 
             .unwrap_or(limits::VERIFICATION_THRESHOLD),
         idle_notices: message.idle_notices,
         dissolved: message.dissolved.map(decode_dissolved).transpose()?,
+        weight: message.weight.unwrap_or(1),
+        max_running: message.max_running,
     })
 }
 
@@ -353,6 +362,10 @@ struct OfferedMessage {
     digest: String,
     #[prost(int64, optional, tag = "5")]
     last_seen: Option<i64>,
+    #[prost(bool, tag = "6")]
+    is_interactive: bool,
+    #[prost(uint32, tag = "7")]
+    hiring_depth: u32,
 }
 
 pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
@@ -362,6 +375,8 @@ pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
         runtime: offered.runtime.to_string(),
         digest: offered.digest.to_string(),
         last_seen: offered.last_seen.map(|at| at.0),
+        is_interactive: offered.is_interactive,
+        hiring_depth: offered.hiring_depth,
     };
     seal(OFFERED, &message)
 }
@@ -377,5 +392,7 @@ pub(in crate::store) fn decode_offered(
         runtime: message.runtime.into(),
         digest: message.digest.into(),
         last_seen: message.last_seen.map(Time),
+        is_interactive: message.is_interactive,
+        hiring_depth: message.hiring_depth,
     })
 }

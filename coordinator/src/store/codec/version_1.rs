@@ -73,6 +73,8 @@ fn worker() -> WorkerName {
 #[test]
 fn a_team_nudges_from_three_on_and_is_open() {
     let expected = Team {
+        weight: 1,
+        max_running: 0,
         uid: TeamUid(7),
         name: TeamName::parse("crew").unwrap(),
         description: "d".into(),
@@ -116,6 +118,7 @@ fn a_member_needs_no_plan_and_was_asked_nothing() {
 
 fn task(state: TaskState, attempts: Vec<EndedAttempt>) -> Task {
     Task {
+        terms: None,
         id: TaskId(2),
         subject: "s".into(),
         description: "d".into(),
@@ -148,6 +151,8 @@ fn task(state: TaskState, attempts: Vec<EndedAttempt>) -> Task {
         result: "r".into(),
         error: "e".into(),
         usage: Usage {
+            input_tokens: 0,
+            output_tokens: 0,
             wall_ms: 1,
             cpu_ms: 2,
             output_bytes: 3,
@@ -216,6 +221,10 @@ fn a_claim_is_by_a_member_and_no_lease() {
 #[test]
 fn a_placed_task_is_read_as_it_was() {
     let placement = Placement {
+        question: None,
+        questions: 0,
+        words: Vec::new(),
+        last_word: 0,
         attempt: AttemptNumber(1),
         worker: worker(),
         instance: InstanceId(9),

@@ -116,6 +116,8 @@ pub(super) fn a_deleted_task_is_not_there_be_it_open_or_finished(place: &impl Pl
 
 fn team(uid: TeamUid) -> Record {
     Record::Team(Team {
+        weight: 1,
+        max_running: 0,
         uid,
         name: TeamName::parse("team").unwrap(),
         description: "".into(),

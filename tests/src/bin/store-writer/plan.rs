@@ -118,6 +118,8 @@ fn outcome(number: u64, at: Time) -> Outcome {
 
 fn team(revision: u64) -> Team {
     Team {
+        weight: 1,
+        max_running: 0,
         uid: TEAM,
         name: TeamName::parse("crash").expect("is a name"),
         description: "".into(),
@@ -187,6 +189,7 @@ fn task(number: u64, nth: u64, revision_before: u64) -> Task {
     };
     let text_len = usize::try_from(text_len).expect("is small");
     Task {
+        terms: None,
         id: TaskId(id),
         subject: format!("commit {number}").into(),
         description: "d".repeat(text_len).into(),

@@ -103,6 +103,10 @@ fn event_line(event: &Event) -> String {
         Happening::TaskDeleted { task, subject } => format!("#{task} deleted: {subject}"),
         Happening::TaskPaused { task, reason } => format!("#{task} paused: {reason}"),
         Happening::TaskResumed { task } => format!("#{task} resumed"),
+        Happening::TeamUpdated => "team updated".into(),
+        Happening::TaskAsked { task, text, .. } => format!("#{task} asked: {text}"),
+        Happening::TaskAnswered { task, text, .. } => format!("#{task} answered: {text}"),
+        Happening::TaskSteered { task, text, .. } => format!("#{task} steered: {text}"),
         Happening::TaskEnded {
             task,
             attempt,
@@ -132,6 +136,9 @@ fn effect_line(effect: &Effect) -> String {
     match effect {
         Effect::Assign(fence, worker, _) => format!("> assign {} to {worker}", at(fence)),
         Effect::Stop { fence, reason, .. } => format!("> stop {}: {reason}", at(fence)),
+        Effect::Tell { fence, word, .. } => {
+            format!("> tell {} {}: {}", at(fence), word.number, word.text)
+        }
         Effect::CutOff(instance) => format!("> cut off {}", instance.0),
         Effect::TaskOver(key) => format!("> #{} is over", key.1),
     }

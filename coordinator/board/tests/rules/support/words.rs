@@ -66,6 +66,8 @@ pub fn fence(task: u64, attempt: u32) -> Fence {
 
 pub fn offered(name: &str, runtime: &str) -> OfferedType {
     OfferedType {
+        is_interactive: false,
+        hiring_depth: 0,
         name: agent_type(name),
         description: "".into(),
         runtime: runtime.into(),
@@ -76,6 +78,8 @@ pub fn offered(name: &str, runtime: &str) -> OfferedType {
 
 pub fn team(name: &str) -> CreateTeam {
     CreateTeam {
+        weight: None,
+        max_running: 0,
         name: TeamName::parse(name).unwrap(),
         description: "".into(),
         lead: self::name(LEAD),
@@ -154,6 +158,8 @@ pub fn report(ending: AttemptEnding, result: &str, error: &str) -> EndReport {
         stop_reason: None,
         outputs: vec![],
         usage: Usage {
+            input_tokens: 0,
+            output_tokens: 0,
             wall_ms: 5,
             cpu_ms: 3,
             output_bytes: 2,

@@ -153,6 +153,11 @@ pub fn new_task() -> impl Strategy<Value = NewTask> {
         any::<[bool; 2]>(),
     );
     (texts, edges, lists, runs, plan).prop_map(|(texts, edges, lists, runs, plan)| NewTask {
+        worker_labels: std::collections::BTreeMap::new(),
+        window: 0,
+        outlives_parent: false,
+        joins: None,
+        is_delegated: false,
         // Most subjects are good, so that the rest is looked at.
         subject: if plan.6[0] { "s".into() } else { texts.0 },
         description: texts.1,
@@ -215,6 +220,7 @@ pub fn update() -> impl Strategy<Value = Update> {
         option::of(priority()),
     );
     (texts, edges, lists, of, plan).prop_map(|(texts, edges, lists, of, plan)| Update {
+        window: None,
         subject: texts.0,
         description: texts.1,
         prompt: texts.2,
