@@ -35,6 +35,8 @@ mod story;
 const TEAM: &str = "demo";
 /// The type that its tasks name.
 const AGENT_TYPE: &str = "shell";
+/// Below this much free room its coordinator takes no more work, in bytes.
+const DISK_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
 /// Where a sub-agent sees the code base.
 const REPO: &str = "/repo";
 /// So many workers, with so many slots each: the four analyses run side by side.
@@ -161,6 +163,9 @@ async fn start(repo: &Path, data: &Path, sandbox: DriverKind) -> Result<Local, F
         data_dir: Some(data.join("coordinator")),
         // The plan may be on the board before the first worker is there.
         expect_types: vec![AGENT_TYPE.into()],
+        // A temporary directory may be small, or nearly full, and do for this.
+        disk_floor_bytes: Some(DISK_FLOOR_BYTES),
+        disk_floor_percent: Some(0),
         ..ganger_coordinator::Args::default()
     })
     .map_err(|error| Failure::local(error.to_string()))?;

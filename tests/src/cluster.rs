@@ -266,6 +266,15 @@ fn worker_file(dir: &Path) -> String {
 fn launch(programs: &Programs, dir: &Path, addr: &str, args: &[String]) -> Daemon {
     let mut command = Command::new(&programs.coordinator);
     command.args(["--addr", addr]).args(args);
+    // Who else fills this machine's disk is no concern of a test that doesn't speak of it.
+    for (flag, floor) in [
+        ("--disk-floor-bytes", "67108864"),
+        ("--disk-floor-percent", "0"),
+    ] {
+        if !args.iter().any(|arg| arg == flag) {
+            command.args([flag, floor]);
+        }
+    }
     command.arg("--data-dir").arg(dir.join("coordinator"));
     Daemon::start("coordinator", command)
 }
