@@ -1,15 +1,20 @@
 //! What this worker holds, what it owes, and what it does next: pure, synchronous, given `now`.
 //!
 //! Owns the state of every attempt from its assignment until the coordinator has acknowledged its
-//! last report, the credit of slots, the worker's own lease and the drain. It knows nothing of
-//! streams, sandboxes or output: it is told what happened, and answers with [`Action`]s.
+//! last report, the credit of slots, the worker's own lease, the drain, and what sub-agents ask and are
+//! told. It knows nothing of streams, sandboxes or output: it is told what happened, and answers with
+//! [`Action`]s.
 //!
 //! Invariants:
-//! 1. No more attempts hold a slot than there are slots.
+//! 1. No more attempts hold a slot of their own than there are slots. One that was lent a slot lives in
+//!    it: its lender is held, and lends to nobody else. When a lender is over, what it had (its own
+//!    slot, or the one that it was lent) is its borrower's.
 //! 2. Nothing begins while the lease is over, after a stop, or in a drain.
 //! 3. Every attempt taken ends in exactly one report that is said again on each new stream until it
 //!    is acknowledged, or is forgotten because it was fenced.
 //! 4. After a stop comes a kill, unless the attempt is over before.
+//! 5. A sub-agent is told each word once, in the order of their numbers; a question is said again on
+//!    each new stream until it is acknowledged.
 //!
 //! The surprising thing: why an attempt was stopped decides how it is reported, not how its
 //! sub-agent then ended.
@@ -25,12 +30,16 @@ use self::held::{Cause, Held, Stage};
 use crate::{
     fence::Fence,
     lease::Lease,
-    limits::{DRAIN_FAREWELL, DRAIN_GRACE, ORPHAN_SPAN, STOP_GRACE},
+    limits::{DRAIN_FAREWELL, DRAIN_GRACE, STOP_GRACE},
 };
 
-pub(crate) use self::held::{Outcome, Report};
+pub(crate) use self::{
+    held::{Outcome, Report},
+    words::{Question, Word},
+};
 
 mod held;
+mod words;
 
 /// What the engine is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +52,14 @@ pub(crate) enum Action {
     Stop(Fence),
     /// Kill the sub-agent.
     Kill(Fence),
-    /// Send this report; [`Agenda::report`] has it.
+    /// Send this report; [`Agenda::report`] has it, and [`Agenda::question`] what is asked.
     Report(Fence, ReportKind),
+    /// Tell the sub-agent; [`Agenda::told`] wants to know.
+    Tell(Fence, Word),
+    /// Say how far the sub-agent was told; [`Agenda::heeded`] has it.
+    Heeded(Fence),
+    /// Put this into the transcript, in the worker's own name.
+    Note(Fence, String),
     /// Nothing is owed any more: drop what is left of the attempt.
     Forget(Fence),
 }
@@ -58,6 +73,12 @@ pub(crate) struct Terms {
     pub(crate) limit: Duration,
     /// When it must be over, however it stands.
     pub(crate) deadline: Option<Instant>,
+    /// An attempt that waits for it, and lends it its slot.
+    pub(crate) lender: Option<Fence>,
+    /// It is killed as soon as the lease is over.
+    pub(crate) stop_on_lease_end: bool,
+    /// Its sub-agent can be told something.
+    pub(crate) has_ear: bool,
 }
 
 /// What became of an assignment.
@@ -79,6 +100,8 @@ pub(crate) struct Agenda {
     held: BTreeMap<Fence, Held>,
     lease: Lease,
     is_connected: bool,
+    /// The coordinator knows questions and words.
+    hears_questions: bool,
     /// When the drain time is over.
     drained_at: Option<Instant>,
     actions: Vec<Action>,
@@ -93,6 +116,7 @@ impl Agenda {
             held: BTreeMap::new(),
             lease: Lease::default(),
             is_connected: false,
+            hears_questions: true,
             drained_at: None,
             actions: Vec::new(),
         }
@@ -114,11 +138,11 @@ impl Agenda {
 
     /// When to call [`Agenda::settle`] again if nothing else happens.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let orphaned = self.orphaned_at();
+        let lease_until = self.lease.until();
         let attempts = self
             .held
             .values()
-            .filter_map(|held| held.due_at(orphaned, self.drained_at));
+            .filter_map(|held| held.due_at(lease_until, self.drained_at));
         attempts.chain(self.gone_at()).min()
     }
 
@@ -132,15 +156,12 @@ impl Agenda {
         if self.is_draining() {
             return Taken::No("draining");
         }
-        if self.held.values().filter(|held| held.is_live()).count() >= self.slots {
+        let lender = terms.lender.clone().filter(|lender| self.can_lend(lender));
+        if lender.is_none() && self.slots_taken() >= self.slots {
             return Taken::No("no free slot");
         }
-        let Terms {
-            fence,
-            limit,
-            deadline,
-        } = terms;
-        self.held.insert(fence.clone(), Held::new(limit, deadline));
+        let fence = terms.fence.clone();
+        self.held.insert(fence.clone(), Held::new(terms, lender));
         self.actions.push(Action::Prepare(fence));
         Taken::Yes
     }
@@ -182,6 +203,7 @@ impl Agenda {
         };
         match (kind, &held.stage) {
             (ReportKind::Started, _) => held.start_acknowledged = true,
+            (ReportKind::Asked, _) => held.talk.question_acknowledged(),
             (ReportKind::Ended, Stage::Over(Report::Ended(_)))
             | (ReportKind::Refused, Stage::Over(Report::Refused(_))) => self.forget(fence),
             _ => {}
@@ -194,8 +216,10 @@ impl Agenda {
         verdicts: &[(Fence, bool)],
         hello_sent_at: Instant,
         lease_span: Duration,
+        hears_questions: bool,
     ) {
         self.is_connected = true;
+        self.hears_questions = hears_questions;
         self.lease.begin(hello_sent_at, lease_span);
         let kept: Vec<_> = verdicts
             .iter()
@@ -216,6 +240,9 @@ impl Agenda {
                 self.actions
                     .extend(held.owed().map(|kind| Action::Report(fence.clone(), kind)));
             }
+        }
+        if !hears_questions {
+            self.answer_questions_for_the_deaf();
         }
     }
 
@@ -265,6 +292,7 @@ impl Agenda {
             self.actions
                 .push(Action::Report(fence.clone(), ReportKind::Started));
         }
+        self.tell_next(fence);
     }
 
     /// An attempt's sub-agent is over; its limit of time no longer counts.
@@ -281,9 +309,15 @@ impl Agenda {
         let Some(held) = self.held.get_mut(fence).filter(|held| held.is_live()) else {
             return;
         };
-        if held.is_disowned() {
+        let lender = held.lender.take();
+        let is_disowned = held.is_disowned();
+        self.pass_on(fence, lender);
+        if is_disowned {
             return self.forget(fence);
         }
+        let Some(held) = self.held.get_mut(fence) else {
+            return;
+        };
         let report = match held.stop.take() {
             Some(stop) => stop.cause.report(outcome),
             None => match outcome {
@@ -300,9 +334,16 @@ impl Agenda {
 
     // Draining.
 
-    /// No new work from now on.
+    /// No new work from now on; what runs gets the worker's own drain time.
     pub(crate) fn drain(&mut self, now: Instant) {
-        self.drained_at.get_or_insert(now + self.drain_span);
+        self.drain_within(self.drain_span, now);
+    }
+
+    /// The same with a time for what runs. Of several drains the one that is over first counts: who
+    /// ends a process doesn't wait for what somebody else has allowed.
+    pub(crate) fn drain_within(&mut self, span: Duration, now: Instant) {
+        let at = now + span;
+        self.drained_at = Some(self.drained_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Whether new work is turned away.
@@ -336,6 +377,17 @@ impl Agenda {
         }
     }
 
+    /// Why an attempt is being stopped.
+    pub(crate) fn stop_reason(&self, fence: &Fence) -> Option<String> {
+        let stop = self.held.get(fence)?.stop.as_ref()?;
+        Some(stop.cause.why())
+    }
+
+    /// Until when what is held is this worker's own, as far as it knows.
+    pub(crate) fn lease_until(&self) -> Option<Instant> {
+        self.lease.until()
+    }
+
     /// How many attempts are held, their last reports included.
     pub(crate) fn len(&self) -> usize {
         self.held.len()
@@ -344,13 +396,15 @@ impl Agenda {
     // Inside.
 
     fn enforce_times(&mut self, now: Instant) {
-        let is_orphaned = self.orphaned_at().is_some_and(|at| now >= at);
+        let lease_until = self.lease.until();
         let is_drained = self.drained_at.is_some_and(|at| now >= at);
         let is_draining = self.is_draining();
         for (fence, held) in self.held.iter_mut().filter(|(_, held)| held.is_live()) {
             let actions = &mut self.actions;
+            let is_orphaned = held.orphaned_at(lease_until).is_some_and(|at| now >= at);
             if is_orphaned {
-                held.stop(fence, Cause::Orphaned, Duration::ZERO, now, actions);
+                let cause = held.cause_of_orphans();
+                held.stop(fence, cause, Duration::ZERO, now, actions);
             }
             if held.deadline.is_some_and(|deadline| now >= deadline) {
                 held.stop(fence, Cause::Deadline, STOP_GRACE, now, actions);
@@ -382,8 +436,23 @@ impl Agenda {
         self.actions.push(Action::Forget(fence.clone()));
     }
 
-    fn orphaned_at(&self) -> Option<Instant> {
-        self.lease.until().map(|until| until + ORPHAN_SPAN)
+    fn slots_taken(&self) -> usize {
+        let holds_own = |held: &&Held| held.is_live() && held.lender.is_none();
+        self.held.values().filter(holds_own).count()
+    }
+
+    fn can_lend(&self, lender: &Fence) -> bool {
+        let is_held = |held: &Held| held.is_live() && !held.is_disowned();
+        let mut borrowers = self.held.values().filter_map(|held| held.lender.as_ref());
+        self.held.get(lender).is_some_and(is_held) && borrowers.all(|lent_by| lent_by != lender)
+    }
+
+    /// What an attempt that is over had goes to the one that it lent to.
+    fn pass_on(&mut self, over: &Fence, lender: Option<Fence>) {
+        let mut held = self.held.values_mut();
+        if let Some(borrower) = held.find(|held| held.lender.as_ref() == Some(over)) {
+            borrower.lender = lender;
+        }
     }
 
     /// When a draining worker goes, whatever it still owes.

@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub(crate) mod output;
+pub(crate) mod talk;
 
 /// Where inputs lie in a sandbox.
 pub(crate) const INPUTS: &str = "/inputs";
@@ -55,7 +56,7 @@ pub(crate) fn sandbox_spec(
             .env
             .clone()
             .into_iter()
-            .chain(facts(assignment))
+            .chain(facts(agent_type, assignment))
             .collect(),
         limits: agent_type.limits.clone(),
         ..SandboxSpec::new(id, places.workspace)
@@ -83,7 +84,9 @@ pub(crate) fn command(
         .iter()
         .map(|argument| argument.replace(PROMPT_FILE, &prompt_file));
     Command {
-        stdin: if is_in_file {
+        stdin: if agent_type.is_interactive() {
+            Stdin::Open
+        } else if is_in_file {
             Stdin::Null
         } else {
             Stdin::Bytes(assignment.prompt.clone().into_bytes())
@@ -92,8 +95,16 @@ pub(crate) fn command(
     }
 }
 
+impl AgentType {
+    /// How deep others may be hired: what the assignment says, and no more than the type allows.
+    pub(crate) fn depth_of_hiring(&self, assignment: &Assignment) -> i32 {
+        let allowed = i32::try_from(self.hiring_depth).unwrap_or(0);
+        assignment.hiring_depth.clamp(0, allowed)
+    }
+}
+
 /// What a sub-agent is told about its task; never anything secret.
-fn facts(assignment: &Assignment) -> Vec<(String, String)> {
+fn facts(agent_type: &AgentType, assignment: &Assignment) -> Vec<(String, String)> {
     let fence = assignment.fence.clone().unwrap_or_default();
     let deadline = assignment.deadline.as_ref().and_then(clock::system_time);
     let facts = [
@@ -106,6 +117,10 @@ fn facts(assignment: &Assignment) -> Vec<(String, String)> {
         (
             "GANGER_MODEL",
             Some(assignment.model.clone()).filter(|model| !model.is_empty()),
+        ),
+        (
+            "GANGER_HIRING_DEPTH",
+            Some(agent_type.depth_of_hiring(assignment).to_string()),
         ),
         ("GANGER_WORKSPACE", Some(WORKSPACE.to_owned())),
         ("GANGER_INPUTS", Some(INPUTS.to_owned())),
@@ -134,6 +149,7 @@ mod tests {
     use ganger_proto::v1;
 
     use super::*;
+    use crate::config::Protocol;
 
     fn assignment() -> Assignment {
         Assignment {
@@ -180,6 +196,7 @@ mod tests {
                 "GANGER_AGENT_TYPE=shell",
                 "GANGER_ATTEMPT=2",
                 "GANGER_DEADLINE=2023-11-14T22:13:20Z",
+                "GANGER_HIRING_DEPTH=0",
                 "GANGER_INPUTS=/inputs",
                 "GANGER_MEMBER=task:7",
                 "GANGER_SUBJECT=count\u{fffd}lines",
@@ -222,5 +239,32 @@ mod tests {
         );
         assert_eq!(cat.argv, ["cat"]);
         assert!(matches!(cat.stdin, Stdin::Bytes(bytes) if bytes == b"wc -l"));
+
+        let talker = AgentType {
+            protocol: Protocol::Json,
+            ..AgentType::shell()
+        };
+        let talker = command(DriverKind::Native, &places(), &talker, &assignment());
+        assert_eq!(talker.argv, ["/bin/sh", "/ganger/prompt"]);
+        assert!(matches!(talker.stdin, Stdin::Open));
+    }
+
+    #[test]
+    fn hiring_is_as_deep_as_both_the_task_and_its_type_allow() {
+        for (allowed, asked, depth) in [(0, 3, 0), (2, 1, 1), (2, 3, 2), (3, -1, 0)] {
+            let agent_type = AgentType {
+                hiring_depth: allowed,
+                ..AgentType::shell()
+            };
+            let assignment = Assignment {
+                hiring_depth: asked,
+                ..assignment()
+            };
+
+            let told = facts(&agent_type, &assignment);
+
+            let depth = ("GANGER_HIRING_DEPTH".to_owned(), depth.to_string());
+            assert!(told.contains(&depth), "{told:?}");
+        }
     }
 }

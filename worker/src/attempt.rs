@@ -12,28 +12,34 @@ use tokio::sync::{mpsc, watch};
 use self::{
     inputs::LayError,
     running::{Ran, watch_process},
+    talking::Talking,
 };
 use crate::{
-    agenda::Outcome,
+    agenda::{Outcome, Question, Word},
     agent::{self, Places},
     artifacts::Artifacts,
     clock,
     config::AgentType,
     fence::Fence,
+    limits::WORDS_LANE_LEN,
     sandbox::{BoxFuture, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces},
     text::causes,
+    tools::Tools,
     transcript::Piece,
 };
 
 mod inputs;
 mod keep;
+mod mouth;
 mod running;
+mod talking;
 
 /// What all attempts of a worker stand on.
 pub(crate) struct Ground {
     pub(crate) driver: Arc<dyn SandboxDriver>,
     pub(crate) workspaces: Workspaces,
     pub(crate) artifacts: Artifacts,
+    pub(crate) tools: Tools,
 }
 
 /// What an attempt is to do.
@@ -65,14 +71,45 @@ pub(crate) enum Notice {
     Began(Fence),
     /// Something for the transcript.
     Said(Fence, Piece),
+    /// What its sub-agent says that it is doing.
+    Doing(Fence, String),
+    /// Its sub-agent asks.
+    Asked(Fence, Question),
+    /// Its sub-agent was told the word of this number.
+    Told(Fence, i32),
     /// Its sub-agent is over.
     Finishing(Fence),
+}
+
+/// What the engine holds of an attempt's ear.
+pub(crate) struct Handle {
+    /// How far it is to go, and why no further.
+    pub(crate) orders: watch::Sender<(Order, Arc<str>)>,
+    /// What its sub-agent is to be told.
+    pub(crate) words: mpsc::Sender<Word>,
+}
+
+/// The attempt's own side of it.
+pub(crate) struct Ears {
+    orders: watch::Receiver<(Order, Arc<str>)>,
+    words: mpsc::Receiver<Word>,
+}
+
+/// A new attempt's ear, from both sides.
+pub(crate) fn ears() -> (Handle, Ears) {
+    let (orders, ordered) = watch::channel((Order::Prepare, "".into()));
+    let (words, told) = mpsc::channel(WORDS_LANE_LEN);
+    let ears = Ears {
+        orders: ordered,
+        words: told,
+    };
+    (Handle { orders, words }, ears)
 }
 
 /// An attempt's ear and mouth.
 struct Line {
     fence: Fence,
-    orders: watch::Receiver<Order>,
+    orders: watch::Receiver<(Order, Arc<str>)>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -80,13 +117,18 @@ impl Line {
     /// Waits for at least this order. A worker that is gone is an order to die.
     async fn ordered(&mut self, least: Order) -> Order {
         self.orders
-            .wait_for(|order| *order >= least)
+            .wait_for(|(order, _)| *order >= least)
             .await
-            .map_or(Order::Kill, |order| *order)
+            .map_or(Order::Kill, |given| given.0)
     }
 
     fn order(&self) -> Order {
-        *self.orders.borrow()
+        self.orders.borrow().0
+    }
+
+    /// Why it goes no further.
+    fn reason(&self) -> Arc<str> {
+        self.orders.borrow().1.clone()
     }
 
     /// Tells the engine; if it is gone, nobody wants to know.
@@ -120,21 +162,27 @@ struct Dirs {
 pub(crate) async fn run(
     ground: Arc<Ground>,
     job: Job,
-    orders: watch::Receiver<Order>,
+    ears: Ears,
     notices: mpsc::Sender<Notice>,
 ) -> (Fence, Outcome) {
     let mut line = Line {
         fence: job.fence.clone(),
-        orders,
+        orders: ears.orders,
         notices,
     };
     let dirs = Dirs::new(&ground.workspaces, &job.fence);
-    let outcome = live(&ground, &job, &dirs, &mut line).await;
+    let outcome = live(&ground, &job, &dirs, ears.words, &mut line).await;
     remove(ground, dirs).await;
     (job.fence, outcome)
 }
 
-async fn live(ground: &Ground, job: &Job, dirs: &Dirs, line: &mut Line) -> Outcome {
+async fn live(
+    ground: &Ground,
+    job: &Job,
+    dirs: &Dirs,
+    words: mpsc::Receiver<Word>,
+    line: &mut Line,
+) -> Outcome {
     let preparing: BoxFuture<'_, _> = Box::pin(prepare(ground, job, dirs));
     let sandbox = tokio::select! {
         biased;
@@ -148,7 +196,7 @@ async fn live(ground: &Ground, job: &Job, dirs: &Dirs, line: &mut Line) -> Outco
     line.tell(Notice::Prepared(line.fence.clone())).await;
 
     let outcome = match line.ordered(Order::Begin).await {
-        Order::Begin => begin(ground, job, dirs, &*sandbox, line).await,
+        Order::Begin => begin(ground, job, dirs, &*sandbox, words, line).await,
         _ => stopped_early(),
     };
     if let Err(error) = sandbox.destroy().await {
@@ -163,6 +211,7 @@ async fn begin(
     job: &Job,
     dirs: &Dirs,
     sandbox: &dyn Sandbox,
+    words: mpsc::Receiver<Word>,
     line: &mut Line,
 ) -> Outcome {
     let command = agent::command(
@@ -172,14 +221,17 @@ async fn begin(
         &job.assignment,
     );
     let began_at = clock::now();
-    let process = match sandbox.exec(command).await {
+    let mut process = match sandbox.exec(command).await {
         Ok(process) => process,
         Err(error @ SandboxError::Program { .. }) => return failed(causes(&error)),
         Err(error) => return Outcome::Unable(format!("sandbox: {}", causes(&error))),
     };
     line.tell(Notice::Began(line.fence.clone())).await;
 
-    let ran = watch_process(process, sandbox, job.agent_type.output_bytes, line).await;
+    let talk = |stdin| Talking::new(stdin, job, ground.tools.clone(), words);
+    let talking = process.stdin.take().map(talk);
+    let bytes_max = job.agent_type.output_bytes;
+    let ran = watch_process(process, sandbox, bytes_max, talking, line).await;
     line.tell(Notice::Finishing(line.fence.clone())).await;
 
     let mut ended = ending(&ran, &job.agent_type);
@@ -253,7 +305,8 @@ fn usage(ran: &Ran, began_at: Instant) -> Usage {
         wall_time: Some(ran.ended_at.saturating_duration_since(began_at).into()),
         cpu_time: ran.cpu_time.map(Into::into),
         output_bytes: i64::try_from(ran.output_bytes).unwrap_or(i64::MAX),
-        ..Usage::default()
+        input_tokens: ran.tokens.input,
+        output_tokens: ran.tokens.output,
     }
 }
 

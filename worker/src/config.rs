@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::sandbox::{DriverKind, Limits, Mount, SandboxId, SandboxSpec};
+use crate::{
+    limits::{HIRING_DEPTH_MAX, QUESTIONS_MAX, TOOLS_MAX},
+    sandbox::{DriverKind, Limits, Mount, SandboxId, SandboxSpec},
+};
 
 pub use self::raw::Args;
 
@@ -29,6 +32,10 @@ pub const TIMEOUT: Duration = Duration::from_secs(600);
 pub const DRAIN_SPAN: Duration = Duration::from_secs(25);
 /// Bytes that a sub-agent may write to its standard output and error, where its type doesn't say.
 pub const OUTPUT_BYTES: u64 = 64 << 20;
+/// How many questions an attempt may ask, where its type doesn't say.
+pub const QUESTIONS: u32 = 3;
+/// After how long without progress a sub-agent counts as stalled, where its type doesn't say.
+pub const STALL_SPAN: Duration = Duration::from_secs(300);
 
 /// A worker's whole configuration, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +80,39 @@ pub struct AgentType {
     pub limits: Limits,
     /// Bytes that it may write to its standard output and error.
     pub output_bytes: u64,
+    /// How it and the worker talk.
+    pub protocol: Protocol,
+    /// How many questions an attempt may ask; only one that talks can.
+    pub questions: u32,
+    /// The coordinator's tools that it may have called for it; only one that talks can.
+    pub tools: Vec<String>,
+    /// How deep below its own task it may have others hired; a task can only lower it.
+    pub hiring_depth: u32,
+    /// After how long without progress it counts as stalled.
+    pub stall_span: Duration,
+    /// It is killed as soon as the worker's lease is over, rather than when the worker has been
+    /// without a verdict for long.
+    pub stop_on_lease_end: bool,
+}
+
+/// How a sub-agent and the worker talk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// It gets a prompt, and every line that it writes is text.
+    #[default]
+    Lines,
+    /// Lines of JSON, both ways, for as long as it runs.
+    Json,
+}
+
+impl Protocol {
+    /// The name that people write and see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// Why a worker can't be configured as was written.
@@ -145,7 +185,18 @@ impl AgentType {
             mounts: Vec::new(),
             limits: Limits::default(),
             output_bytes: OUTPUT_BYTES,
+            protocol: Protocol::Lines,
+            questions: QUESTIONS,
+            tools: Vec::new(),
+            hiring_depth: 0,
+            stall_span: STALL_SPAN,
+            stop_on_lease_end: false,
         }
+    }
+
+    /// Whether its sub-agents can ask, be answered and be steered while they run.
+    pub fn is_interactive(&self) -> bool {
+        self.protocol == Protocol::Json
     }
 
     /// The whole definition as text.
@@ -165,6 +216,7 @@ impl AgentType {
         if self.output_bytes == 0 {
             problems.push("limits.output_bytes: must be at least 1".to_owned());
         }
+        problems.extend(self.problems_of_talk());
         for name in self.env.keys().filter(|name| name.starts_with("GANGER_")) {
             problems.push(format!(
                 "env.{name}: GANGER_ variables are the worker's own"
@@ -190,6 +242,29 @@ impl AgentType {
                     mount.target.display()
                 ));
             }
+        }
+        problems
+    }
+}
+
+impl AgentType {
+    fn problems_of_talk(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.questions > QUESTIONS_MAX {
+            problems.push(format!("questions: must be 0 to {QUESTIONS_MAX}"));
+        }
+        if self.tools.len() > TOOLS_MAX || self.tools.iter().any(|tool| tool.trim().is_empty()) {
+            problems.push(format!("tools: must be up to {TOOLS_MAX} names of tools"));
+        }
+        if !self.tools.is_empty() && !self.is_interactive() {
+            problems
+                .push("tools: only a sub-agent with protocol = \"json\" can call them".to_owned());
+        }
+        if self.hiring_depth > HIRING_DEPTH_MAX {
+            problems.push(format!("hiring_depth: must be 0 to {HIRING_DEPTH_MAX}"));
+        }
+        if self.stall_span.is_zero() {
+            problems.push("stall_seconds: must be at least 1".to_owned());
         }
         problems
     }

@@ -10,30 +10,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ganger_proto::v1::{ConnectResponse, ReportKind};
+use ganger_proto::v1::{ConnectResponse, ReportKind, TranscriptKind};
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
-    time::{sleep_until, timeout},
+    time::sleep_until,
 };
 
 use self::saying::{Attempt, Control};
 use crate::{
     RunError,
-    agenda::{Action, Agenda, Outcome},
+    agenda::{Action, Agenda, Outcome, Word},
     attempt::{self, Ground, Job, Notice, Order},
     clock::{self, given_or},
     config::Config,
     fence::Fence,
     hello::Introduction,
-    limits::{ABORT_SPAN, LEASE_SPAN, NOTICES_LEN},
+    limits::{LEASE_SPAN, NOTICES_LEN, PROTOCOL_WITH_WORDS},
     sandbox::BoxFuture,
     session::{self, Backoff, DialError, Door, Link},
     shutdown::{self, Shutdown},
-    transcript::Transcript,
+    transcript::Piece,
 };
 
 mod hearing;
+mod leaving;
 mod saying;
 
 /// How it stands with the coordinator.
@@ -81,6 +82,8 @@ pub(crate) struct Engine {
     control: VecDeque<Control>,
     /// Attempts that have something to say, first come first served.
     talkers: VecDeque<Fence>,
+    /// Why it drains, once it does.
+    drain_reason: String,
 }
 
 impl Engine {
@@ -110,29 +113,35 @@ impl Engine {
             was_ever_up: false,
             control: VecDeque::new(),
             talkers: VecDeque::new(),
+            drain_reason: String::new(),
             config,
         }
     }
 
-    /// Serves until it is shut down.
+    /// Serves until it is shut down, or there is no coordinator to serve.
     pub(crate) async fn run(mut self) -> Result<(), RunError> {
+        let served = self.serve().await;
+        self.abort().await;
+        served
+    }
+
+    async fn serve(&mut self) -> Result<(), RunError> {
         loop {
             let now = clock::now();
             for action in self.agenda.settle(now) {
                 self.act(action);
             }
+            self.ground.tools.lease_ends(self.agenda.lease_until());
             self.say();
             if self.agenda.may_leave(now) {
                 tracing::info!(unsettled = self.agenda.len(), "drained");
-                break;
+                return Ok(());
             }
             match self.wait().await {
-                Event::Shutdown(shutdown::Stage::Now) => break,
+                Event::Shutdown(shutdown::Stage::Now) => return Ok(()),
                 event => self.take(event)?,
             }
         }
-        self.abort().await;
-        Ok(())
     }
 
     async fn wait(&mut self) -> Event {
@@ -239,8 +248,10 @@ impl Engine {
             }
             verdicts.push((fence, verdict.keep));
         }
+        let hears_questions = link.protocol >= PROTOCOL_WITH_WORDS;
         self.agenda
-            .connected(&verdicts, link.hello_sent_at, lease_span);
+            .connected(&verdicts, link.hello_sent_at, lease_span, hears_questions);
+        // Whoever was told before: a drain is not undone by a new stream.
         if self.agenda.is_draining() {
             self.control.push_back(Control::Draining);
         }
@@ -268,6 +279,8 @@ impl Engine {
             DialError::Refused(cause) if !self.was_ever_up => {
                 return Err(RunError::Rejected(cause));
             }
+            // It may have been up, before one of the two became another.
+            DialError::Version(cause) => return Err(RunError::Version(cause)),
             DialError::NameTaken(_) => tracing::error!(
                 coordinator, ?wait, error = %error,
                 "give one of the two another name (--name), or wait until the other's lease is over"
@@ -301,6 +314,7 @@ impl Engine {
         for attempt in self.attempts.values_mut() {
             attempt.is_queued = false;
             attempt.last = None;
+            attempt.doing.forget_sent();
         }
     }
 
@@ -311,13 +325,23 @@ impl Engine {
             Notice::Prepared(fence) => self.agenda.prepared(&fence),
             Notice::Began(fence) => self.agenda.began(&fence, clock::now()),
             Notice::Finishing(fence) => self.agenda.finishing(&fence),
-            Notice::Said(fence, piece) => {
+            Notice::Asked(fence, question) => self.agenda.asked(&fence, question),
+            Notice::Told(fence, number) => self.agenda.told(&fence, number),
+            Notice::Doing(fence, doing) => {
                 if let Some(attempt) = self.attempts.get_mut(&fence) {
-                    attempt.transcript.push(piece);
+                    attempt.doing.is_now(doing);
                 }
                 self.has_something_to_say(&fence);
             }
+            Notice::Said(fence, piece) => self.transcribe(&fence, piece),
         }
+    }
+
+    fn transcribe(&mut self, fence: &Fence, piece: Piece) {
+        if let Some(attempt) = self.attempts.get_mut(fence) {
+            attempt.transcript.push(piece);
+        }
+        self.has_something_to_say(fence);
     }
 
     fn attempt_over(&mut self, over: Result<(Id, (Fence, Outcome)), JoinError>) {
@@ -364,6 +388,15 @@ impl Engine {
             Action::Report(fence, ReportKind::Started) => {
                 self.control.push_back(Control::Started(fence))
             }
+            Action::Report(fence, ReportKind::Asked) => {
+                self.control.push_back(Control::Asked(fence))
+            }
+            Action::Heeded(fence) => self.control.push_back(Control::Heeded(fence)),
+            Action::Tell(fence, word) => self.tell(&fence, word),
+            Action::Note(fence, text) => {
+                let (kind, at) = (TranscriptKind::Worker, clock::wall());
+                self.transcribe(&fence, Piece { kind, text, at });
+            }
             Action::Report(fence, kind) => {
                 if let Some(attempt) = self.attempts.get_mut(&fence) {
                     attempt.last = Some(kind);
@@ -382,50 +415,36 @@ impl Engine {
             .jobs
             .remove(&fence)
             .expect("what the agenda took has its assignment kept");
-        let (orders, ears) = watch::channel(Order::Prepare);
+        let (handle, ears) = attempt::ears();
         let run = attempt::run(self.ground.clone(), job, ears, self.notices.0.clone());
         self.running_ids
             .insert(self.running.spawn(run).id(), fence.clone());
-        let transcript = Transcript::default();
-        self.attempts.insert(
-            fence,
-            Attempt {
-                orders,
-                transcript,
-                last: None,
-                is_queued: false,
-            },
-        );
+        self.attempts.insert(fence, Attempt::new(handle));
     }
 
     fn order(&mut self, fence: &Fence, order: Order) {
+        let reason = self.agenda.stop_reason(fence).unwrap_or_default();
         if let Some(attempt) = self.attempts.get(fence) {
-            attempt.orders.send_if_modified(|given| {
-                let is_further = order > *given;
-                *given = order.max(*given);
+            attempt.ear.orders.send_if_modified(|given| {
+                let is_further = order > given.0;
+                if is_further {
+                    *given = (order, reason.into());
+                }
                 is_further
             });
         }
     }
 
-    fn shut_down(&mut self, stage: shutdown::Stage) {
-        if stage == shutdown::Stage::Draining && !self.agenda.is_draining() {
-            tracing::info!(held = self.agenda.len(), "draining");
-            self.agenda.drain(clock::now());
-            self.control.push_back(Control::Draining);
-        }
-    }
-
-    /// Kills what still runs and waits shortly for its end.
-    async fn abort(&mut self) {
-        for attempt in self.attempts.values() {
-            attempt.orders.send_replace(Order::Kill);
-        }
-        // Nobody listens any more: attempts must not wait to be heard.
-        self.notices.1.close();
-        let ending = async { while self.running.join_next().await.is_some() {} };
-        if timeout(ABORT_SPAN, ending).await.is_err() {
-            tracing::warn!(left = self.running.len(), "attempts didn't end in time");
+    /// Hands a word to the attempt's own task, which always takes what comes: there is one of the
+    /// coordinator's and one of the worker's on the way at the most.
+    fn tell(&mut self, fence: &Fence, word: Word) {
+        let sent = self
+            .attempts
+            .get(fence)
+            .map(|attempt| attempt.ear.words.try_send(word));
+        if let Some(Err(error)) = sent {
+            // Its sub-agent is over.
+            tracing::debug!(attempt = %fence, %error, "a word comes too late");
         }
     }
 }

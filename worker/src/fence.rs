@@ -47,6 +47,19 @@ impl From<&Fence> for v1::Fence {
     }
 }
 
+impl Fence {
+    /// As the metadata of a call names it: `epoch/team uid/task/attempt`.
+    pub(crate) fn path(&self) -> String {
+        let Self {
+            epoch,
+            team_uid,
+            task_id,
+            attempt,
+        } = self;
+        format!("{epoch}/{team_uid}/{task_id}/{attempt}")
+    }
+}
+
 impl fmt::Display for Fence {
     /// For log lines: short, and unique within a board's epoch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

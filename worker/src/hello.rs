@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     agenda::Agenda,
     config::{AgentType, Config},
+    limits::{PROTOCOL, PROTOCOL_MIN},
     sandbox::{Assurance, Level},
 };
 
@@ -51,9 +52,9 @@ impl Introduction {
             .agent_types
             .iter()
             .map(|(name, agent_type)| v1::AgentType {
-                interactive: false,
-                hiring_depth: 0,
-                stall_span: None,
+                interactive: agent_type.is_interactive(),
+                hiring_depth: i32::try_from(agent_type.hiring_depth).unwrap_or(0),
+                stall_span: Some(agent_type.stall_span.into()),
                 name: name.clone(),
                 description: agent_type.description.clone(),
                 runtime: "command".to_owned(),
@@ -64,8 +65,8 @@ impl Introduction {
             started,
         });
         Hello {
-            protocol: 1,
-            protocol_min: 1,
+            protocol: PROTOCOL,
+            protocol_min: PROTOCOL_MIN,
             name: config.name.clone(),
             instance_id: self.instance_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

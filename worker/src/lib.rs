@@ -11,6 +11,7 @@
 //! | `session`, `hello` | one stream to the coordinator, and how it begins |
 //! | `attempt`, `agent` | one attempt's life; how an agent type becomes a process |
 //! | `artifacts` | inputs down, outputs up |
+//! | `tools` | what sub-agents have the coordinator called for |
 //! | `predecessors` | which processes this worker was before |
 //! | [`sandbox`] | where sub-agents run |
 //! | `daemon` | flags, logs, signals and exit codes around [`run`] |
@@ -39,10 +40,11 @@ mod predecessors;
 mod session;
 mod shutdown;
 mod text;
+mod tools;
 mod transcript;
 
 pub use self::{
-    config::{AgentType, Args, Config, ConfigError},
+    config::{AgentType, Args, Config, ConfigError, Protocol},
     daemon::{daemon, main},
     shutdown::Shutdown,
 };
@@ -54,6 +56,7 @@ use self::{
     hello::Introduction,
     sandbox::{DriverKind, ProbeReport, SandboxError, Workspaces, WorkspacesError},
     session::{Door, DoorError},
+    tools::Tools,
 };
 
 /// Why a worker doesn't run.
@@ -89,6 +92,9 @@ pub enum RunError {
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+    /// This worker and the coordinator have no version of the stream in common.
+    #[error("{0}")]
+    Version(String),
     /// The coordinator refuses this worker for good.
     #[error("the coordinator refuses this worker: {0}")]
     Rejected(String),
@@ -136,6 +142,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         driver,
         workspaces,
         artifacts: Artifacts::new(&door),
+        tools: Tools::new(&door),
     };
     Engine::new(config, door, ground, introduction, &shutdown)
         .run()

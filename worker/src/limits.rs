@@ -27,6 +27,39 @@ pub(crate) const ERROR_TAIL_LINES_MAX: usize = 20;
 /// Bytes of reasons and errors that others wrote, where they are passed on.
 pub(crate) const REASON_LEN_MAX: usize = 4 << 10;
 
+/// The newest version of the stream that this worker speaks.
+pub(crate) const PROTOCOL: i32 = 2;
+/// The oldest version of the stream that this worker speaks.
+pub(crate) const PROTOCOL_MIN: i32 = 1;
+/// The first version of the stream with questions and words.
+pub(crate) const PROTOCOL_WITH_WORDS: i32 = 2;
+
+/// Bytes of a line that a sub-agent may say something in; longer ones are text.
+pub(crate) const LINE_LEN_MAX: usize = 256 << 10;
+/// Bytes of a question: the wire's bound.
+pub(crate) const QUESTION_LEN_MAX: usize = 16 << 10;
+/// The longest wait for an answer: the wire's bound.
+pub(crate) const QUESTION_SPAN_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Questions of one attempt that an agent type may allow: the board's bound.
+pub(crate) const QUESTIONS_MAX: u32 = 100;
+/// Bytes of what a sub-agent says that it is doing: the wire's bound.
+pub(crate) const DOING_LEN_MAX: usize = 500;
+/// How deep an agent type may allow hiring: the wire's bound.
+pub(crate) const HIRING_DEPTH_MAX: u32 = 3;
+/// Tools that an agent type may allow.
+pub(crate) const TOOLS_MAX: usize = 100;
+/// Calls of tools that an attempt may have under way.
+pub(crate) const TOOL_CALLS_MAX: usize = 8;
+/// Bytes of the name that a sub-agent gives to a call.
+pub(crate) const CALL_ID_LEN_MAX: usize = 256;
+/// Bytes that wait for a sub-agent to read them before answers to it are dropped: more than any one
+/// answer has.
+pub(crate) const OUTBOX_LEN_MAX: usize = 8 << 20;
+/// Words that wait to be told to a sub-agent; a coordinator has far fewer on the way.
+pub(crate) const WORDS_MAX: usize = 64;
+/// Words on their way to an attempt's own task.
+pub(crate) const WORDS_LANE_LEN: usize = 8;
+
 /// Bytes of all inputs of an attempt: artifacts are up to 1 GiB each.
 pub(crate) const INPUTS_LEN_MAX: u64 = 4 << 30;
 /// Files of all inputs of an attempt.
@@ -74,6 +107,8 @@ pub(crate) const STOP_GRACE_MAX: Duration = Duration::from_secs(60);
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// How long a drained worker waits for the acknowledgement of its last reports.
 pub(crate) const DRAIN_FAREWELL: Duration = Duration::from_secs(2);
+/// The longest drain that a coordinator may order: the wire's bound.
+pub(crate) const DRAIN_SPAN_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How long after the end of its lease an attempt is kept without a verdict.
 pub(crate) const ORPHAN_SPAN: Duration = Duration::from_secs(90);
 /// How long what is killed may take to be gone when the worker ends at once.

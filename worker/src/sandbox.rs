@@ -42,7 +42,7 @@ pub use host::{Diagnosis, HostFacts, diagnose};
 pub use launcher::become_launcher_if_asked;
 pub use native::NativeDriver;
 pub use none::NoneDriver;
-pub use process::{Exit, Output, Process};
+pub use process::{Exit, Input, Output, Process};
 pub use spec::{
     Command, InvalidSpec, Limits, Mount, NetPolicy, SandboxId, SandboxSpec, Stdin, WORKSPACE,
 };

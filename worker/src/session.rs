@@ -31,7 +31,7 @@ use crate::{
     limits::{
         BEATS_MAX, CONTROL_LANE_LEN, FRAME_BATCH_MAX, FRAME_LEN_MAX, HANDSHAKE_SPAN,
         HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL_MIN, HEARTBEAT_LANE_LEN, KEEPALIVE_INTERVAL,
-        KEEPALIVE_TIMEOUT, PROGRESS_LANE_LEN, REDIAL_MAX, REDIAL_MIN,
+        KEEPALIVE_TIMEOUT, PROGRESS_LANE_LEN, PROTOCOL, PROTOCOL_MIN, REDIAL_MAX, REDIAL_MIN,
     },
 };
 
@@ -129,6 +129,9 @@ pub(crate) enum DialError {
     /// Another worker has the name.
     #[error("another worker has this name: {0}")]
     NameTaken(String),
+    /// The two have no version of the stream in common: what each speaks, and what to do.
+    #[error("{0}")]
+    Version(String),
     /// The Hello is refused for good.
     #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
@@ -142,6 +145,8 @@ pub(crate) struct Link {
     pub(crate) hello_sent_at: Instant,
     /// The number of this stream.
     pub(crate) session: u64,
+    /// The version of the stream that is spoken.
+    pub(crate) protocol: i32,
     /// Heartbeats, noted before they are sent.
     pub(crate) beats: mpsc::Receiver<(u64, Instant)>,
     control: mpsc::Sender<ConnectRequest>,
@@ -264,18 +269,15 @@ async fn shake_hands(door: Door, hello: Hello) -> Result<Link, DialError> {
         ));
     };
 
-    let interval = given_or(welcome.heartbeat_interval.as_ref(), HEARTBEAT_INTERVAL);
+    let protocol = spoken(welcome.protocol)?;
+    let rhythm = Rhythm::of(&welcome);
     let (noted, beats) = mpsc::channel(BEATS_MAX);
-    let pulse = AbortOnDropHandle::new(tokio::spawn(beat(
-        interval.max(HEARTBEAT_INTERVAL_MIN),
-        session,
-        heartbeats,
-        noted,
-    )));
+    let pulse = AbortOnDropHandle::new(tokio::spawn(beat(rhythm, session, heartbeats, noted)));
     Ok(Link {
         welcome,
         hello_sent_at,
         session,
+        protocol,
         beats,
         control,
         progress,
@@ -284,17 +286,57 @@ async fn shake_hands(door: Door, hello: Hello) -> Result<Link, DialError> {
     })
 }
 
+/// The version that a Welcome names, if this worker speaks it.
+fn spoken(named: i32) -> Result<i32, DialError> {
+    let named = if named == 0 { 1 } else { named };
+    if (PROTOCOL_MIN..=PROTOCOL).contains(&named) {
+        return Ok(named);
+    }
+    let older = if named > PROTOCOL {
+        "worker"
+    } else {
+        "coordinator"
+    };
+    Err(DialError::Version(format!(
+        "the coordinator speaks version {named} of the workers' stream, and this worker {PROTOCOL_MIN} to \
+         {PROTOCOL}: upgrade the {older}"
+    )))
+}
+
+/// When heartbeats are due.
+#[derive(Debug, PartialEq, Eq)]
+struct Rhythm {
+    /// From the Welcome to the first.
+    first: Duration,
+    /// From each to the next.
+    interval: Duration,
+}
+
+impl Rhythm {
+    /// What a Welcome says. The first is never later than others would be, so that a lease that is
+    /// long enough for them is long enough for it.
+    fn of(welcome: &Welcome) -> Self {
+        let interval = given_or(welcome.heartbeat_interval.as_ref(), HEARTBEAT_INTERVAL);
+        let interval = interval.max(HEARTBEAT_INTERVAL_MIN);
+        let first = welcome.first_heartbeat.as_ref().map(clock::span);
+        Self {
+            first: first.map_or(interval, |first| first.min(interval)),
+            interval,
+        }
+    }
+}
+
 /// Beats until the stream is gone. It has a task of its own, so that a busy engine is not taken for
 /// a dead worker.
 async fn beat(
-    interval: Duration,
+    rhythm: Rhythm,
     session: u64,
     heartbeats: mpsc::Sender<ConnectRequest>,
     noted: mpsc::Sender<(u64, Instant)>,
 ) {
-    let mut ticks = tokio::time::interval(interval);
+    let first = tokio::time::Instant::now() + rhythm.first;
+    let mut ticks = tokio::time::interval_at(first, rhythm.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
     for sequence in 1.. {
         ticks.tick().await;
         let Ok(permit) = heartbeats.reserve().await else {
@@ -355,6 +397,7 @@ fn refusal(status: Status) -> DialError {
         .map(|info| info.reason.clone());
     match (status.code(), reason.as_deref()) {
         (_, Some("WORKER_NAME_TAKEN")) => DialError::NameTaken(message),
+        (_, Some("WORKER_VERSION_UNSUPPORTED")) => DialError::Version(message),
         (Code::Unauthenticated | Code::PermissionDenied, _) => DialError::Unauthenticated(message),
         (Code::InvalidArgument | Code::Unimplemented, _) => DialError::Refused(message),
         _ => DialError::Unreachable(message),
@@ -409,6 +452,48 @@ mod tests {
 
         assert_eq!(earlier, REDIAL_MAX / 2);
         assert!((REDIAL_MAX / 2..=REDIAL_MAX).contains(&backoff.step(999)));
+    }
+
+    #[test]
+    fn the_first_heartbeat_is_due_when_the_welcome_says_and_no_later_than_the_next_would_be() {
+        let seconds = Duration::from_secs;
+        for (first, interval, due) in [
+            (None, Some(seconds(5)), (seconds(5), seconds(5))),
+            (Some(seconds(2)), Some(seconds(5)), (seconds(2), seconds(5))),
+            (Some(seconds(0)), Some(seconds(5)), (seconds(0), seconds(5))),
+            (Some(seconds(9)), Some(seconds(5)), (seconds(5), seconds(5))),
+            (None, None, (HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL)),
+            (
+                None,
+                Some(Duration::from_nanos(1)),
+                (HEARTBEAT_INTERVAL_MIN, HEARTBEAT_INTERVAL_MIN),
+            ),
+        ] {
+            let rhythm = Rhythm::of(&Welcome {
+                heartbeat_interval: interval.map(Into::into),
+                first_heartbeat: first.map(Into::into),
+                ..Welcome::default()
+            });
+
+            assert_eq!(
+                (rhythm.first, rhythm.interval),
+                due,
+                "{first:?} {interval:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_that_this_worker_does_not_speak_says_who_is_to_be_upgraded() {
+        assert_eq!(spoken(0).ok(), Some(1));
+        assert_eq!(spoken(1).ok(), Some(1));
+        assert_eq!(spoken(PROTOCOL).ok(), Some(PROTOCOL));
+        for (named, older) in [(PROTOCOL + 1, "worker"), (-1, "coordinator")] {
+            let told = spoken(named).unwrap_err().to_string();
+
+            assert!(told.ends_with(&format!("upgrade the {older}")), "{told}");
+            assert!(told.contains(&format!("version {named} ")), "{told}");
+        }
     }
 
     #[tokio::test]

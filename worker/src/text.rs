@@ -2,11 +2,17 @@
 
 /// Cuts a text to at most `len_max` bytes from its beginning.
 pub(crate) fn keep_head(mut text: String, len_max: usize) -> String {
-    if text.len() > len_max {
-        let end = (0..=len_max).rev().find(|at| text.is_char_boundary(*at));
-        text.truncate(end.unwrap_or(0));
-    }
+    text.truncate(head_len(&text, len_max));
     text
+}
+
+/// How many bytes of a text there are up to `len_max`, without tearing a character.
+pub(crate) fn head_len(text: &str, len_max: usize) -> usize {
+    if text.len() <= len_max {
+        return text.len();
+    }
+    let end = (0..=len_max).rev().find(|at| text.is_char_boundary(*at));
+    end.unwrap_or(0)
 }
 
 /// The last at most `len_max` bytes of a text.

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use ganger_proto::v1::{AttemptEnding, Ended, ReportKind, StopReason};
 
-use super::Action;
-use crate::fence::Fence;
+use super::{Action, Terms, words::Talk};
+use crate::{fence::Fence, limits::ORPHAN_SPAN};
 
 /// How an attempt's own work ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub(super) enum Cause {
     Drain,
     /// The lease was over for longer than an attempt is kept without a verdict.
     Orphaned,
+    /// The lease was over, and the attempt's type wants it dead then.
+    LeaseOver,
     /// The coordinator disowned it: no report of it counts any more.
     Disowned,
 }
@@ -70,6 +72,10 @@ pub(super) struct Held {
     pub(super) stop: Option<Stop>,
     pub(super) has_begun: bool,
     pub(super) start_acknowledged: bool,
+    /// Whose slot it lives in, where that isn't its own; held, too.
+    pub(super) lender: Option<Fence>,
+    stop_on_lease_end: bool,
+    pub(super) talk: Talk,
 }
 
 /// The stop ladder, begun.
@@ -82,23 +88,46 @@ pub(super) struct Stop {
 
 impl Held {
     /// An attempt that was just taken.
-    pub(super) fn new(limit: Duration, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(terms: Terms, lender: Option<Fence>) -> Self {
         Self {
             stage: Stage::Preparing,
-            limit,
-            deadline,
+            limit: terms.limit,
+            deadline: terms.deadline,
             stop: None,
             has_begun: false,
             start_acknowledged: false,
+            lender,
+            stop_on_lease_end: terms.stop_on_lease_end,
+            talk: Talk::new(terms.has_ear),
+        }
+    }
+
+    /// Until when it is kept without a verdict, where the worker's lease ends then.
+    pub(super) fn orphaned_at(&self, lease_until: Option<Instant>) -> Option<Instant> {
+        let kept_for = if self.stop_on_lease_end {
+            Duration::ZERO
+        } else {
+            ORPHAN_SPAN
+        };
+        lease_until.map(|until| until + kept_for)
+    }
+
+    /// Why it is stopped when that time is over.
+    pub(super) fn cause_of_orphans(&self) -> Cause {
+        if self.stop_on_lease_end {
+            Cause::LeaseOver
+        } else {
+            Cause::Orphaned
         }
     }
 
     /// When something is due for it, if the worker's own times are these.
     pub(super) fn due_at(
         &self,
-        orphaned: Option<Instant>,
+        lease_until: Option<Instant>,
         drained: Option<Instant>,
     ) -> Option<Instant> {
+        let orphaned = self.orphaned_at(lease_until);
         let (kill_at, mine) = match (&self.stop, &self.stage) {
             _ if !self.is_live() => return None,
             (Some(stop), _) => (
@@ -162,6 +191,8 @@ impl Held {
             Action::Kill(fence.clone())
         });
         self.stop = Some(Stop { cause, kill_at });
+        // Its own task ends the wait for an answer.
+        self.talk.question_acknowledged();
     }
 
     pub(super) fn kill_if_due(
@@ -184,36 +215,43 @@ impl Held {
     /// The reports that a new stream has yet to hear.
     pub(super) fn owed(&self) -> impl Iterator<Item = ReportKind> {
         let started = (self.has_begun && !self.start_acknowledged).then_some(ReportKind::Started);
-        let last = match &self.stage {
-            Stage::Over(report) => Some(report.kind()),
-            _ => None,
+        let (asked, last) = match &self.stage {
+            Stage::Over(report) => (None, Some(report.kind())),
+            _ => (self.talk.question().map(|_| ReportKind::Asked), None),
         };
-        started.into_iter().chain(last)
+        started.into_iter().chain(asked).chain(last)
     }
 }
 
 impl Cause {
     /// Whether the worker stopped the attempt for its own sake: the task is to be queued again.
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self, Self::Drain | Self::Orphaned)
+        matches!(self, Self::Drain | Self::Orphaned | Self::LeaseOver)
+    }
+
+    /// The same for people and sub-agents.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Asked(reason) => reason.clone(),
+            Self::Timeout(limit) => {
+                format!("ran longer than {}", humantime::format_duration(*limit))
+            }
+            Self::Deadline => "the task's deadline passed".to_owned(),
+            Self::Drain => "draining".to_owned(),
+            Self::LeaseOver => "the lease was over".to_owned(),
+            Self::Orphaned | Self::Disowned => "the lease was over for too long".to_owned(),
+        }
     }
 
     pub(super) fn report(self, outcome: Outcome) -> Report {
-        let (ending, stop_reason, error) = match self {
-            Self::Drain => return Report::Refused("draining".to_owned()),
-            Self::Orphaned | Self::Disowned => {
-                return Report::Refused("the lease was over for too long".to_owned());
+        let error = self.why();
+        let (ending, stop_reason) = match self {
+            Self::Drain | Self::Orphaned | Self::LeaseOver | Self::Disowned => {
+                return Report::Refused(error);
             }
-            Self::Asked(reason) => (AttemptEnding::Cancelled, StopReason::Cancelled, reason),
-            Self::Timeout(limit) => {
-                let error = format!("ran longer than {}", humantime::format_duration(limit));
-                (AttemptEnding::TimedOut, StopReason::Timeout, error)
-            }
-            Self::Deadline => (
-                AttemptEnding::TimedOut,
-                StopReason::Deadline,
-                "the task's deadline passed".to_owned(),
-            ),
+            Self::Asked(_) => (AttemptEnding::Cancelled, StopReason::Cancelled),
+            Self::Timeout(_) => (AttemptEnding::TimedOut, StopReason::Timeout),
+            Self::Deadline => (AttemptEnding::TimedOut, StopReason::Deadline),
         };
         let mut ended = match outcome {
             Outcome::Ended(ended) => ended,

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ganger_proto::v1::{AttemptEnding, Ended, StopReason};
+use ganger_proto::v1::{self, AttemptEnding, Ended, StopReason, WordKind};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fence::tests::fence;
+use crate::{fence::tests::fence, limits::ORPHAN_SPAN};
+
+mod loans;
+mod words;
 
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_secs(15);
@@ -39,7 +42,7 @@ impl Desk {
             .iter()
             .map(|(task, keep)| (fence(*task, 1), *keep))
             .collect();
-        self.agenda.connected(&verdicts, self.now, LEASE);
+        self.agenda.connected(&verdicts, self.now, LEASE, true);
     }
 
     fn beat(&mut self) {
@@ -55,15 +58,26 @@ impl Desk {
     fn assign_until(&mut self, task: u64, deadline: Option<Duration>) -> Taken {
         let deadline = deadline.map(|at| self.start + at);
         self.agenda.assign(Terms {
-            fence: fence(task, 1),
-            limit: LIMIT,
             deadline,
+            ..terms(task)
+        })
+    }
+
+    fn assign_lent_by(&mut self, task: u64, lender: u64) -> Taken {
+        self.agenda.assign(Terms {
+            lender: Some(fence(lender, 1)),
+            ..terms(task)
         })
     }
 
     /// An attempt whose sub-agent runs.
     fn running(&mut self, task: u64) {
-        assert_eq!(self.assign(task), Taken::Yes);
+        self.running_by(terms(task));
+    }
+
+    fn running_by(&mut self, terms: Terms) {
+        let task = v1::Fence::from(&terms.fence).task_id;
+        assert_eq!(self.agenda.assign(terms), Taken::Yes);
         assert_eq!(self.settle(), [Action::Prepare(fence(task, 1))]);
         self.agenda.prepared(&fence(task, 1));
         assert_eq!(self.settle(), [Action::Begin(fence(task, 1))]);
@@ -143,6 +157,17 @@ impl Desk {
             Some(Report::Refused(reason)) => reason,
             other => panic!("no refusal is owed, but {other:?}"),
         }
+    }
+}
+
+fn terms(task: u64) -> Terms {
+    Terms {
+        fence: fence(task, 1),
+        limit: LIMIT,
+        deadline: None,
+        lender: None,
+        stop_on_lease_end: false,
+        has_ear: true,
     }
 }
 
@@ -366,6 +391,45 @@ fn without_a_verdict_an_attempt_is_killed_after_the_orphan_span() {
 }
 
 #[test]
+fn a_type_that_wants_so_is_killed_when_the_lease_ends() {
+    let mut desk = Desk::new(2);
+    desk.running_by(Terms {
+        stop_on_lease_end: true,
+        ..terms(1)
+    });
+    desk.running(2);
+    assert_eq!(desk.pass(LEASE), []);
+    desk.agenda.disconnected();
+    let over = LEASE * 2;
+
+    let said = desk.pass_unheard(LEASE + SECOND);
+
+    assert_eq!(said, [(over, Action::Kill(fence(1, 1)))]);
+    desk.over(1);
+    desk.connect(&[(1, true), (2, true)]);
+    assert_eq!(desk.refused(1), "the lease was over");
+}
+
+#[test]
+fn what_is_being_stopped_when_the_lease_ends_is_killed_then_where_its_type_wants_so() {
+    let mut desk = Desk::new(1);
+    desk.running_by(Terms {
+        stop_on_lease_end: true,
+        ..terms(1)
+    });
+    desk.stop(1, Some(60 * SECOND));
+    assert_eq!(desk.settle(), [Action::Stop(fence(1, 1))]);
+    desk.agenda.disconnected();
+
+    assert_eq!(
+        desk.pass_unheard(300 * SECOND),
+        [(LEASE, Action::Kill(fence(1, 1)))]
+    );
+    desk.over(1);
+    assert_eq!(desk.ended(1).0, AttemptEnding::Cancelled);
+}
+
+#[test]
 fn a_new_stream_hears_what_is_owed_and_only_that() {
     let mut desk = Desk::new(3);
     desk.running(1);
@@ -485,6 +549,42 @@ fn a_drain_lets_run_what_runs_and_hands_back_the_rest() {
 }
 
 #[test]
+fn of_several_drains_the_one_that_is_over_first_counts() {
+    for (first, second) in [(60, 10), (10, 60)] {
+        let mut desk = Desk::new(1);
+        desk.running(1);
+
+        desk.agenda.drain_within(first * SECOND, desk.now);
+        desk.agenda.drain_within(second * SECOND, desk.now);
+
+        assert_eq!(
+            desk.pass(13 * SECOND),
+            [
+                (10 * SECOND, Action::Stop(fence(1, 1))),
+                (12 * SECOND, Action::Kill(fence(1, 1)))
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_drain_outlives_the_stream_that_ordered_it() {
+    let mut desk = Desk::new(2);
+    desk.running(1);
+    desk.agenda.drain_within(60 * SECOND, desk.now);
+
+    desk.agenda.disconnected();
+    desk.connect(&[(1, true)]);
+
+    assert!(desk.agenda.is_draining());
+    assert_eq!(desk.assign(2), Taken::No("draining"));
+    assert_eq!(
+        desk.pass(60 * SECOND).last(),
+        Some(&(60 * SECOND, Action::Stop(fence(1, 1))))
+    );
+}
+
+#[test]
 fn a_drained_worker_does_not_wait_for_ever() {
     let mut desk = Desk::new(1);
     desk.running(1);
@@ -523,6 +623,10 @@ fn a_cancel_goes_before_the_workers_own_reasons_and_after_the_tasks() {
 #[derive(Clone, Debug)]
 enum Happening {
     Assign(u64),
+    AssignLent(u64, u64),
+    Ask(u64),
+    Word(u64, i32),
+    Told(u64, i32),
     Prepared(u64),
     Began(u64),
     Finishing(u64),
@@ -540,12 +644,16 @@ fn happening() -> impl Strategy<Value = Happening> {
     let task = || 1..6u64;
     prop_oneof![
         4 => task().prop_map(Happening::Assign),
+        2 => (task(), task()).prop_map(|(task, lender)| Happening::AssignLent(task, lender)),
+        1 => task().prop_map(Happening::Ask),
+        2 => (task(), 0..4i32).prop_map(|(task, number)| Happening::Word(task, number)),
+        2 => (task(), 0..4i32).prop_map(|(task, number)| Happening::Told(task, number)),
         4 => task().prop_map(Happening::Prepared),
         4 => task().prop_map(Happening::Began),
         2 => task().prop_map(Happening::Finishing),
         3 => (task(), any::<bool>()).prop_map(|(task, able)| Happening::Over(task, able)),
         2 => (task(), 0..8u64).prop_map(|(task, grace)| Happening::Stop(task, grace)),
-        3 => (task(), 1..5u8, prop::bool::weighted(0.9))
+        3 => (task(), 1..6u8, prop::bool::weighted(0.9))
             .prop_map(|(task, kind, accepted)| Happening::Acknowledge(task, kind, accepted)),
         1 => Just(Happening::Disconnect),
         2 => any::<u64>().prop_map(Happening::Connect),
@@ -561,6 +669,8 @@ struct Known {
     is_begun: bool,
     is_stopped: bool,
     is_killed: bool,
+    /// The last word that it was given to tell.
+    told: i32,
 }
 
 proptest! {
@@ -574,7 +684,7 @@ proptest! {
             for action in desk.settle() {
                 note(&desk, &mut known, action);
             }
-            prop_assert!(desk.agenda.held.values().filter(|held| held.is_live()).count() <= SLOTS);
+            loans::check(&desk.agenda, SLOTS);
             prop_assert!(desk.settle().is_empty(), "settling is done at once");
             prop_assert!(
                 desk.agenda.next_deadline().is_none_or(|due| due > desk.now)
@@ -589,12 +699,12 @@ proptest! {
         // Once everybody answers, nothing stays.
         desk.agenda.disconnected();
         let presented: Vec<_> = desk.agenda.presented().map(|(fence, _)| (fence.clone(), true)).collect();
-        desk.agenda.connected(&presented, desk.now, LEASE);
+        desk.agenda.connected(&presented, desk.now, LEASE, true);
         for fence in desk.agenda.held.keys().cloned().collect::<Vec<_>>() {
             desk.agenda.over(&fence, completed());
         }
         for action in desk.settle() {
-            if let Action::Report(fence, kind) = action {
+            if let Action::Report(fence, kind) = action && kind != ReportKind::Asked {
                 prop_assert_eq!(desk.agenda.report(&fence, kind).map(|report| report.kind()), Some(kind));
                 desk.agenda.acknowledged(&fence, kind, true);
             }
@@ -606,6 +716,12 @@ proptest! {
 fn happen(desk: &mut Desk, known: &BTreeMap<Fence, Known>, happening: Happening) {
     match happening {
         Happening::Assign(task) => drop(desk.assign(task)),
+        Happening::AssignLent(task, lender) => drop(desk.assign_lent_by(task, lender)),
+        Happening::Ask(task) => desk.agenda.asked(&fence(task, 1), words::question(1)),
+        Happening::Word(task, number) => {
+            desk.agenda.word(&fence(task, 1), words::steer(number));
+        }
+        Happening::Told(task, number) => desk.agenda.told(&fence(task, 1), number),
         Happening::Prepared(task) => desk.agenda.prepared(&fence(task, 1)),
         // An attempt begins only when it was told to.
         Happening::Began(task)
@@ -635,7 +751,8 @@ fn happen(desk: &mut Desk, known: &BTreeMap<Fence, Known>, happening: Happening)
                 .collect();
             let verdict = |(at, fence)| (fence, choice >> at & 1 == 1);
             let verdicts: Vec<_> = presented.into_iter().enumerate().map(verdict).collect();
-            desk.agenda.connected(&verdicts, desk.now, LEASE);
+            desk.agenda
+                .connected(&verdicts, desk.now, LEASE, choice % 8 != 7);
         }
         Happening::Beat => desk.beat(),
         Happening::Drain => desk.agenda.drain(desk.now),
@@ -665,6 +782,20 @@ fn note(desk: &Desk, known: &mut BTreeMap<Fence, Known>, action: Action) {
             assert!(!attempt.is_killed, "once is enough");
             (attempt.is_stopped, attempt.is_killed) = (true, true);
         }
+        Action::Tell(fence, word) if word.number > 0 => {
+            let attempt = known.get_mut(&fence).unwrap();
+            assert!(attempt.is_begun, "there is somebody to be told");
+            assert!(word.number > attempt.told, "once, and in order");
+            attempt.told = word.number;
+        }
+        Action::Tell(_, word) => assert_eq!(word.kind, WordKind::NoAnswer),
+        Action::Heeded(fence) => {
+            let through = desk.agenda.heeded(&fence);
+            assert!(through.is_none_or(|through| through <= known[&fence].told));
+        }
+        Action::Note(..) => panic!("each of them has an ear"),
+        // It may be settled by a stop in the same breath.
+        Action::Report(_, ReportKind::Asked) => {}
         Action::Report(fence, kind) => {
             let owed = desk.agenda.report(&fence, kind);
             assert_eq!(

@@ -28,9 +28,11 @@ pub(super) async fn keep(
     line: &mut Line,
     ended: &mut Ended,
 ) {
-    let result = match read_result(&dirs.workspace).await {
-        Some(result) => result,
-        None => Found::Tail(ran.stdout),
+    let result = match ran.result {
+        Some(said) => Found::Said(said),
+        None => read_result(&dirs.workspace)
+            .await
+            .unwrap_or(Found::Tail(ran.stdout)),
     };
     let (text, whole) = result.shown();
     ended.result = text;
@@ -65,6 +67,8 @@ fn fail(ended: &mut Ended, error: String) {
 
 /// Where a result was found.
 enum Found {
+    /// In the sub-agent's own words.
+    Said(String),
     /// In its file: the beginning, the file, and its size.
     File(String, File, u64),
     /// At the end of the standard output.
@@ -75,6 +79,7 @@ impl Found {
     /// The text for the report, and the whole where that should be an artifact too.
     fn shown(self) -> (String, Option<Content>) {
         match self {
+            Self::Said(text) => whole_if_long(cut_start(text, 0)),
             Self::File(text, file, size) => {
                 let is_long = size > RESULT_SHOWN_MAX as u64;
                 let whole = is_long.then(|| Content::File(tokio::fs::File::from_std(file), size));
@@ -82,13 +87,15 @@ impl Found {
             }
             Self::Tail(tail) => {
                 let (text, cut) = tail.finish();
-                let text = cut_start(text, cut);
-                let whole =
-                    (text.len() > RESULT_SHOWN_MAX).then(|| Content::Text(text.clone().into()));
-                (text, whole)
+                whole_if_long(cut_start(text, cut))
             }
         }
     }
+}
+
+fn whole_if_long(text: String) -> (String, Option<Content>) {
+    let whole = (text.len() > RESULT_SHOWN_MAX).then(|| Content::Text(text.clone().into()));
+    (text, whole)
 }
 
 /// The beginning of a text of this size, as much as a report holds.

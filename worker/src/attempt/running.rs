@@ -8,9 +8,12 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{Line, Order};
+use super::{Line, Order, talking::Talking};
 use crate::{
-    agent::output::{Lines, Tail},
+    agent::{
+        output::{Lines, Tail},
+        talk::{Heard, Tokens},
+    },
     clock,
     limits::{ERROR_TAIL_LEN_MAX, ERROR_TAIL_LINES_MAX, PIPE_DRAIN_SPAN, RESULT_LEN_MAX},
     sandbox::{Exit, Output, Process, Sandbox, SandboxError},
@@ -32,8 +35,12 @@ pub(super) struct Ran {
     pub(super) output_bytes: u64,
     /// Whether it was killed for writing too much.
     pub(super) has_flooded: bool,
-    /// The end of its standard output.
+    /// The end of its standard output; of one that talks, of what it merely wrote.
     pub(super) stdout: Tail,
+    /// What it said came out.
+    pub(super) result: Option<String>,
+    /// What it said it used.
+    pub(super) tokens: Tokens,
     stderr: String,
 }
 
@@ -82,16 +89,47 @@ impl Pipe {
 
     /// Passes on what was read; nothing means the end.
     async fn take(&mut self, read: usize, line: &Line) {
-        let now = clock::now();
         if read == 0 {
             self.output = None;
-            let rest = std::mem::take(&mut self.lines).finish(now);
-            return self.pass_on(rest, line).await;
+            return self.flush(line).await;
         }
-        let bytes = &self.buffer[..read];
+        let bytes = std::mem::take(&mut self.buffer);
+        self.take_text(&bytes[..read], line).await;
+        self.buffer = bytes;
+    }
+
+    /// The same where the sub-agent talks: what it says is carried out, the rest is text.
+    async fn take_talk(&mut self, read: usize, talking: &mut Talking, is_over: bool, line: &Line) {
+        for heard in talking.hear(&self.buffer[..read]) {
+            match heard {
+                Heard::Text(text) => self.take_text(&text, line).await,
+                Heard::Said(said) => {
+                    // What was written before was before.
+                    self.flush(line).await;
+                    talking.said(said, is_over, line).await;
+                }
+                Heard::Wrong(wrong) => {
+                    self.flush(line).await;
+                    talking.wrong(&wrong, line).await;
+                }
+            }
+        }
+        if read == 0 {
+            self.output = None;
+            self.flush(line).await;
+        }
+    }
+
+    async fn take_text(&mut self, bytes: &[u8], line: &Line) {
         self.tail.push(bytes);
-        let texts = self.lines.push(bytes, now);
+        let texts = self.lines.push(bytes, clock::now());
         self.pass_on(texts, line).await;
+    }
+
+    /// Passes on what waits for more.
+    async fn flush(&mut self, line: &Line) {
+        let rest = std::mem::take(&mut self.lines).finish(clock::now());
+        self.pass_on(rest, line).await;
     }
 
     async fn take_due(&mut self, line: &Line) {
@@ -111,9 +149,11 @@ pub(super) async fn watch_process(
     mut process: Process,
     sandbox: &dyn Sandbox,
     output_bytes_max: u64,
+    talking: Option<Talking>,
     line: &mut Line,
 ) -> Ran {
     let mut pipes = Pipes {
+        talking,
         stdout: Pipe::new(
             TranscriptKind::Stdout,
             process.stdout.take(),
@@ -137,9 +177,13 @@ pub(super) async fn watch_process(
         stdout,
         stderr,
         output_bytes,
+        talking,
         ..
     } = pipes;
     let (stderr, _) = stderr.tail.finish();
+    let (result, tokens) = talking
+        .map(|talking| (talking.result, talking.tokens))
+        .unwrap_or_default();
     Ran {
         exit: exit.map_err(|error| causes(&error)),
         ended_at,
@@ -147,11 +191,15 @@ pub(super) async fn watch_process(
         output_bytes,
         has_flooded,
         stdout: stdout.tail,
+        result,
+        tokens,
         stderr,
     }
 }
 
 struct Pipes {
+    /// None where the sub-agent merely writes.
+    talking: Option<Talking>,
     stdout: Pipe,
     stderr: Pipe,
     output_bytes: u64,
@@ -176,6 +224,12 @@ impl Pipes {
                 .into_iter()
                 .flatten()
                 .min();
+            let talk = async {
+                match &mut self.talking {
+                    Some(talking) => talking.happen().await,
+                    None => std::future::pending().await,
+                }
+            };
             let flush = async {
                 match due {
                     Some(due) => sleep_until(due.into()).await,
@@ -190,7 +244,18 @@ impl Pipes {
             tokio::select! {
                 order = line.ordered(next), if obeyed < Order::Kill => {
                     obeyed = order;
+                    if let Some(talking) = self.talking.as_mut().filter(|_| order == Order::Stop) {
+                        let reason = line.reason();
+                        talking.stop(&reason);
+                        // Said before the signal, as far as it is read.
+                        talking.write_now(line).await;
+                    }
                     obey(order, sandbox, line).await;
+                }
+                happened = talk => {
+                    if let Some(talking) = &mut self.talking {
+                        talking.take(happened, line).await;
+                    }
                 }
                 exit = process.wait() => return exit,
                 () = flush => {
@@ -199,7 +264,7 @@ impl Pipes {
                 }
                 read = self.stdout.read() => {
                     self.output_bytes += read as u64;
-                    self.stdout.take(read, line).await;
+                    self.take_stdout(read, false, line).await;
                 }
                 read = self.stderr.read() => {
                     self.output_bytes += read as u64;
@@ -211,22 +276,31 @@ impl Pipes {
         process.wait().await
     }
 
+    async fn take_stdout(&mut self, read: usize, is_over: bool, line: &Line) {
+        match &mut self.talking {
+            Some(talking) => self.stdout.take_talk(read, talking, is_over, line).await,
+            None => self.stdout.take(read, line).await,
+        }
+    }
+
     /// Takes what the pipes still hold, when nobody writes any more.
     async fn drain(&mut self, line: &Line) {
-        let Self {
-            stdout,
-            stderr,
-            output_bytes,
-            output_bytes_max,
-        } = self;
-        for pipe in [stdout, stderr] {
-            while pipe.output.is_some() {
-                let read = timeout(PIPE_DRAIN_SPAN, pipe.read()).await.unwrap_or(0);
-                *output_bytes += read as u64;
-                let has_flooded = *output_bytes > *output_bytes_max;
-                pipe.take(if has_flooded { 0 } else { read }, line).await;
-            }
+        while self.stdout.output.is_some() {
+            let rest = timeout(PIPE_DRAIN_SPAN, self.stdout.read()).await;
+            let read = self.within_bounds(rest.unwrap_or(0));
+            self.take_stdout(read, true, line).await;
         }
+        while self.stderr.output.is_some() {
+            let rest = timeout(PIPE_DRAIN_SPAN, self.stderr.read()).await;
+            let read = self.within_bounds(rest.unwrap_or(0));
+            self.stderr.take(read, line).await;
+        }
+    }
+
+    /// Of what was read when all is over, what still counts.
+    fn within_bounds(&mut self, read: usize) -> usize {
+        self.output_bytes += read as u64;
+        if self.have_flooded() { 0 } else { read }
     }
 }
 

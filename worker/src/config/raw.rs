@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, str::FromStr, time::Duration};
 
 use toml::{Table, Value};
 
-use super::{AgentType, Config, section::Section};
+use super::{AgentType, Config, Protocol, section::Section};
 use crate::sandbox::{DriverKind, Limits, Mount};
 
 /// The flags of a worker.
@@ -121,6 +121,27 @@ fn agent_type(mut file: Section, mut base: AgentType, problems: &mut Vec<String>
         ));
     }
     set(&mut base.command, file.take("command", problems));
+    match file.take::<String>("protocol", problems).as_deref() {
+        None => {}
+        Some("lines") => base.protocol = Protocol::Lines,
+        Some("json") => base.protocol = Protocol::Json,
+        Some(other) => problems.push(format!(
+            "{}: {other:?} is not spoken here (there are: lines, json)",
+            file.name("protocol")
+        )),
+    }
+    set(&mut base.questions, file.take("questions", problems));
+    set(&mut base.tools, file.take("tools", problems));
+    set(&mut base.hiring_depth, file.take("hiring_depth", problems));
+    set(
+        &mut base.stall_span,
+        file.take("stall_seconds", problems)
+            .map(Duration::from_secs),
+    );
+    set(
+        &mut base.stop_on_lease_end,
+        file.take("stop_on_lease_end", problems),
+    );
     set(
         &mut base.timeout,
         file.take("timeout_seconds", problems)
@@ -202,6 +223,12 @@ pub(super) fn type_table(agent_type: &AgentType) -> Value {
     put("description", agent_type.description.clone().into());
     put("runtime", "command".into());
     put("command", agent_type.command.clone().into());
+    put("protocol", agent_type.protocol.as_str().into());
+    put("questions", number(u64::from(agent_type.questions)));
+    put("tools", agent_type.tools.clone().into());
+    put("hiring_depth", number(u64::from(agent_type.hiring_depth)));
+    put("stall_seconds", number(agent_type.stall_span.as_secs()));
+    put("stop_on_lease_end", agent_type.stop_on_lease_end.into());
     put("timeout_seconds", number(agent_type.timeout.as_secs()));
     put(
         "mounts",

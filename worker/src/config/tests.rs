@@ -15,13 +15,18 @@ fn the_example_file_says_the_defaults() {
 
 #[test]
 fn what_the_example_file_has_commented_out_are_keys_too() {
+    // Tools want a sub-agent that talks.
+    let example = EXAMPLE.replacen("protocol = \"lines\"", "protocol = \"json\"", 1);
     let is_key = |line: &&str| line.contains(" = ") || line.starts_with("# [");
-    let uncommented = EXAMPLE.lines().map(|line| match line.strip_prefix("# ") {
+    let uncommented = example.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if is_key(&line) => rest,
         _ => line,
     });
-    // The prose shows one key twice.
-    let text: Vec<_> = uncommented.filter(|line| *line != "mounts = []").collect();
+    // The prose shows two keys twice.
+    let shown_twice = ["mounts = []", "tools = []"];
+    let text: Vec<_> = uncommented
+        .filter(|line| !shown_twice.contains(line))
+        .collect();
 
     let config = Config::parse(&text.join("\n"), Args::default()).unwrap();
 
@@ -44,6 +49,12 @@ fn what_the_example_file_has_commented_out_are_keys_too() {
         config.agent_types["coder"].command,
         ["/usr/local/bin/coder", "--print"]
     );
+    let coder = &config.agent_types["coder"];
+    assert_eq!(
+        (coder.protocol, coder.hiring_depth, coder.stop_on_lease_end),
+        (Protocol::Json, 1, true)
+    );
+    assert_eq!(coder.tools, ["TaskList", "SendMessage"]);
 }
 
 #[test]
@@ -99,6 +110,11 @@ fn all_problems_are_told_at_once() {
         [agent_types.other]
         command = ['x']
         mounts = [{ source = '/x', target = '/inputs/x' }]
+        protocol = 'morse'
+        tools = ['TaskList']
+        questions = 101
+        hiring_depth = 4
+        stall_seconds = 0
     ";
     let args = Args {
         coordinator: Some("https://a".into()),
@@ -112,6 +128,7 @@ fn all_problems_are_told_at_once() {
         "sandbox: unknown sandbox driver \"cardboard\"",
         "agent_types.coder.runtime: \"llm\" is not built in",
         "agent_types.coder.limits.open_file: unknown key (there are: open_files, ",
+        "agent_types.other.protocol: \"morse\" is not spoken here",
         "colour: unknown key (there are: coordinator, ",
         "coordinator: https isn't spoken here",
         "name: \"no good\" is not ",
@@ -120,6 +137,10 @@ fn all_problems_are_told_at_once() {
         "agent_types.coder: timeout_seconds: ",
         "agent_types.coder: env.GANGER_TASK_ID: ",
         "agent_types.coder: mount target \"/workspace\" ",
+        "agent_types.other: questions: must be 0 to 100",
+        "agent_types.other: tools: only a sub-agent with protocol = \"json\"",
+        "agent_types.other: hiring_depth: must be 0 to 3",
+        "agent_types.other: stall_seconds: must be at least 1",
         "agent_types.other: mounts: /inputs/x is the worker's own",
     ];
     assert_eq!(told.len(), starts.len(), "{told:#?}");

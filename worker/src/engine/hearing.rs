@@ -6,11 +6,11 @@ use ganger_proto::v1::{self, Assignment, ConnectResponse, connect_response::Mess
 
 use super::{Connection, Engine, saying::Control};
 use crate::{
-    agenda::{Taken, Terms},
+    agenda::{Taken, Terms, Word},
     attempt::Job,
     clock,
     fence::Fence,
-    limits::{CONTROL_LANE_LEN, REASON_LEN_MAX, STOP_GRACE_MAX},
+    limits::{CONTROL_LANE_LEN, DRAIN_SPAN_MAX, REASON_LEN_MAX, STOP_GRACE_MAX},
     session::Backoff,
     text,
 };
@@ -61,7 +61,12 @@ impl Engine {
                 let retry_after = goodbye.retry_after.as_ref().map(clock::span);
                 self.disconnected(&goodbye.reason, retry_after);
             }
-            Message::Word(_) | Message::Drain(_) => {}
+            Message::Word(word) => self.word(word),
+            Message::Drain(drain) => {
+                let span = drain.timeout.as_ref().map(clock::span);
+                let reason = text::keep_head(drain.reason, REASON_LEN_MAX);
+                self.drain(reason, span.map(|span| span.min(DRAIN_SPAN_MAX)));
+            }
             Message::Welcome(_) => self.disconnected("a second Welcome came", None),
         }
     }
@@ -98,6 +103,9 @@ impl Engine {
             fence: fence.clone(),
             limit,
             deadline,
+            lender: assignment.lender.clone().map(Fence::from),
+            stop_on_lease_end: agent_type.stop_on_lease_end,
+            has_ear: agent_type.is_interactive(),
         }) {
             Taken::Yes => {
                 tracing::info!(
@@ -129,6 +137,31 @@ impl Engine {
         let reason = text::keep_head(stop.reason, REASON_LEN_MAX);
         tracing::info!(attempt = %fence, reason, "asked to stop");
         if !self.agenda.stop(&fence, &reason, grace, now) {
+            self.refuse(fence, "not held here".to_owned());
+        }
+    }
+
+    fn word(&mut self, word: v1::Word) {
+        let kind = word.kind();
+        let v1::Word {
+            fence,
+            number,
+            question,
+            text,
+            from,
+            ..
+        } = word;
+        let Some(fence) = fence.map(Fence::from) else {
+            return;
+        };
+        let word = Word {
+            number,
+            kind,
+            question,
+            text,
+            from,
+        };
+        if !self.agenda.word(&fence, word) {
             self.refuse(fence, "not held here".to_owned());
         }
     }

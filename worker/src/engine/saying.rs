@@ -1,12 +1,11 @@
 //! What is owed to the coordinator, given to the lanes as they have room.
 
 use ganger_proto::v1::{self, ReportKind, connect_request::Message};
-use tokio::sync::watch;
 
 use super::{Connection, Engine};
 use crate::{
     agenda::{Agenda, Report},
-    attempt::Order,
+    attempt::Handle,
     fence::Fence,
     session::Lane,
     transcript::Transcript,
@@ -20,16 +19,44 @@ pub(super) enum Control {
     Refuse(Fence, String),
     /// No new work.
     Draining,
+    /// A sub-agent asks.
+    Asked(Fence),
+    /// A sub-agent was told.
+    Heeded(Fence),
 }
 
 /// What the engine itself keeps of an attempt.
 pub(super) struct Attempt {
-    pub(super) orders: watch::Sender<Order>,
+    pub(super) ear: Handle,
     pub(super) transcript: Transcript,
+    pub(super) doing: Doing,
     /// Its last report, to be said after the transcript.
     pub(super) last: Option<ReportKind>,
     /// It stands in the queue of those that have something to say.
     pub(super) is_queued: bool,
+}
+
+/// What a sub-agent says that it is doing. Only the latest counts.
+#[derive(Default)]
+pub(super) struct Doing {
+    now: Option<String>,
+    is_sent: bool,
+}
+
+impl Doing {
+    pub(super) fn is_now(&mut self, doing: String) {
+        (self.now, self.is_sent) = (Some(doing), false);
+    }
+
+    /// The stream is gone, and whoever knew.
+    pub(super) fn forget_sent(&mut self) {
+        self.is_sent = false;
+    }
+
+    fn take_news(&mut self) -> Option<String> {
+        let is_news = !std::mem::replace(&mut self.is_sent, true);
+        self.now.clone().filter(|_| is_news)
+    }
 }
 
 impl Engine {
@@ -52,6 +79,7 @@ impl Engine {
             talkers,
             attempts,
             agenda,
+            drain_reason,
             ..
         } = self
         else {
@@ -60,7 +88,7 @@ impl Engine {
             return;
         };
         while let Some(next) = control.front() {
-            if !link.try_say(Lane::Control, || next.message(agenda)) {
+            if !link.try_say(Lane::Control, || next.message(agenda, drain_reason)) {
                 break;
             }
             control.pop_front();
@@ -89,7 +117,7 @@ impl Engine {
 }
 
 impl Control {
-    fn message(&self, agenda: &Agenda) -> Option<Message> {
+    fn message(&self, agenda: &Agenda, drain_reason: &str) -> Option<Message> {
         match self {
             Self::Started(fence) => {
                 let Report::Started(limit) = agenda.report(fence, ReportKind::Started)? else {
@@ -105,19 +133,43 @@ impl Control {
                 reason: reason.clone(),
             })),
             Self::Draining => Some(Message::Draining(v1::Draining {
-                reason: "asked to end".to_owned(),
+                reason: drain_reason.to_owned(),
+            })),
+            Self::Asked(fence) => {
+                let question = agenda.question(fence)?;
+                Some(Message::Asked(v1::Asked {
+                    fence: Some(fence.into()),
+                    number: question.number,
+                    text: question.text.clone(),
+                    timeout: question.timeout.map(Into::into),
+                }))
+            }
+            Self::Heeded(fence) => Some(Message::Heeded(v1::Heeded {
+                fence: Some(fence.into()),
+                through: agenda.heeded(fence)?,
             })),
         }
     }
 }
 
 impl Attempt {
+    pub(super) fn new(ear: Handle) -> Self {
+        Self {
+            ear,
+            transcript: Transcript::default(),
+            doing: Doing::default(),
+            last: None,
+            is_queued: false,
+        }
+    }
+
     /// The next frame of the progress lane: records, and after all of them the last report.
     fn next_message(&mut self, fence: &Fence, agenda: &Agenda) -> Option<Message> {
         let records = self.transcript.next_batch();
-        if !records.is_empty() {
+        let doing = self.doing.take_news();
+        if !records.is_empty() || doing.is_some() {
             return Some(Message::Progress(v1::Progress {
-                doing: None,
+                doing,
                 fence: Some(fence.into()),
                 records,
             }));

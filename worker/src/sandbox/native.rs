@@ -25,8 +25,8 @@ use self::{
 };
 use super::{
     Assurance, BoxFuture, Command, Control as Held, DriverKind, HostFacts, Level, NetPolicy,
-    ProbeReport, Process, Sandbox, SandboxDriver, SandboxError, SandboxId, SandboxSpec, Stdin,
-    diagnose, pidfd, tree,
+    ProbeReport, Process, Sandbox, SandboxDriver, SandboxError, SandboxId, SandboxSpec, diagnose,
+    pidfd, tree,
 };
 
 pub(super) mod control;
@@ -281,19 +281,15 @@ impl NativeSandbox {
         let (stdout, stdout_far) = pipe()?;
         let (stderr, stderr_far) = pipe()?;
         let (status, status_far) = pipe()?;
-        let stdin = match command.stdin {
-            Stdin::Null => None,
-            Stdin::Bytes(bytes) => Some(
-                control::input_file(&bytes)
-                    .map_err(SandboxError::worker("make the standard input"))?,
-            ),
-        };
+        let (stdin, stdin_far) = control::input(command.stdin)
+            .map_err(SandboxError::worker("make the standard input"))?;
         let program = command.argv[0].clone();
         let mut fds = vec![stdout_far.as_fd(), stderr_far.as_fd(), status_far.as_fd()];
-        fds.extend(stdin.as_ref().map(AsFd::as_fd));
+        fds.extend(stdin_far.as_ref().map(AsFd::as_fd));
         self.order(&Order::Exec { argv: command.argv }, &fds)
             .await?;
         Ok(Process::new(
+            stdin,
             Box::pin(stdout),
             Box::pin(stderr),
             control::end_of(status, program),

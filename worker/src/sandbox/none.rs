@@ -18,8 +18,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{
     Assurance, BoxFuture, Command, Control, DriverKind, Exit, Level, ProbeReport, Process, Sandbox,
-    SandboxDriver, SandboxError, SandboxId, SandboxSpec, Stdin, WORKSPACE,
-    native::{control::input_file, mark_of},
+    SandboxDriver, SandboxError, SandboxId, SandboxSpec, WORKSPACE,
+    native::{control::input, mark_of},
     pidfd::{is_alive, wait_for_death},
     process::End,
     workspaces::kill_marked,
@@ -130,12 +130,8 @@ impl NoneSandbox {
     fn exec(&self, command: Command) -> Result<Process, SandboxError> {
         command.check()?;
         let program = command.argv[0].clone();
-        let stdin = match command.stdin {
-            Stdin::Null => Stdio::null(),
-            Stdin::Bytes(bytes) => Stdio::from(
-                input_file(&bytes).map_err(SandboxError::worker("make the standard input"))?,
-            ),
-        };
+        let (stdin, stdin_far) =
+            input(command.stdin).map_err(SandboxError::worker("make the standard input"))?;
         let mut child = tokio::process::Command::new(&program)
             .args(&command.argv[1..])
             .env_clear()
@@ -143,7 +139,7 @@ impl NoneSandbox {
             .env(MARK_VARIABLE, format!("{}/", self.mark))
             .current_dir(&self.spec.workspace)
             .process_group(0)
-            .stdin(stdin)
+            .stdin(stdin_far.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -164,6 +160,7 @@ impl NoneSandbox {
         let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
         let stderr = child.stderr.take().expect("stderr was asked for as a pipe");
         Ok(Process::new(
+            stdin,
             Box::pin(stdout),
             Box::pin(stderr),
             async move {

@@ -2,13 +2,16 @@
 
 use std::{fmt, pin::Pin, time::Duration};
 
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{BoxFuture, SandboxError};
 
 /// What a program writes. It ends when every process that holds the other side is gone, so after the
 /// program's own end only [`super::Sandbox::kill`] guarantees it.
 pub type Output = Pin<Box<dyn AsyncRead + Send + Sync>>;
+
+/// What a program reads. Writing waits while the program doesn't read, and fails when it never will.
+pub type Input = Pin<Box<dyn AsyncWrite + Send + Sync>>;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(super) struct End {
 
 /// A running program. Dropping it neither stops the program nor waits for it.
 pub struct Process {
+    /// What it reads from standard input, where that was asked to be open; taken by the writer.
+    pub stdin: Option<Input>,
     /// What it writes to standard output; taken by the reader.
     pub stdout: Option<Output>,
     /// What it writes to standard error; taken by the reader.
@@ -61,11 +66,13 @@ enum State {
 
 impl Process {
     pub(super) fn new(
+        stdin: Option<Input>,
         stdout: Output,
         stderr: Output,
         end: impl Future<Output = Result<End, SandboxError>> + Send + 'static,
     ) -> Self {
         Self {
+            stdin,
             stdout: Some(stdout),
             stderr: Some(stderr),
             state: State::Awaited(Box::pin(end)),

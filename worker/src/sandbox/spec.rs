@@ -170,6 +170,8 @@ pub enum Stdin {
     Null,
     /// These bytes, then the end.
     Bytes(Vec<u8>),
+    /// What is written to [`super::Process::stdin`], and the end when that is dropped.
+    Open,
 }
 
 /// Why a spec or command was refused before anything was started.

@@ -32,7 +32,9 @@ const DEATH_SPAN_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Workspaces {
     path: PathBuf,
-    _lock: OwnedFd,
+    /// The directory and its lock. While the directory is open, its number is no other's, also when
+    /// somebody removes it: the mark stays this worker's own.
+    _held: [OwnedFd; 2],
 }
 
 /// What a sweep found and removed.
@@ -77,11 +79,15 @@ impl Workspaces {
         let open = || {
             let dir = rustix::fs::open(&path, dir_flags, Mode::empty())?;
             rustix::fs::fchmod(&dir, Mode::RWXU)?;
-            rustix::fs::openat(&dir, LOCK, lock_flags, Mode::RUSR | Mode::WUSR)
+            let lock = rustix::fs::openat(&dir, LOCK, lock_flags, Mode::RUSR | Mode::WUSR)?;
+            Ok((dir, lock))
         };
-        let lock = open().map_err(|errno| failed(errno.into()))?;
+        let (dir, lock) = open().map_err(|errno: Errno| failed(errno.into()))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self {
+                path,
+                _held: [dir, lock],
+            }),
             Err(Errno::AGAIN) => Err(WorkspacesError::InUse(path)),
             Err(errno) => Err(failed(errno.into())),
         }
@@ -162,7 +168,13 @@ pub(super) fn kill_marked(mark: &str) -> io::Result<Vec<OwnedFd>> {
         let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
             continue;
         };
-        if carries(pid, mark) && rustix::process::pidfd_send_signal(&process, Signal::KILL).is_ok()
+        if !carries(pid, mark) {
+            continue;
+        }
+        // One that ended meanwhile is told too: its number, and with it what was looked at, may be
+        // another's by now, and whoever calls looks again.
+        if let Ok(()) | Err(Errno::SRCH) =
+            rustix::process::pidfd_send_signal(&process, Signal::KILL)
         {
             killed.push(process);
         }
@@ -220,5 +232,52 @@ mod tests {
         );
         assert!(!left.exists() && dir.path().join("beside").exists());
         assert_eq!(workspaces.sweep().unwrap(), SweepReport::default());
+    }
+
+    /// A process with this in its environment; it lives until it is killed.
+    fn marked(mark: &str) -> std::process::Child {
+        std::process::Command::new("sleep")
+            .arg("3600")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env(MARK_VARIABLE, mark)
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_sweep_kills_what_carries_the_directorys_whole_mark_and_nothing_that_is_like_it() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let workspaces = Workspaces::open(&dir.path().join("w")).unwrap();
+        let own = mark_of(&workspaces.path.join(LOCK)).unwrap();
+        let other = Workspaces::open(&dir.path().join("other")).unwrap();
+        let others = mark_of(&other.path.join(LOCK)).unwrap();
+        let mut left = marked(&format!("{own}/1-2-3/"));
+        let strangers = [
+            format!("{others}/1-2-3/"),
+            format!("{own}0/1-2-3/"),
+            format!("x{own}/1-2-3/"),
+            own.clone(),
+            String::new(),
+        ];
+        let mut strangers = strangers.map(|mark| marked(&mark));
+
+        let report = workspaces.sweep().unwrap();
+
+        assert_eq!(
+            report,
+            SweepReport {
+                processes: 1,
+                ..SweepReport::default()
+            }
+        );
+        assert_eq!(left.wait().unwrap().signal(), Some(libc::SIGKILL));
+        for stranger in &mut strangers {
+            assert_eq!(stranger.try_wait().unwrap(), None, "it lives on");
+            stranger.kill().unwrap();
+            stranger.wait().unwrap();
+        }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::wire::{self, StatusRecord};
-use crate::sandbox::{Exit, SandboxError, process::End};
+use crate::sandbox::{Exit, Input, SandboxError, Stdin, process::End};
 
 /// The worker's end. Dropping it ends the sandbox.
 pub(super) struct Control {
@@ -95,8 +95,23 @@ pub(super) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
 }
 
+/// What a program reads: the worker's side where it goes on writing, and the program's; neither where
+/// it reads nothing.
+pub(in crate::sandbox) fn input(stdin: Stdin) -> io::Result<(Option<Input>, Option<OwnedFd>)> {
+    match stdin {
+        Stdin::Null => Ok((None, None)),
+        Stdin::Bytes(bytes) => Ok((None, Some(input_file(&bytes)?))),
+        Stdin::Open => {
+            let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&write, true)?;
+            let near: Input = Box::pin(pipe::Sender::from_owned_fd(write)?);
+            Ok((Some(near), Some(read)))
+        }
+    }
+}
+
 /// A file in memory that holds the bytes and can't be changed any more.
-pub(in crate::sandbox) fn input_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+fn input_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create("stdin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = bytes;
     while !rest.is_empty() {
