@@ -11,7 +11,10 @@
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
 mod attempt_life;
+mod fleet;
+mod half_open;
 mod ledger;
+mod net;
 mod relay;
 mod rig;
 
