@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
 mod attempt_life;
+mod clocks;
 mod fleet;
 mod half_open;
 mod ledger;
