@@ -282,6 +282,7 @@ impl Engine {
         let seen = |team, member: &MemberName| Some(self.presence.seen(team, member));
         ask(&Soft {
             spared,
+            came_back: self.fleet.came_back(),
             seen: &seen,
             tombstones_kept: self.tombstones_kept,
         })

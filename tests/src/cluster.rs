@@ -47,6 +47,12 @@ pub struct WorkerSpec {
     pub slots: usize,
     /// More flags.
     pub args: Vec<String>,
+    /// Where it finds its coordinator, if not there where that listens.
+    pub dials: Option<String>,
+    /// How its sub-agents are kept apart, if not like those of all workers.
+    pub sandbox: Option<&'static str>,
+    /// The program that becomes the worker, and its arguments before the worker's own.
+    pub under: Vec<String>,
 }
 
 impl WorkerSpec {
@@ -56,6 +62,9 @@ impl WorkerSpec {
             name: name.into(),
             slots: 2,
             args: Vec::new(),
+            dials: None,
+            sandbox: None,
+            under: Vec::new(),
         }
     }
 
@@ -69,6 +78,27 @@ impl WorkerSpec {
     #[must_use]
     pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// That looks for its coordinator at this address.
+    #[must_use]
+    pub fn dials(mut self, address: &str) -> Self {
+        self.dials = Some(address.to_owned());
+        self
+    }
+
+    /// Whose sub-agents are kept apart by this driver.
+    #[must_use]
+    pub fn sandbox(mut self, driver: &'static str) -> Self {
+        self.sandbox = Some(driver);
+        self
+    }
+
+    /// Started by this command, which must become the program that follows it: `nsenter`, `env`.
+    #[must_use]
+    pub fn under<'a>(mut self, command: impl IntoIterator<Item = &'a str>) -> Self {
+        self.under = command.into_iter().map(Into::into).collect();
         self
     }
 }
@@ -90,24 +120,29 @@ impl Cluster {
         std::fs::write(token_file(dir.path()), format!("{token}\n")).unwrap();
         let path = token_file(dir.path());
         let args = vec!["--token-file".into(), path.to_str().unwrap().into()];
-        Self::begin(programs, dir, args, Some(token.to_owned())).await
+        Self::begin(programs, dir, &own_host(), args, Some(token.to_owned())).await
     }
 
     /// The same with these flags.
     pub async fn with(programs: Programs, args: &[&str]) -> Self {
+        Self::at(programs, &own_host(), args).await
+    }
+
+    /// The same at this address of the machine.
+    pub async fn at(programs: Programs, host: &str, args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self::begin(programs, make_dir(), args, None).await
+        Self::begin(programs, make_dir(), host, args, None).await
     }
 
     async fn begin(
         programs: Programs,
         dir: TempDir,
+        host: &str,
         args: Vec<String>,
         token: Option<String>,
     ) -> Self {
         std::fs::write(dir.path().join("worker.toml"), worker_file(dir.path())).unwrap();
-        let host = format!("{}:0", own_host());
-        let coordinator = launch(&programs, dir.path(), &host, &args);
+        let coordinator = launch(&programs, &[], dir.path(), &format!("{host}:0"), &args);
         let addr = addr_of(&coordinator.logged("serving: grpcurl").await);
         Self {
             programs,
@@ -146,12 +181,17 @@ impl Cluster {
 
     /// The same with more flags, this time only.
     pub async fn restart_coordinator_with(&mut self, more: &[&str]) {
+        self.restart_coordinator_under(&[], more).await;
+    }
+
+    /// The same started by a command that becomes the coordinator.
+    pub async fn restart_coordinator_under(&mut self, under: &[&str], more: &[&str]) {
         let before = self.coordinator.log();
         assert!(!before.contains("panicked at"), "it panicked:\n{before}");
         let host = self.addr.to_string();
         let more = more.iter().map(ToString::to_string);
         let args: Vec<String> = self.args.iter().cloned().chain(more).collect();
-        self.coordinator = launch(&self.programs, self.dir.path(), &host, &args);
+        self.coordinator = launch(&self.programs, under, self.dir.path(), &host, &args);
         self.coordinator.logged("serving: grpcurl").await;
     }
 
@@ -184,15 +224,18 @@ impl Cluster {
 
     /// Starts a worker, and doesn't wait for it.
     pub fn launch_worker(&self, spec: WorkerSpec) -> Daemon {
-        let mut command = Command::new(&self.programs.worker);
+        let under: Vec<&str> = spec.under.iter().map(String::as_str).collect();
+        let mut command = command_under(&under, &self.programs.worker);
+        let listens = self.addr.to_string();
+        let driver = sandbox();
         command
             .args([
                 "--config",
                 self.dir.path().join("worker.toml").to_str().unwrap(),
             ])
-            .args(["--coordinator", &self.addr.to_string()])
+            .args(["--coordinator", spec.dials.as_deref().unwrap_or(&listens)])
             .args(["--name", &spec.name, "--slots", &spec.slots.to_string()])
-            .args(["--sandbox", &sandbox()])
+            .args(["--sandbox", spec.sandbox.unwrap_or(&driver)])
             .arg("--data-dir")
             .arg(self.dir.path().join(&spec.name));
         let has_own = spec.args.iter().any(|arg| arg == "--token-file");
@@ -263,8 +306,8 @@ fn worker_file(dir: &Path) -> String {
     format!("[agent_types.shell]\n{mounts}env = {{ GATES = {seen_at:?} }}\n")
 }
 
-fn launch(programs: &Programs, dir: &Path, addr: &str, args: &[String]) -> Daemon {
-    let mut command = Command::new(&programs.coordinator);
+fn launch(programs: &Programs, under: &[&str], dir: &Path, addr: &str, args: &[String]) -> Daemon {
+    let mut command = command_under(under, &programs.coordinator);
     command.args(["--addr", addr]).args(args);
     // Who else fills this machine's disk is no concern of a test that doesn't speak of it.
     for (flag, floor) in [
@@ -277,6 +320,16 @@ fn launch(programs: &Programs, dir: &Path, addr: &str, args: &[String]) -> Daemo
     }
     command.arg("--data-dir").arg(dir.join("coordinator"));
     Daemon::start("coordinator", command)
+}
+
+/// A program, or the command that becomes it.
+fn command_under(under: &[&str], program: &Path) -> Command {
+    let [wrapper, args @ ..] = under else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(wrapper);
+    command.args(args).arg(program);
+    command
 }
 
 /// The first log line is a command that works: its last but one word is the address.

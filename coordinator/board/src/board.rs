@@ -17,7 +17,7 @@ use crate::{
         AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
         TeamName, TeamUid,
     },
-    index::{Marks, TeamIndex},
+    index::{Marks, TeamIndex, wakes_since},
     limits,
     mail::{Filed, Mailbox},
     record::{Meta, OfferedType},
@@ -221,7 +221,7 @@ impl Board {
     }
 
     /// The next moment at which something is to be done that nobody asks for: [`tick`](crate::decide::tick).
-    /// Attempts of the spared processes don't count.
+    /// Attempts of the spared processes don't count, and those that came back count anew.
     pub fn next_deadline(&self, soft: &Soft<'_>) -> Option<Time> {
         let has_steps = !self.cascades.is_empty()
             || !self.stranded.is_empty()
@@ -230,23 +230,40 @@ impl Board {
         if has_steps {
             return Some(Time(0));
         }
-        let of_task = self
-            .deadlines
-            .iter()
-            .find(|(_, key)| !self.is_spared(*key, soft.spared))
-            .map(|(at, _)| *at);
+        let mut of_task: Option<Time> = None;
+        for (at, key) in &self.deadlines {
+            // Whatever comes later is due later: nothing is due before its deadline.
+            if of_task.is_some_and(|earliest| earliest <= *at) {
+                break;
+            }
+            of_task = [of_task, self.due_at(*at, *key, soft)]
+                .into_iter()
+                .flatten()
+                .min();
+        }
         let of_member = self.member_deadlines.first().map(|(at, _)| *at);
         let of_team = self.tombstones.first();
         let of_team = of_team.map(|(at, _)| *at + soft.tombstones_kept);
         [of_task, of_member, of_team].into_iter().flatten().min()
     }
 
-    pub(crate) fn is_spared(&self, key: TaskKey, spared: &BTreeSet<InstanceId>) -> bool {
-        !spared.is_empty()
-            && self
-                .whole(key)
-                .and_then(|task| task.placement())
-                .is_some_and(|placement| spared.contains(&placement.instance))
+    /// When a task is to be looked at whose deadline this is, with what is known beside the board;
+    /// none while its worker's process is spared.
+    pub(crate) fn due_at(&self, at: Time, key: TaskKey, soft: &Soft<'_>) -> Option<Time> {
+        if soft.spared.is_empty() && soft.came_back.is_empty() {
+            return Some(at);
+        }
+        let task = self.whole(key);
+        let Some((task, placement)) = task.and_then(|task| Some((task, task.placement()?))) else {
+            return Some(at);
+        };
+        if soft.spared.contains(&placement.instance) {
+            return None;
+        }
+        match soft.came_back.get(&placement.instance) {
+            Some(since) => wakes_since(task, *since),
+            None => Some(at),
+        }
     }
 
     /// A member's mailbox; none when it is empty.

@@ -520,6 +520,10 @@ pub struct Soft<'s> {
     /// Worker processes that have not been heard yet since the coordinator started, and may well
     /// be done with what they hold.
     pub spared: &'s std::collections::BTreeSet<InstanceId>,
+    /// When worker processes that held something as the coordinator started were heard again. What
+    /// the coordinator itself measures of their attempts counts from there at the earliest: what was
+    /// before is told by a wall clock that may have jumped.
+    pub came_back: &'s BTreeMap<InstanceId, Time>,
     /// When a member was last heard of; none for never since the start.
     pub seen: &'s dyn Fn(TeamUid, &MemberName) -> Option<Time>,
     /// How long a dissolved team is kept.

@@ -428,17 +428,25 @@ pub(crate) fn marks(
 
 /// When a task wants to be looked at although nobody asks.
 pub(crate) fn wakes_at(task: &Task) -> Option<Time> {
+    wakes_since(task, Time(0))
+}
+
+/// The same if what the coordinator itself measures of an attempt counts from this moment at the
+/// earliest.
+pub(crate) fn wakes_since(task: &Task, since: Time) -> Option<Time> {
     let own = match &task.state {
         TaskState::Pending(waiting) => waiting.not_before,
         TaskState::Claimed(claim) => claim.lease_until(),
         TaskState::Placed(placement) => {
             if let Some(stop) = &placement.stop {
                 // The one clock of a stopping attempt; its deadline is in it already.
-                return Some(stop.at + limits::STOP_CONFIRM_TIMEOUT);
+                return Some(stop.at.max(since) + limits::STOP_CONFIRM_TIMEOUT);
             }
             match (placement.started_at, placement.run_limit) {
-                (None, _) => Some(placement.dispatched_at + limits::START_TIMEOUT),
-                (Some(started), Some(limit)) => Some(started + limit + limits::RUN_LIMIT_BACKSTOP),
+                (None, _) => Some(placement.dispatched_at.max(since) + limits::START_TIMEOUT),
+                (Some(started), Some(limit)) => {
+                    Some(started.max(since) + limit + limits::RUN_LIMIT_BACKSTOP)
+                }
                 (Some(_), None) => None,
             }
         }

@@ -221,11 +221,25 @@ impl World {
     }
 
     fn started(&mut self, worker: &Worker, fence: Fence) -> ReportReply {
+        self.started_within(worker, fence, None)
+    }
+
+    /// Started, and may run for so long.
+    fn started_for(&mut self, worker: &Worker, fence: Fence, limit: Duration) -> ReportReply {
+        self.started_within(worker, fence, Some(limit))
+    }
+
+    fn started_within(
+        &mut self,
+        worker: &Worker,
+        fence: Fence,
+        run_limit: Option<Duration>,
+    ) -> ReportReply {
         let (reply, mut answer) = oneshot::channel();
         self.take(Input::Fleet(FleetInput::Started {
             from: worker.from.clone(),
             fence,
-            run_limit: None,
+            run_limit,
             reply,
         }));
         self.flush();

@@ -24,6 +24,10 @@ pub struct Fleet {
     /// Processes that hold attempts and are not among the workers: they have not dialled in since
     /// the coordinator started, or another process took their name.
     ghosts: BTreeMap<InstanceId, Ghost>,
+    /// Processes that held attempts as the coordinator started and have not dialled in since.
+    held_at_start: BTreeSet<InstanceId>,
+    /// When the others of them did.
+    came_back: BTreeMap<InstanceId, Time>,
     /// When each worker is to be looked at again. Looked at, not judged: it may have been heard
     /// since, and is put off then, so that a heartbeat costs nothing here.
     checks: BTreeSet<(Time, WorkerName)>,
@@ -121,7 +125,9 @@ impl Fleet {
     /// The fleet at a start: everybody who holds something on the board is expected back for as
     /// long as the grace lasts.
     pub fn new(leases: Leases, board: &Board, now: Time) -> Self {
-        let ghosts = board.holders().into_iter().map(|(instance, name)| {
+        let holders = board.holders();
+        let held_at_start = holders.keys().copied().collect();
+        let ghosts = holders.into_iter().map(|(instance, name)| {
             let until = now + leases.grace;
             (instance, Ghost { name, until })
         });
@@ -129,6 +135,8 @@ impl Fleet {
             leases,
             workers: BTreeMap::new(),
             ghosts: ghosts.collect(),
+            held_at_start,
+            came_back: BTreeMap::new(),
             checks: BTreeSet::new(),
             settling: BTreeSet::new(),
             instances: BTreeMap::new(),
@@ -178,6 +186,9 @@ impl Fleet {
             }
         }
         self.ghosts.remove(&hello.instance);
+        if self.held_at_start.remove(&hello.instance) {
+            self.came_back.insert(hello.instance, now);
+        }
         self.last_session = SessionId(self.last_session.0 + 1);
         let check_at = now + self.leases.lease;
         self.checks.insert((check_at, name.clone()));
@@ -316,6 +327,11 @@ impl Fleet {
         let settling = self.settling.iter().filter(|(until, _)| *until > now);
         let settling = settling.map(|(_, instance)| *instance);
         self.ghosts.keys().copied().chain(settling).collect()
+    }
+
+    /// When the processes that held attempts as the coordinator started were first heard again.
+    pub fn came_back(&self) -> &BTreeMap<InstanceId, Time> {
+        &self.came_back
     }
 
     /// Who lost its lease by this moment. They are forgotten here; what they hold on the board is

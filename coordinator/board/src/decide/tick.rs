@@ -46,14 +46,17 @@ fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle
         is_due = true;
         ending::settle(draft, *team, *ended, &Actor::Coordinator)?;
     }
-    let last = (draft.now, (TeamUid(u64::MAX), TaskId(u64::MAX)));
-    let due = board.deadlines.range(..=last).map(|(_, key)| *key);
-    for key in due.filter(|key| !board.is_spared(*key, soft.spared)) {
+    let now = draft.now;
+    let last = (now, (TeamUid(u64::MAX), TaskId(u64::MAX)));
+    for (at, key) in board.deadlines.range(..=last) {
+        if board.due_at(*at, *key, soft).is_none_or(|at| at > now) {
+            continue;
+        }
         if draft.is_full() {
             return Ok(true);
         }
         is_due = true;
-        look_at(draft, key, soft)?;
+        look_at(draft, *key, soft)?;
     }
     for holder in &board.adrift {
         if draft.is_full() {

@@ -198,6 +198,53 @@ fn attempts_of_spared_processes_are_not_due() {
     ]);
 }
 
+/// W6: what the coordinator measures of an attempt counts from its worker's return at the earliest,
+/// as before that a wall clock may have jumped. A task's own deadline is a moment, and stays it.
+#[test]
+fn clocks_of_attempts_of_processes_that_came_back_count_from_there() {
+    let late = due_in(86_490, job("is late"));
+    let mut script = Script::given(&[job("starts"), job("runs"), job("stops"), late]);
+    for task in 1..=4 {
+        script.dispatch(task, "w1");
+    }
+    script.start(2, Some(secs(30)));
+    script.start(4, None);
+    script.cancel(LEAD, 3, "enough").unwrap();
+    script.after(secs(86_400));
+    script.came_back = [(instance("w1"), script.now)].into();
+    let back = script.now;
+
+    assert!(script.tick().is_none());
+    let mut told = |after, lines: &[&str]| {
+        script.until_due().is(lines);
+        assert_eq!(script.now, back + after);
+    };
+    told(
+        secs(30) + limits::RUN_LIMIT_BACKSTOP,
+        &[
+            "coordinator: #2 stop of attempt 1: it ran longer than it may",
+            "> stop #2/1: it ran longer than it may",
+        ],
+    );
+    told(
+        limits::START_TIMEOUT,
+        &[
+            "coordinator: #1 requeued after attempt 1: it did not start in time",
+            "lead: #3 in_progress → cancelled in attempt 1: enough",
+            "> stop #1/1: it did not start in time",
+            "> cut off 1",
+            "> #3 is over",
+        ],
+    );
+    told(
+        secs(90),
+        &[
+            "coordinator: #4 stop of attempt 1: its deadline passed",
+            "> stop #4/1: its deadline passed",
+        ],
+    );
+}
+
 /// P4: what is due at one moment is done in steps of so many records, mail and all.
 #[test]
 fn a_tick_writes_a_thousand_records_and_leaves_the_rest_to_the_next() {

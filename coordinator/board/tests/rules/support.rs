@@ -48,6 +48,8 @@ pub struct Script {
     pub shelf: Shelf,
     pub now: Time,
     pub spared: BTreeSet<InstanceId>,
+    /// Worker processes that came back after the coordinator started.
+    pub came_back: BTreeMap<InstanceId, Time>,
     /// When members were last heard of.
     pub seen: BTreeMap<MemberKey, Time>,
     /// The invariants and the reload are checked after each step.
@@ -74,6 +76,7 @@ impl Script {
             shelf: Shelf::default(),
             now: Time(1_000_000),
             spared: BTreeSet::new(),
+            came_back: BTreeMap::new(),
             seen: BTreeMap::new(),
             is_checked: true,
         }
@@ -193,6 +196,7 @@ impl Script {
         let seen = |team, member: &MemberName| self.seen.get(&(team, member.clone())).copied();
         ask(&Soft {
             spared: &self.spared,
+            came_back: &self.came_back,
             seen: &seen,
             tombstones_kept: TOMBSTONES_KEPT,
         })

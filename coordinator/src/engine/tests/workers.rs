@@ -171,6 +171,37 @@ fn attempts_are_left_alone_for_the_grace_after_a_restart_and_then_lost() {
 }
 
 #[test]
+fn limit_of_what_runs_counts_anew_when_its_worker_comes_back_after_a_restart() {
+    let mut world = World::new();
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started_for(&worker, fence, secs(60)).unwrap();
+    // The wall clock jumps ahead; the sub-agent has not run for a second yet.
+    world.pass(secs(86_400));
+    let mut world = world.restart();
+    let again = Hello {
+        held: vec![fence],
+        manual: true,
+        ..hello("w", 1)
+    };
+    let mut worker = world.dial(again);
+
+    world.pass(secs(69));
+    world.flush();
+    assert_eq!(world.task(1).phase, Some(board::view::Phase::Running));
+    assert!(worker.is_left_alone());
+    assert_eq!(
+        world.engine.next_deadline(world.now),
+        Some(world.now + secs(1))
+    );
+    world.pass(secs(1));
+    world.flush();
+
+    assert_eq!(worker.stopped(), fence);
+}
+
+#[test]
 fn report_of_a_worker_that_came_back_after_a_restart_counts() {
     let mut world = World::new();
     let mut worker = world.dial(hello("w", 1));
