@@ -315,9 +315,15 @@ fn came_to(answer: &Answer) -> CameTo {
         Answer::Dissolved { .. } => CameTo::Dissolved,
         Answer::Member(..) => CameTo::Member,
         Answer::Removed { .. } => CameTo::Removed,
-        Answer::Swept { count, is_more, .. } => CameTo::Swept {
+        Answer::Swept {
+            count,
+            is_more,
+            last,
+            ..
+        } => CameTo::Swept {
             count: *count,
             is_more: *is_more,
+            last: *last,
         },
         Answer::Sent { message, .. } => CameTo::Sent { message: *message },
     }

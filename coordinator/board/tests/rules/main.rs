@@ -40,6 +40,7 @@ mod retries;
 mod sight;
 mod stops;
 mod support;
+mod sweeps;
 mod teams;
 mod tiny;
 mod update;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use board::{
-    command::{Addressees, NewLetter, NewMember, NewTask, Update},
+    command::{Addressees, NewLetter, NewMember, NewTask, Sweep, SweepWhat, Update},
     id::{AttemptNumber, Digest, MemberName, Revision, TaskId, TeamName},
     mail::MailKind,
     task::{Artifact, BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status, TaskKind},
@@ -303,4 +303,27 @@ pub fn letter() -> impl Strategy<Value = NewLetter> {
         task: rest.1,
         timeout: rest.2,
     })
+}
+
+pub fn sweep() -> impl Strategy<Value = Sweep> {
+    let what = select(vec![SweepWhat::Cancel, SweepWhat::Pause, SweepWhat::Resume]);
+    let filter = (
+        option::of(id()),
+        option::of(text()),
+        option::of(some_type()),
+        option::of(who()),
+    );
+    let rest = (ids(), id(), text());
+    (what, filter, rest).prop_map(
+        |(what, (parent, label, agent_type, owner), (tasks, after, reason))| Sweep {
+            what,
+            reason,
+            parent,
+            label,
+            agent_type,
+            owner,
+            tasks,
+            after,
+        },
+    )
 }
