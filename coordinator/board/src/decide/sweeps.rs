@@ -138,7 +138,9 @@ fn is_meant(draft: &Draft<'_>, who: &Who, sweep: &Sweep, key: TaskKey) -> Result
         .is_none_or(|label| task.labels.contains(label))
         && (sweep.owner.is_none() || sweep.owner == task.owner)
         && (sweep.agent_type.is_none() || sweep.agent_type.as_ref() == runs_by(draft, key, task))
-        && sweep.parent.is_none_or(|root| is_below(draft, key, root))
+        && sweep
+            .parent
+            .is_none_or(|root| key.1 != root && draft.is_below(key, root))
         && can_be(sweep.what, task);
     Ok(fits && may_change(draft, who, key)?)
 }
@@ -150,13 +152,6 @@ fn runs_by<'d>(draft: &'d Draft<'_>, key: TaskKey, task: &'d Task) -> Option<&'d
         let hosted = Some(owner).filter(|owner| owner.kind == MemberKind::Hosted);
         hosted?.agent_type.as_ref()
     })
-}
-
-/// Whether a task is part of another, at any depth.
-fn is_below(draft: &Draft<'_>, (team, task): TaskKey, root: TaskId) -> bool {
-    let mut above =
-        std::iter::successors(draft.parent((team, task)), |id| draft.parent((team, *id)));
-    above.any(|id| id == root)
 }
 
 fn can_be(what: SweepWhat, task: &Task) -> bool {

@@ -50,13 +50,6 @@ fn swept(count: u32, is_more: bool, last: u64) -> Answer {
     }
 }
 
-fn part_of(parent: u64, task: NewTask) -> NewTask {
-    NewTask {
-        parent: Some(TaskId(parent)),
-        ..task
-    }
-}
-
 fn labelled(label: &str, task: NewTask) -> NewTask {
     NewTask {
         labels: vec![label.into()],

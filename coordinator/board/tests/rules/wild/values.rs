@@ -150,14 +150,14 @@ pub fn new_task() -> impl Strategy<Value = NewTask> {
         option::of(span()),
         option::of(retry()),
         failure_policy(),
-        any::<[bool; 2]>(),
+        any::<[bool; 4]>(),
     );
     (texts, edges, lists, runs, plan).prop_map(|(texts, edges, lists, runs, plan)| NewTask {
         worker_labels: std::collections::BTreeMap::new(),
         window: 0,
-        outlives_parent: false,
+        outlives_parent: plan.6[2],
         joins: None,
-        is_delegated: false,
+        is_delegated: plan.6[3],
         // Most subjects are good, so that the rest is looked at.
         subject: if plan.6[0] { "s".into() } else { texts.0 },
         description: texts.1,
