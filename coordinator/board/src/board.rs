@@ -51,6 +51,8 @@ pub struct Board {
     pub(crate) stranded: BTreeSet<MemberKey>,
     /// Tasks that are over, and whose sub-agents still hold others.
     pub(crate) adrift: BTreeSet<TaskKey>,
+    /// Tasks that are to be cancelled because what they depend on is over.
+    pub(crate) orphans: BTreeSet<TaskKey>,
     /// Dissolved teams with open tasks.
     pub(crate) dissolving: BTreeSet<TeamUid>,
     /// Dissolved teams without, and since when they are.
@@ -179,6 +181,7 @@ impl Board {
             member_deadlines: BTreeSet::new(),
             stranded: BTreeSet::new(),
             adrift: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             dissolving: BTreeSet::new(),
             tombstones: BTreeSet::new(),
         }
@@ -226,6 +229,7 @@ impl Board {
         let has_steps = !self.cascades.is_empty()
             || !self.stranded.is_empty()
             || !self.adrift.is_empty()
+            || !self.orphans.is_empty()
             || self.dissolving.iter().any(|team| self.has_unstopped(*team));
         if has_steps {
             return Some(Time(0));

@@ -184,6 +184,8 @@ pub struct Sweep {
     pub owner: Option<MemberName>,
     /// Only these.
     pub tasks: Vec<TaskId>,
+    /// Only tasks after this one: where an earlier call stopped.
+    pub after: TaskId,
 }
 
 /// What is to become of tasks.

@@ -16,6 +16,7 @@ mod mail;
 mod mailbox;
 mod members;
 mod notices;
+mod orphans;
 mod pause;
 mod reopen;
 mod retry;

@@ -59,6 +59,8 @@ pub(crate) struct Draft<'b> {
     effects: Vec<Effect>,
     /// Because of which message all of this is done.
     pub(crate) cause_message: Option<MessageId>,
+    /// Because of which task, where no event says another.
+    pub(crate) cause_task: Option<TaskId>,
     /// On whose behalf.
     pub(crate) on_behalf_of: Option<MemberName>,
 }
@@ -87,6 +89,7 @@ impl<'b> Draft<'b> {
             events: Vec::new(),
             effects: Vec::new(),
             cause_message: None,
+            cause_task: None,
             on_behalf_of: None,
         }
     }
@@ -190,7 +193,7 @@ impl<'b> Draft<'b> {
             at: self.now,
             actor: actor.clone(),
             on_behalf_of: self.on_behalf_of.clone(),
-            cause,
+            cause: cause.or(self.cause_task),
             cause_message: self.cause_message,
             previous,
             what,
@@ -307,6 +310,11 @@ impl<'b> Draft<'b> {
         }
     }
 
+    /// A task as this draft changed it, if it did.
+    pub(crate) fn drafted(&self, key: TaskKey) -> Option<&Task> {
+        self.tasks.get(&key)
+    }
+
     pub(crate) fn task_mut(&mut self, key: TaskKey) -> Result<&mut Task, Obstacle> {
         if !self.tasks.contains_key(&key) {
             let task = self.task(key)?.clone();
@@ -329,6 +337,19 @@ impl<'b> Draft<'b> {
             Some(task) => task.parent,
             None => self.board.card(key)?.parent(),
         }
+    }
+
+    /// Whether a task is this one, or part of it at any depth.
+    pub(crate) fn is_below(&self, (team, task): TaskKey, root: TaskId) -> bool {
+        let mut at = Some(task);
+        while let Some(id) = at {
+            if id <= root {
+                return id == root;
+            }
+            // Parents come before their children.
+            at = self.parent((team, id));
+        }
+        false
     }
 
     /// Whether a task's sub-agent sees the board of whoever hired it.

@@ -133,6 +133,8 @@ pub(crate) struct TeamIndex {
     pub(crate) children: BTreeMap<TaskId, IdSet>,
     /// How many children of a task are not over.
     pub(crate) open_children: BTreeMap<TaskId, u32>,
+    /// Tasks that are not over, by the tasks whose sub-agents hired them.
+    pub(crate) hired: BTreeMap<TaskId, BTreeSet<TaskId>>,
     pub(crate) counts: BTreeMap<Status, usize>,
 }
 
@@ -166,6 +168,9 @@ impl TeamIndex {
         if let Some(parent) = task.parent {
             *self.open_children.entry(parent).or_default() += 1;
         }
+        if let Some(hirer) = task.terms().hired_by {
+            insert(&mut self.hired, &hirer.task, task.id);
+        }
         if let Some(owner) = &task.owner {
             insert(&mut self.owned, owner, task.id);
         }
@@ -188,6 +193,9 @@ impl TeamIndex {
         self.open.remove(task.priority, task.id);
         if let Some(parent) = task.parent {
             release(&mut self.open_children, &parent);
+        }
+        if let Some(hirer) = task.terms().hired_by {
+            remove(&mut self.hired, &hirer.task, &task.id);
         }
         if let Some(owner) = &task.owner {
             remove(&mut self.owned, owner, &task.id);
@@ -398,18 +406,19 @@ fn place_of(since: Time, task: &Task) -> Place {
     (since - task.priority.bonus(), task.id)
 }
 
-/// What the indexes are to hold of a task.
+/// What the indexes are to hold of a task. It is held back by what it waits for, or because it is
+/// an orphan.
 pub(crate) fn marks(
     task: &Task,
     members: &BTreeMap<MemberName, Member>,
-    is_blocked: bool,
+    is_held_back: bool,
 ) -> Marks {
     let mut marks = Marks {
         wakes_at: wakes_at(task),
         ..Marks::default()
     };
     match &task.state {
-        TaskState::Pending(waiting) if !is_blocked && waiting.is_free() => {
+        TaskState::Pending(waiting) if !is_held_back && waiting.is_free() => {
             let (at, id) = place_of(waiting.since, task);
             marks.is_ready = true;
             match queue_of(task, members) {

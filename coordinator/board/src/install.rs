@@ -9,6 +9,7 @@ use crate::{
     id::{MemberName, MessageId, TaskId, TaskKey, TeamUid},
     index::{Marks, TeamIndex, marks},
     mail::{Filed, Letter, Mailbox, Recipients},
+    orphans::{Support, concerned, is_orphan},
     record::Record,
     shelf::Shelf,
     team::{Member, MemberKind, Team},
@@ -74,6 +75,7 @@ impl Board {
         self.member_deadlines.retain(|(_, (team, _))| *team != uid);
         self.stranded.retain(|(team, _)| *team != uid);
         self.adrift.retain(|(team, _)| *team != uid);
+        self.orphans.retain(|(team, _)| *team != uid);
     }
 
     fn install_member(&mut self, uid: TeamUid, member: &Member) {
@@ -197,6 +199,8 @@ impl Board {
         }
         self.unmark((uid, id), &card, marks);
         self.cascades.remove(&(uid, id));
+        self.see_to_orphan((uid, id));
+        self.see_to_supported(uid, id, Some(Support::of(&card)));
         if let Some(owner) = card.owner() {
             self.see_to_stranded(uid, owner);
         }
@@ -256,6 +260,7 @@ impl Board {
         }
         let owner_before = before.as_ref().and_then(|b| b.card.owner().cloned());
         let holder_before = before.as_ref().and_then(|b| b.card.lent_to());
+        let support_before = before.as_ref().map(|b| Support::of(&b.card));
         // Whatever of a blocker decides on its dependants: they are looked at again.
         let has_moved = before
             .as_ref()
@@ -282,6 +287,15 @@ impl Board {
                 self.mark_again((uid, dependant));
             }
         }
+        self.see_to_supported(uid, id, support_before);
+    }
+
+    /// Looks again at those that may be orphans now, or may be it no more, because a task has
+    /// changed that they depend on.
+    fn see_to_supported(&mut self, uid: TeamUid, id: TaskId, before: Option<Support>) {
+        for task in concerned(&self.teams[&uid], id, before) {
+            self.mark_again((uid, task));
+        }
     }
 
     /// Works out anew what the indexes are to hold of a task, because something around it has
@@ -304,13 +318,12 @@ impl Board {
             .get_mut(&uid)
             .expect("remark is for installed tasks");
         let Card::Whole(task) = &team.tasks[&id].card else {
+            self.orphans.remove(&key);
             return;
         };
-        let marks = marks(
-            task,
-            &team.members,
-            is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id)),
-        );
+        let is_held_back =
+            is_orphan(team, task) || is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id));
+        let marks = marks(task, &team.members, is_held_back);
         if let Some(queued) = &marks.queued {
             let (queue, place) = &**queued;
             team.index.enqueue(queue, *place);
@@ -336,6 +349,7 @@ impl Board {
             .get_mut(&id)
             .expect("it was there a moment ago")
             .marks = marks;
+        self.see_to_orphan(key);
     }
 
     /// Takes out of the indexes what they hold of a task. `card` is the task as it was then.

@@ -16,7 +16,7 @@ use crate::{
     id::{AttemptNumber, MemberName, Revision, TaskId, WorkerName},
     index::Queue,
     limits,
-    task::{BlockerFailedPolicy, Status, Task, TaskState},
+    task::{AfterStop, BlockerFailedPolicy, EndStatus, Hirer, Status, Task, TaskState},
     team::{Member, MemberKind},
     time::Time,
 };
@@ -261,7 +261,34 @@ fn open_blockers(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
 fn ready_since(team: &TeamBoard, task: &Task) -> Option<Time> {
     let waiting = task.waiting()?;
     let is_free = waiting.not_before.is_none() && waiting.paused.is_none();
-    (is_free && open_blockers(team, task).is_empty()).then_some(waiting.since)
+    let is_blocked = !open_blockers(team, task).is_empty() || is_orphan(team, task);
+    (is_free && !is_blocked).then_some(waiting.since)
+}
+
+/// Whether what an open task depends on is over (D12).
+fn is_orphan(team: &TeamBoard, task: &Task) -> bool {
+    let terms = task.terms();
+    let is_called_off = |parent| match &team.tasks[&parent].card {
+        Card::Whole(parent) => match &parent.state {
+            TaskState::Ended(end) => end.status == EndStatus::Cancelled,
+            TaskState::Placed(placement) => {
+                let then = placement.stop.as_ref().map(|stop| stop.then);
+                then == Some(AfterStop::Cancel)
+            }
+            TaskState::Pending(_) | TaskState::Claimed(_) => false,
+        },
+        Card::Outline(stub) => stub.status == EndStatus::Cancelled,
+    };
+    let runs_on = |hirer: Hirer| match team.tasks.get(&hirer.task).map(|entry| &entry.card) {
+        Some(Card::Whole(task)) => {
+            let placement = task.placement();
+            placement.is_some_and(|placement| placement.attempt == hirer.attempt)
+        }
+        Some(Card::Outline(_)) | None => false,
+    };
+    let has_lost = task.parent.is_some_and(is_called_off)
+        || terms.hired_by.is_some_and(|hirer| !runs_on(hirer));
+    task.end().is_none() && !terms.outlives_parent && has_lost
 }
 
 /// The queue in which a ready task stands (K13).

@@ -30,7 +30,8 @@
 //! 6. Attempts are numbered upwards, and the last number is that of the latest one.
 //! 7. Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
 //! 8. A task stands in a queue if and only if it waits for nothing but a worker: it is pending,
-//!    unblocked, not backing off, and its own or its hosted owner's type says how it is run.
+//!    unblocked, no orphan, not backing off, and its own or its hosted owner's type says how it is
+//!    run.
 //! 9. What is counted and listed of tasks is what their cards say.
 //! 10. A hosted member runs one task at a time.
 //! 11. The next deadline of each task and each member is listed, and no other.
@@ -39,8 +40,8 @@
 //! 13. Every message is in the mailboxes that its copies say, and in none twice; a mailbox knows
 //!     what is in it.
 //! 14. Members who left and own open tasks are listed; so are tasks that are over and whose
-//!     sub-agents still hold others, teams that are being dissolved, those that were, and the
-//!     teams that each worker is a member of.
+//!     sub-agents still hold others, orphans that are still to be cancelled, teams that are being
+//!     dissolved, those that were, and the teams that each worker is a member of.
 //!
 //! # Reading order
 //!
@@ -58,6 +59,7 @@ pub mod decision;
 mod draft;
 pub mod event;
 mod graph;
+mod hiring;
 pub mod id;
 pub mod ids;
 pub mod index;
@@ -67,6 +69,7 @@ pub mod limits;
 pub mod listing;
 pub mod mail;
 pub mod nudge;
+mod orphans;
 pub mod placement;
 pub mod record;
 pub mod refusal;

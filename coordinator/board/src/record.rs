@@ -139,6 +139,8 @@ pub enum CameTo {
         count: u32,
         /// Whether there were more.
         is_more: bool,
+        /// The last that was looked at.
+        last: TaskId,
     },
     /// A task was opened again.
     Reopened {

@@ -354,6 +354,14 @@ pub enum Refusal {
         /// By which.
         blockers: Vec<TaskId>,
     },
+    /// It is being cancelled, because what it was part of, or what hired it, is over.
+    #[error("task #{task} is being cancelled: #{parent}, which it depends on, is over")]
+    TaskOrphaned {
+        /// Which.
+        task: TaskId,
+        /// What is over.
+        parent: TaskId,
+    },
     /// Somebody holds it.
     #[error("task #{task} is held by {holder}")]
     TaskHeld {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
     attempt::{AttemptEnding, EndedAttempt, Runner, Usage},
-    terms::Terms,
+    terms::{Hirer, Terms},
     word::{Asked, Word, WordKind},
 };
 use crate::{

@@ -6,6 +6,7 @@ use crate::{
     board::{Board, Card, open_blockers},
     id::{MemberName, TaskId, TaskKey, TeamName, TeamUid},
     index::{Queue, queue_of},
+    orphans::loss_on_board,
     task::{Runner, Status, Task, TaskState, Waiting},
     time::Time,
 };
@@ -42,7 +43,7 @@ pub enum Phase {
     Dispatched,
     /// Its sub-agent runs.
     Running,
-    /// Its sub-agent is being stopped.
+    /// Its sub-agent is being stopped; or it waits, and is about to be cancelled.
     Stopping,
     /// Waits before it is tried again.
     BackingOff,
@@ -88,7 +89,11 @@ impl Board {
             TaskState::Pending(_) => queue_of(&task, &team.members),
             _ => None,
         };
-        let (phase, phase_since, phase_reason) = phase(&task, &open, queue.is_some());
+        let lost = loss_on_board(team, &task);
+        let (phase, phase_since, phase_reason) = match lost.zip(task.waiting()) {
+            Some((loss, waiting)) => (Some(Phase::Stopping), Some(waiting.since), loss.reason()),
+            None => phase(&task, &open, queue.is_some()),
+        };
         Some(TaskView {
             team: team.head.name.clone(),
             blocks: team.index.dependants(task.id).to_vec(),
@@ -238,7 +243,8 @@ impl TaskView {
     /// Whether it is pending and held back by nothing.
     pub fn is_ready(&self) -> bool {
         let waiting = self.task.waiting();
-        self.open_blockers.is_empty() && waiting.is_some_and(Waiting::is_free)
+        let is_held_back = !self.open_blockers.is_empty() || self.phase == Some(Phase::Stopping);
+        !is_held_back && waiting.is_some_and(Waiting::is_free)
     }
 
     /// The board line: `#3 [pending] Update unit tests [blocked by #2]`, or with who is at it:

@@ -83,6 +83,8 @@ pub enum Told {
         count: u32,
         /// There are more.
         is_more: bool,
+        /// The last that was looked at.
+        last: TaskId,
     },
     /// Messages were acknowledged.
     Acked {
@@ -196,10 +198,18 @@ impl Engine {
                 Answer::Batch(team, all.collect())
             }
             (CameTo::Task { task }, _) => Answer::Task((team, task)),
-            (CameTo::Swept { count, is_more }, _) => Answer::Swept {
+            (
+                CameTo::Swept {
+                    count,
+                    is_more,
+                    last,
+                },
+                _,
+            ) => Answer::Swept {
                 team,
                 count,
                 is_more,
+                last,
             },
             (CameTo::Reopened { task }, _) => Answer::Reopened {
                 task: (team, task),
@@ -336,7 +346,16 @@ impl Engine {
                 }
             }
             Answer::Acked { count, left } => Told::Acked { count, left },
-            Answer::Swept { count, is_more, .. } => Told::Swept { count, is_more },
+            Answer::Swept {
+                count,
+                is_more,
+                last,
+                ..
+            } => Told::Swept {
+                count,
+                is_more,
+                last,
+            },
             Answer::Done => Told::Tasks(Vec::new()),
         })
     }

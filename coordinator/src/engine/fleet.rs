@@ -306,7 +306,7 @@ impl Engine {
         }
         Some(Assignment {
             lender: None,
-            hiring_depth: 0,
+            hiring_depth: self.hiring_left(key),
             fence,
             team: view.team.clone(),
             subject: task.subject.clone(),
@@ -325,6 +325,18 @@ impl Engine {
             inputs: task.inputs.clone(),
             output_globs: task.output_globs.clone(),
         })
+    }
+
+    /// How deep below a task its sub-agent may have others hired (D7).
+    fn hiring_left(&mut self, key: board::id::TaskKey) -> u32 {
+        loop {
+            match self.board.hiring_left(key) {
+                Ok(left) => return left,
+                // One that can't be read may not hire: nobody is promised what may be refused.
+                Err(absent) if self.recall(absent).is_err() => return 0,
+                Err(_) => {}
+            }
+        }
     }
 
     fn blocker_result(&mut self, key: board::id::TaskKey) -> Option<BlockerResult> {

@@ -135,8 +135,12 @@ impl DelegationService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("CancelTasks", &team, &request.request_id, &request)?;
         let sweep = from_wire::sweep(SweepWhat::Cancel, request.filter, request.reason)?;
-        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
-        Ok(Response::new(v1::CancelTasksResponse { changed, more }))
+        let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::CancelTasksResponse {
+            changed,
+            more,
+            last_task_id,
+        }))
     }
 
     async fn pause_tasks(
@@ -148,8 +152,12 @@ impl DelegationService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("PauseTasks", &team, &request.request_id, &request)?;
         let sweep = from_wire::sweep(SweepWhat::Pause, request.filter, request.reason)?;
-        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
-        Ok(Response::new(v1::PauseTasksResponse { changed, more }))
+        let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::PauseTasksResponse {
+            changed,
+            more,
+            last_task_id,
+        }))
     }
 
     async fn resume_tasks(
@@ -161,8 +169,12 @@ impl DelegationService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("ResumeTasks", &team, &request.request_id, &request)?;
         let sweep = from_wire::sweep(SweepWhat::Resume, request.filter, String::new())?;
-        let (changed, more) = self.sweep(identity, id, team, sweep).await?;
-        Ok(Response::new(v1::ResumeTasksResponse { changed, more }))
+        let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
+        Ok(Response::new(v1::ResumeTasksResponse {
+            changed,
+            more,
+            last_task_id,
+        }))
     }
 
     async fn wait_tasks(
@@ -322,19 +334,21 @@ impl Services {
         Ok(with_task_id(answers, view.task.id))
     }
 
-    /// Changes what a filter finds. Answers how many, and whether there are more.
+    /// Changes what a filter finds. Answers how many, whether there are more, and where to go on.
     async fn sweep(
         &self,
         identity: Identity,
         id: Option<board::record::Request>,
         team: TeamName,
         sweep: Sweep,
-    ) -> Result<(i32, bool), Status> {
+    ) -> Result<(i32, bool, u64), Status> {
         let wish = Wish::SweepTasks(team, Box::new(sweep));
         match self.wish(identity, id, wish).await? {
-            Told::Swept { count, is_more } => {
-                Ok((i32::try_from(count).unwrap_or(i32::MAX), is_more))
-            }
+            Told::Swept {
+                count,
+                is_more,
+                last,
+            } => Ok((i32::try_from(count).unwrap_or(i32::MAX), is_more, last.0)),
             _ => Err(unexpected()),
         }
     }

@@ -171,7 +171,11 @@ pub fn task(view: &TaskView) -> v1::Task {
         window: number(task.terms().window),
         outlive_parent: task.terms().outlives_parent,
         joins_task_id: task.terms().joins.map_or(0, |id| id.0),
-        hired_by_attempt: task.terms().hired_by.map_or(0, |attempt| number(attempt.0)),
+        hired_by_attempt: task
+            .terms()
+            .hired_by
+            .map_or(0, |hirer| number(hirer.attempt.0)),
+        hired_by_task_id: task.terms().hired_by.map_or(0, |hirer| hirer.task.0),
         question: task
             .placement()
             .and_then(|placed| placed.question.as_ref())

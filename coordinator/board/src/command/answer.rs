@@ -97,6 +97,8 @@ pub enum Answer {
         count: u32,
         /// There are more.
         is_more: bool,
+        /// The last that was looked at.
+        last: TaskId,
     },
     /// There is nothing to say.
     Done,

@@ -121,6 +121,14 @@ pub(super) fn free_to_take(draft: &Draft<'_>, key: TaskKey) -> Result<(), Obstac
         TaskState::Placed(placement) => return Err(running(key, placement).into()),
         TaskState::Ended(_) => unreachable!("terminal tasks were refused above"),
     }
+    if let Some(loss) = draft.loss(key.0, task) {
+        let parent = loss.of();
+        return Err(Refusal::TaskOrphaned {
+            task: key.1,
+            parent,
+        }
+        .into());
+    }
     let blockers = draft.open_blockers(key.0, task);
     if !blockers.is_empty() {
         return Err(Refusal::TaskBlocked {

@@ -14,6 +14,7 @@ use crate::{
     limits,
     record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal, Staleness},
+    task::Hirer,
     team::Member,
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Who {
     pub(super) is_lead: bool,
     /// It sees and changes only what is below this task.
     pub(super) list_of: Option<TaskId>,
+    /// The attempt for which it acts, where it is a sub-agent.
+    pub(super) at: Option<Hirer>,
 }
 
 impl Who {
@@ -141,6 +144,7 @@ fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> 
             member: None,
             is_lead: false,
             list_of: None,
+            at: None,
         });
     }
     let who = identify(draft.board, uid, caller)?;
@@ -192,6 +196,7 @@ pub(super) fn identify(board: &Board, uid: TeamUid, caller: &Caller) -> Result<W
         member: Some(name.clone()),
         is_lead: *name == team.lead,
         list_of: None,
+        at: None,
     })
 }
 
@@ -214,6 +219,10 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
             why: Staleness::Attempt,
         });
     };
+    let at = Some(Hirer {
+        task: fence.task,
+        attempt: fence.attempt,
+    });
     // Who joined since is another of the same name.
     let is_the_same = |member: &&Member| member.joined_at <= placement.dispatched_at;
     if let Some(name) = &placement.member
@@ -225,6 +234,7 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
             member: Some(name.clone()),
             is_lead: false,
             list_of: None,
+            at,
         });
     }
     Ok(Who {
@@ -233,6 +243,7 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
         member: None,
         is_lead: false,
         list_of: list_root(board, key),
+        at,
     })
 }
 
@@ -248,15 +259,7 @@ pub(super) fn is_in_sight(draft: &Draft<'_>, who: &Who, task: TaskId) -> bool {
     let Some(root) = who.list_of else {
         return true;
     };
-    let mut at = Some(task);
-    while let Some(id) = at {
-        if id <= root {
-            return id == root;
-        }
-        // Parents come before their children.
-        at = draft.parent((who.team, id));
-    }
-    false
+    draft.is_below((who.team, task), root)
 }
 
 /// Refuses to speak of a task that isn't there, or not for this caller to know.
@@ -315,9 +318,15 @@ fn came_to(answer: &Answer) -> CameTo {
         Answer::Dissolved { .. } => CameTo::Dissolved,
         Answer::Member(..) => CameTo::Member,
         Answer::Removed { .. } => CameTo::Removed,
-        Answer::Swept { count, is_more, .. } => CameTo::Swept {
+        Answer::Swept {
+            count,
+            is_more,
+            last,
+            ..
+        } => CameTo::Swept {
             count: *count,
             is_more: *is_more,
+            last: *last,
         },
         Answer::Sent { message, .. } => CameTo::Sent { message: *message },
     }

@@ -11,7 +11,7 @@ use crate::{
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Task, TaskState, Terms, Usage, Waiting},
+    task::{Hirer, Status, Task, TaskState, Terms, Usage, Waiting},
     team::MemberKind,
 };
 
@@ -87,8 +87,10 @@ fn create_task(
     place: usize,
 ) -> Result<(), Obstacle> {
     check::new_task(new)?;
-    let parent = new.parent.or(who.list_of);
-    check_parent(draft, who, parent)?;
+    // What a sub-agent hires is part of its own task, what else it makes of the list that it sees.
+    let hirers = who.at.filter(|_| new.is_delegated).map(|at| at.task);
+    let parent = new.parent.or(hirers).or(who.list_of);
+    check_parent(draft, who, new, parent)?;
     update::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
@@ -98,12 +100,15 @@ fn create_task(
         &new.prompt,
     )?;
 
+    let hired_by = hirer(draft, who, new, parent)?;
     let team = draft.team_mut(who.team);
     team.last_task = team.last_task.next();
     let id = team.last_task;
     let blocked_by = blockers(draft, who, new, id, first, place)?;
     let mut task = card(draft, who, new, id, blocked_by);
     task.parent = parent;
+    let terms = task.terms().clone();
+    task.set_terms(Terms { hired_by, ..terms });
     // Whatever shares a board shares it with all that is part of it.
     task.share_todos |= parent.is_some_and(|parent| draft.shares_todos((who.team, parent)));
     for blocker in &task.blocked_by {
@@ -130,10 +135,22 @@ fn create_task(
     Ok(())
 }
 
-/// Refuses a parent that isn't there, is not the caller's to know, or lies too deep.
-fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<(), Refusal> {
+/// Refuses a parent that isn't there, is not the caller's to know, is cancelled, or lies too deep.
+fn check_parent(
+    draft: &Draft<'_>,
+    who: &Who,
+    new: &NewTask,
+    parent: Option<TaskId>,
+) -> Result<(), Refusal> {
     if let Some(parent) = parent {
         calls::refer(draft, who, "parent_task_id", parent)?;
+        // It would be an orphan from the start.
+        if draft.is_called_off((who.team, parent)) && !new.outlives_parent {
+            return Err(Refusal::TaskOver {
+                task: parent,
+                status: Status::Cancelled,
+            });
+        }
     }
     let mut at = parent;
     let mut depth = 0;
@@ -148,6 +165,31 @@ fn check_parent(draft: &Draft<'_>, who: &Who, parent: Option<TaskId>) -> Result<
         at = draft.parent((who.team, id));
     }
     Ok(())
+}
+
+/// The attempt that makes a new task, where a sub-agent does: then the task ends with it (D12). What
+/// a worker is to run, a sub-agent makes only as far as it may hire (D7); other tasks are its own
+/// notes, or the team's.
+fn hirer(
+    draft: &Draft<'_>,
+    who: &Who,
+    new: &NewTask,
+    parent: Option<TaskId>,
+) -> Result<Option<Hirer>, Obstacle> {
+    let Some(at) = who.at else {
+        return Ok(None);
+    };
+    let owner = new.owner.as_ref();
+    let owner = owner.map(|name| draft.member(who.team, name)).transpose()?;
+    let is_run = |kind| matches!(kind, MemberKind::Hosted | MemberKind::Worker);
+    let is_hired = new.is_delegated
+        || new.agent_type.is_some()
+        || owner.is_some_and(|owner| is_run(owner.kind));
+    if is_hired {
+        draft.board.check_hiring((who.team, at.task))?;
+    }
+    let is_below = parent.is_some_and(|parent| draft.is_below((who.team, parent), at.task));
+    Ok((is_hired || is_below).then_some(at))
 }
 
 /// What a new task waits for: ids, then earlier items of its batch.

@@ -163,6 +163,10 @@ pub(super) fn free_if_unblocked(
     if task.status() != Status::Pending || draft.is_blocked(key.0, task) {
         return Ok(false);
     }
+    if draft.loss(key.0, task).is_some() {
+        // It is about to be cancelled: nobody needs to hear that it might have begun.
+        return Ok(false);
+    }
     let now = draft.now;
     if let TaskState::Pending(waiting) = &mut draft.task_mut(key)?.state {
         waiting.since = now;

@@ -79,16 +79,18 @@ pub(super) fn resume(draft: &mut Draft<'_>, who: &Who, task: TaskId) -> Result<A
     if !is_paused {
         return Err(Refusal::TaskNotPaused { task }.into());
     }
+    let_go(draft, key, &who.actor)?;
+    Ok(Answer::Task(key))
+}
+
+/// Lets a held task go on.
+pub(super) fn let_go(draft: &mut Draft<'_>, key: TaskKey, actor: &Actor) -> Result<(), Obstacle> {
     let waiting = attempts::waiting_again(draft, Arc::default());
     let task = draft.task_mut(key)?;
     task.failures = 0;
     task.crashes = 0;
     task.state = TaskState::Pending(waiting);
-    draft.happened(
-        key.0,
-        &who.actor,
-        None,
-        Happening::TaskResumed { task: key.1 },
-    );
-    Ok(Answer::Task(key))
+    let resumed = Happening::TaskResumed { task: key.1 };
+    draft.happened(key.0, actor, None, resumed);
+    Ok(())
 }

@@ -7,10 +7,10 @@ use crate::{
     command::Answer,
     draft::Draft,
     event::Happening,
-    id::{Revision, TaskId},
+    id::{Revision, TaskId, TaskKey},
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Status, TaskState},
+    task::{Status, TaskState, Terms},
 };
 
 pub(super) fn reopen(
@@ -31,8 +31,15 @@ pub(super) fn reopen(
     if !from.is_terminal() {
         return Err(Refusal::TaskOpen { task, status: from }.into());
     }
+    check_support(draft, key)?;
     let (now, waiting) = (draft.now, attempts::waiting_again(draft, reason.clone()));
     let card = draft.task_mut(key)?;
+    // It is opened again by another wish than that of the attempt that hired it.
+    let terms = card.terms().clone();
+    card.set_terms(Terms {
+        hired_by: None,
+        ..terms
+    });
     card.state = TaskState::Pending(waiting);
     card.result = Arc::default();
     card.error = Arc::default();
@@ -58,4 +65,22 @@ pub(super) fn reopen(
         blocked,
         started,
     })
+}
+
+/// Refuses to open what would be cancelled again at once, because it is part of a task that is
+/// cancelled. Children of a task that is opened again while they are being cancelled are spared as
+/// far as they are open still; those that are over stay so.
+fn check_support(draft: &Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
+    let task = draft.task(key)?;
+    let called_off = task
+        .parent
+        .filter(|parent| draft.is_called_off((key.0, *parent)));
+    match called_off {
+        Some(parent) if !task.terms().outlives_parent => Err(Refusal::TaskOrphaned {
+            task: key.1,
+            parent,
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }

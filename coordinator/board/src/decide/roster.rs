@@ -199,7 +199,10 @@ pub(super) fn offer_types(
                 (None, Some(_)) => false,
                 (_, None) => true,
             };
-            !fresh || (offered.last_seen.is_some() && known.digest != offered.digest)
+            let is_another = known.digest != offered.digest
+                || known.hiring_depth != offered.hiring_depth
+                || known.is_interactive != offered.is_interactive;
+            !fresh || (offered.last_seen.is_some() && is_another)
         });
         if !is_news {
             continue;

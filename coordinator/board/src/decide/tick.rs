@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{attempts, claims, dissolve, ending, ending::Ending, handshake, members, stopping};
+use super::{
+    attempts, claims, dissolve, ending, ending::Ending, handshake, members, orphans, stopping,
+};
 use crate::{
     board::Board,
     command::{Answer, Effect, Soft},
@@ -57,6 +59,13 @@ fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle
         }
         is_due = true;
         look_at(draft, *key, soft)?;
+    }
+    for orphan in &board.orphans {
+        if draft.is_full() {
+            return Ok(true);
+        }
+        is_due = true;
+        orphans::step(draft, *orphan)?;
     }
     for holder in &board.adrift {
         if draft.is_full() {

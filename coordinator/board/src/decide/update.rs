@@ -12,6 +12,7 @@ use crate::{
     draft::Draft,
     event::{Actor, Fields, Happening},
     id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey},
+    index::queue_of,
     limits, nudge,
     refusal::{Obstacle, Refusal},
     task::{AttemptEnding, EndStatus, Status, StopReason, TaskState},
@@ -56,6 +57,7 @@ pub(super) fn update(
     let card = draft.task(key)?;
     let (before, owner_before) = (card.status(), card.owner.clone());
     let held_by = draft.open_blockers(key.0, card);
+    let was_for_worker = is_for_worker(draft, key)?;
     let mut fields = fields::set_fields(draft, key, changes)?;
     run_otherwise(draft, key, fields, actor, changes.stop_running)?;
     fields.add(owner(draft, who, key, changes)?);
@@ -76,6 +78,13 @@ pub(super) fn update(
     if let Some(to) = changes.status {
         unblocked.extend(status(draft, who, key, to, &said(changes))?);
     }
+    if let Some(at) = who.at
+        && !was_for_worker
+        && is_for_worker(draft, key)?
+    {
+        // That is hiring by another way (D7).
+        draft.board.check_hiring((key.0, at.task))?;
+    }
     let after = draft.task(key)?.status();
     if before != after {
         fields.add(Fields::STATUS);
@@ -89,6 +98,16 @@ pub(super) fn update(
         status: (before != after).then_some((before, after)),
         unblocked,
         verification_nudge: nudge,
+    })
+}
+
+/// Whether a worker is to run a task now, or when it is given back.
+fn is_for_worker(draft: &Draft<'_>, key: TaskKey) -> Result<bool, Obstacle> {
+    let members = &draft.board.teams[&key.0].members;
+    let task = draft.task(key)?;
+    Ok(match task.state {
+        TaskState::Pending(_) => queue_of(task, members).is_some(),
+        _ => task.agent_type.is_some(),
     })
 }
 

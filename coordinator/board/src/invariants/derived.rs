@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checked, hold, queue, ready_since, same, wakes_at};
+use super::{Checked, hold, is_orphan, queue, ready_since, same, wakes_at};
 use crate::{
     board::{Board, Card, Entry, TeamBoard},
     event::Actor,
     id::{InstanceId, MemberKey, MemberName, TaskKey, TeamUid},
     index::{Place, TeamIndex},
-    task::{Task, TaskState},
+    task::{AfterStop, Task, TaskState},
     team::{MemberKind, Plan},
     time::Time,
 };
@@ -23,6 +23,7 @@ pub(super) struct Derived {
     member_deadlines: BTreeSet<(Time, MemberKey)>,
     stranded: BTreeSet<MemberKey>,
     adrift: BTreeSet<TaskKey>,
+    orphans: BTreeSet<TaskKey>,
     dissolving: BTreeSet<TeamUid>,
     tombstones: BTreeSet<(Time, TeamUid)>,
     serving: BTreeMap<MemberName, BTreeSet<TeamUid>>,
@@ -74,6 +75,7 @@ impl Derived {
             &kept.open_children,
             &index.open_children,
         )?;
+        same(9, "hired", &kept.hired, &index.hired)?;
         same(9, "running", kept.running, index.running)?;
         same(9, "stopping", kept.stopping, index.stopping)?;
         let (members, derived) = (&kept.running_members, &index.running_members);
@@ -106,6 +108,16 @@ impl Derived {
             }
             if let Some(parent) = task.parent {
                 *index.open_children.entry(parent).or_default() += 1;
+            }
+            if let Some(hirer) = task.terms().hired_by {
+                index.hired.entry(hirer.task).or_default().insert(task.id);
+            }
+            let is_stopped = task
+                .placement()
+                .and_then(|placed| placed.stop.as_ref())
+                .is_some_and(|stop| stop.then == AfterStop::Cancel);
+            if is_orphan(team, task) && !is_stopped && team.head.is_open() {
+                self.orphans.insert(key);
             }
         }
         if let Some(at) = wakes_at(task) {
@@ -190,6 +202,7 @@ impl Derived {
         same(11, "deadlines of members", kept, derived)?;
         same(14, "stranded", &board.stranded, &self.stranded)?;
         same(14, "adrift", &board.adrift, &self.adrift)?;
+        same(14, "orphans", &board.orphans, &self.orphans)?;
         same(14, "dissolving", &board.dissolving, &self.dissolving)?;
         same(14, "tombstones", &board.tombstones, &self.tombstones)?;
         same(14, "serving", &board.serving, &self.serving)

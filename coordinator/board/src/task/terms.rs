@@ -15,8 +15,18 @@ pub struct Terms {
     pub outlives_parent: bool,
     /// The task all of whose children it waits for, as if they were its blockers.
     pub joins: Option<TaskId>,
-    /// The attempt of its parent that hired it; none where it was not hired by a sub-agent.
-    pub hired_by: Option<AttemptNumber>,
+    /// The attempt whose sub-agent hired it, or put it below its own task; none where it was made
+    /// by anybody else.
+    pub hired_by: Option<Hirer>,
+}
+
+/// An attempt whose sub-agent hires others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hirer {
+    /// The sub-agent's own task.
+    pub task: TaskId,
+    /// Its attempt.
+    pub attempt: AttemptNumber,
 }
 
 impl Terms {

@@ -99,7 +99,23 @@ impl Gang {
     }
 
     pub fn is_ready(&self, card: &Card) -> bool {
-        card.state == State::Pending && !card.is_paused && self.open(card).is_empty()
+        let is_held_back = !self.open(card).is_empty() || self.is_orphan(card);
+        card.state == State::Pending && !card.is_paused && !is_held_back
+    }
+
+    /// Whether what an open task is part of was cancelled.
+    pub fn is_orphan(&self, card: &Card) -> bool {
+        !card.is_over() && card.parent.is_some_and(|id| self.is_cancelled(id))
+    }
+
+    pub fn is_cancelled(&self, id: TaskId) -> bool {
+        let card = self.cards.get(&id);
+        card.is_some_and(|card| card.state == State::Ended(EndStatus::Cancelled))
+    }
+
+    fn orphans(&self) -> Vec<TaskId> {
+        let orphans = self.cards.iter().filter(|(_, card)| self.is_orphan(card));
+        orphans.map(|(id, _)| *id).collect()
     }
 
     /// Whether a worker is to run it.
@@ -136,7 +152,7 @@ impl Gang {
     /// What was held back may be free from now on.
     fn maybe_freed(&mut self, id: TaskId) {
         let card = &self.cards[&id];
-        if card.state == State::Pending && self.open(card).is_empty() {
+        if card.state == State::Pending && self.open(card).is_empty() && !self.is_orphan(card) {
             self.set(id).since = self.now;
         }
     }
@@ -178,6 +194,7 @@ impl Gang {
 
     /// What time brings, and what is left to do of who left.
     pub fn tick(&mut self, heard: impl Fn(&MemberName) -> Option<Time>) {
+        let mut orphans = self.orphans();
         let lease_over = |card: &Card| match &card.state {
             State::Claimed(_, lease, since) => lease.map(|lease| *since + lease),
             _ => None,
@@ -214,6 +231,17 @@ impl Gang {
         }
         let gone = self.members.iter().filter(|(_, mate)| !mate.is_there);
         let gone: Vec<MemberName> = gone.map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| self.disown(name));
+        loop {
+            for id in orphans {
+                if !self.cards[&id].is_over() {
+                    self.end(id, EndStatus::Cancelled);
+                }
+            }
+            gone.iter().for_each(|name| self.disown(name));
+            orphans = self.orphans();
+            if orphans.is_empty() {
+                return;
+            }
+        }
     }
 }

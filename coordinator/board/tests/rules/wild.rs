@@ -66,6 +66,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         (team_name(), who()).prop_map(|(t, m)| Wish::HandOverLead(t, m)),
         (team_name(), letter()).prop_map(|(t, l)| Wish::SendMessage(t, Box::new(l))),
         (team_name(), ack).prop_map(|(t, a)| Wish::AckMessages(t, a)),
+        (team_name(), sweep()).prop_map(|(t, s)| Wish::SweepTasks(t, Box::new(s))),
         new_team.prop_map(Wish::CreateTeam),
     ];
     prop_oneof![1 => one, 1 => other]

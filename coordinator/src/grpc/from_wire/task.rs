@@ -211,6 +211,7 @@ pub fn sweep(what: SweepWhat, filter: Option<v1::TaskFilter>, reason: String) ->
         )?,
         owner: optional_name("filter.owner", &filter.owner, MemberName::parse)?,
         tasks: task_ids("filter.task_ids", &filter.task_ids)?,
+        after: TaskId(filter.after_task_id),
     })
 }
 

@@ -200,6 +200,12 @@ fn of_task(refusal: &Refusal) -> Option<Error> {
                 .fact("task", task)
                 .fact("blockers", ids(blockers))
         }
+        Refusal::TaskOrphaned { task, parent } => {
+            let next = "reopen the parent first, or make a task that outlives it";
+            failed("TASK_ORPHANED", next)
+                .fact("task", task)
+                .fact("parent", parent)
+        }
         Refusal::TaskHeld { task, holder } => {
             let next = "choose another task; the lead may take it away with stop_running";
             failed("TASK_HELD", next)

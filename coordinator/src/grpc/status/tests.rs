@@ -229,6 +229,10 @@ fn team_refusals() -> Vec<Refusal> {
             task: TASK,
             present: Some(4713),
         },
+        Refusal::TaskOrphaned {
+            task: TASK,
+            parent: TaskId(4713),
+        },
         Refusal::WouldDeadlock {
             task: TASK,
             why: "zz-why".into(),
@@ -274,6 +278,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::AgentTypeUnknown { .. }
         | Refusal::TaskBlocked { .. }
         | Refusal::TaskHeld { .. }
+        | Refusal::TaskOrphaned { .. }
         | Refusal::TaskRunning { .. }
         | Refusal::TaskOver { .. }
         | Refusal::StatusBackward { .. }
@@ -306,7 +311,7 @@ fn code_of(refusal: &Refusal) -> Code {
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 53;
+const KINDS: usize = 54;
 
 /// Checks what every error promises, and answers its reason.
 fn assert_says_all(status: &Status) -> String {

@@ -6,8 +6,8 @@ use board::{
     id::{Digest, Revision},
     task::{
         AfterStop, Artifact, AttemptEnding, BlockerFailedPolicy, Claim, End, EndStatus,
-        EndedAttempt, FailurePolicy, Paused, Placement, Priority, Retry, Runner, Stop, StopReason,
-        Task, TaskKind, TaskState, Usage, Waiting,
+        EndedAttempt, FailurePolicy, Hirer, Paused, Placement, Priority, Retry, Runner, Stop,
+        StopReason, Task, TaskKind, TaskState, Terms, Usage, Waiting,
     },
 };
 use proptest::{
@@ -183,6 +183,26 @@ fn retry() -> impl Strategy<Value = Retry> {
 }
 
 /// A task in any state, with anything in its fields.
+fn terms() -> impl Strategy<Value = Terms> {
+    let hirer = (task_id(), attempt_number()).prop_map(|(task, attempt)| Hirer { task, attempt });
+    let all = (
+        btree_map(short(), short(), 0..2),
+        any::<u32>(),
+        any::<bool>(),
+        option::of(task_id()),
+        option::of(hirer),
+    );
+    all.prop_map(
+        |(worker_labels, window, outlives_parent, joins, hired_by)| Terms {
+            worker_labels,
+            window,
+            outlives_parent,
+            joins,
+            hired_by,
+        },
+    )
+}
+
 pub(in crate::store) fn task() -> impl Strategy<Value = Task> {
     use BlockerFailedPolicy::{Cancel, Proceed, Wait};
     let texts = [
@@ -234,7 +254,7 @@ pub(in crate::store) fn task() -> impl Strategy<Value = Task> {
         option::of(time()),
         option::of(any::<Duration>()),
     );
-    let rest = (usage(), state(), attempt_number(), any::<u64>());
+    let rest = (usage(), state(), attempt_number(), any::<u64>(), terms());
     let all = (
         task_id(),
         texts,
@@ -255,9 +275,10 @@ pub(in crate::store) fn task() -> impl Strategy<Value = Task> {
             let (retry, failures, failure_policy, share_todos) = trying;
             let (metadata, labels, inputs, output_globs, outputs, attempts) = rows;
             let (created_at, started_at, deadline, timeout) = times;
-            let (usage, state, last_attempt, revision) = rest;
+            let (usage, state, last_attempt, revision, terms) = rest;
+            let terms = (terms != Terms::USUAL).then(|| Box::new(terms));
             Task {
-                terms: None,
+                terms,
                 id,
                 subject,
                 description,

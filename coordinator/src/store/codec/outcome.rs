@@ -127,7 +127,12 @@ fn message_of(outcome: &Outcome, page_at: Time) -> OutcomeMessage {
             message.came_to = 11;
             message.message = sent.0;
         }
-        CameTo::Swept { count, is_more } => {
+        CameTo::Swept {
+            count,
+            is_more,
+            last,
+        } => {
+            message.task = last.0;
             message.came_to = 12;
             message.count = count;
             message.is_more = is_more;
@@ -166,6 +171,7 @@ fn decode_outcome(message: OutcomeMessage, page_at: Time) -> Result<Outcome, Cod
         12 => CameTo::Swept {
             count: message.count,
             is_more: message.is_more,
+            last: TaskId(message.task),
         },
         _ => return Err(CodecError::Bad("kind of outcome")),
     };

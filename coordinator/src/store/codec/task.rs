@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use board::{
     id::{AttemptNumber, Digest, Revision, TaskId},
     task::{
-        Artifact, BlockerFailedPolicy, EndStatus, FailurePolicy, Priority, Retry, Status, Stub,
-        Task, TaskKind, Terms,
+        Artifact, BlockerFailedPolicy, EndStatus, FailurePolicy, Hirer, Priority, Retry, Status,
+        Stub, Task, TaskKind, Terms,
     },
     time::Time,
 };
@@ -128,6 +128,8 @@ struct TermsMessage {
     joins: Option<u64>,
     #[prost(uint32, optional, tag = "5")]
     hired_by: Option<u32>,
+    #[prost(uint64, tag = "6")]
+    hirer: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -320,7 +322,8 @@ impl From<&Terms> for TermsMessage {
             window: terms.window,
             outlives_parent: terms.outlives_parent,
             joins: terms.joins.map(|task| task.0),
-            hired_by: terms.hired_by.map(|attempt| attempt.0),
+            hired_by: terms.hired_by.map(|hirer| hirer.attempt.0),
+            hirer: terms.hired_by.map_or(0, |hirer| hirer.task.0),
         }
     }
 }
@@ -334,7 +337,10 @@ impl From<TermsMessage> for Terms {
             window: message.window,
             outlives_parent: message.outlives_parent,
             joins: message.joins.map(TaskId),
-            hired_by: message.hired_by.map(AttemptNumber),
+            hired_by: message.hired_by.map(|attempt| Hirer {
+                task: TaskId(message.hirer),
+                attempt: AttemptNumber(attempt),
+            }),
         }
     }
 }

@@ -25,6 +25,9 @@ impl Wisher<'_> {
             {
                 self.no("ReferenceUnknown");
             }
+            if new.parent.is_some_and(|id| self.gang.is_cancelled(id)) {
+                self.no("TaskOver");
+            }
             let card = Card {
                 owner: new.owner.clone(),
                 maker: self.who.clone(),

@@ -73,6 +73,9 @@ impl Wisher<'_> {
         if !card.is_over() && !self.gang.open(&card).is_empty() {
             self.no("TaskBlocked");
         }
+        if self.gang.is_orphan(&card) {
+            self.no("TaskOrphaned");
+        }
         let state = State::Claimed(by.clone(), lease, self.gang.now);
         let card = self.gang.set(id);
         (card.state, card.owner) = (state, Some(by.clone()));
@@ -131,6 +134,9 @@ impl Wisher<'_> {
         let Some(card) = self.own(id) else { return };
         if !card.is_over() {
             return self.no("TaskOpen");
+        }
+        if card.parent.is_some_and(|id| self.gang.is_cancelled(id)) {
+            return self.no("TaskOrphaned");
         }
         let now = self.gang.now;
         let card = self.gang.set(id);

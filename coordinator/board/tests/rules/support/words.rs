@@ -76,6 +76,14 @@ pub fn offered(name: &str, runtime: &str) -> OfferedType {
     }
 }
 
+/// A type whose sub-agents may hire.
+pub fn hiring(name: &str, hiring_depth: u32) -> OfferedType {
+    OfferedType {
+        hiring_depth,
+        ..offered(name, "llm")
+    }
+}
+
 pub fn team(name: &str) -> CreateTeam {
     CreateTeam {
         weight: None,
@@ -126,6 +134,29 @@ pub fn job(subject: &str) -> NewTask {
     NewTask {
         agent_type: Some(agent_type("coder")),
         ..card(subject)
+    }
+}
+
+pub fn part_of(parent: u64, task: NewTask) -> NewTask {
+    NewTask {
+        parent: Some(TaskId(parent)),
+        ..task
+    }
+}
+
+/// What goes on when its parent, or who hired it, ends.
+pub fn outliving(task: NewTask) -> NewTask {
+    NewTask {
+        outlives_parent: true,
+        ..task
+    }
+}
+
+/// What is to be run at once for who calls.
+pub fn delegated(task: NewTask) -> NewTask {
+    NewTask {
+        is_delegated: true,
+        ..task
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use board::{
-    command::{Addressees, NewLetter, NewMember, NewTask, Update},
+    command::{Addressees, NewLetter, NewMember, NewTask, Sweep, SweepWhat, Update},
     id::{AttemptNumber, Digest, MemberName, Revision, TaskId, TeamName},
     mail::MailKind,
     task::{Artifact, BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status, TaskKind},
@@ -150,14 +150,14 @@ pub fn new_task() -> impl Strategy<Value = NewTask> {
         option::of(span()),
         option::of(retry()),
         failure_policy(),
-        any::<[bool; 2]>(),
+        any::<[bool; 4]>(),
     );
     (texts, edges, lists, runs, plan).prop_map(|(texts, edges, lists, runs, plan)| NewTask {
         worker_labels: std::collections::BTreeMap::new(),
         window: 0,
-        outlives_parent: false,
+        outlives_parent: plan.6[2],
         joins: None,
-        is_delegated: false,
+        is_delegated: plan.6[3],
         // Most subjects are good, so that the rest is looked at.
         subject: if plan.6[0] { "s".into() } else { texts.0 },
         description: texts.1,
@@ -303,4 +303,27 @@ pub fn letter() -> impl Strategy<Value = NewLetter> {
         task: rest.1,
         timeout: rest.2,
     })
+}
+
+pub fn sweep() -> impl Strategy<Value = Sweep> {
+    let what = select(vec![SweepWhat::Cancel, SweepWhat::Pause, SweepWhat::Resume]);
+    let filter = (
+        option::of(id()),
+        option::of(text()),
+        option::of(some_type()),
+        option::of(who()),
+    );
+    let rest = (ids(), id(), text());
+    (what, filter, rest).prop_map(
+        |(what, (parent, label, agent_type, owner), (tasks, after, reason))| Sweep {
+            what,
+            reason,
+            parent,
+            label,
+            agent_type,
+            owner,
+            tasks,
+            after,
+        },
+    )
 }
