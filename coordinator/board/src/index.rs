@@ -436,10 +436,16 @@ pub(crate) fn wakes_at(task: &Task) -> Option<Time> {
                 // The one clock of a stopping attempt; its deadline is in it already.
                 return Some(stop.at + limits::STOP_CONFIRM_TIMEOUT);
             }
-            match (placement.started_at, placement.run_limit) {
-                (None, _) => Some(placement.dispatched_at + limits::START_TIMEOUT),
-                (Some(started), Some(limit)) => Some(started + limit + limits::RUN_LIMIT_BACKSTOP),
-                (Some(_), None) => None,
+            match placement.started_at {
+                None => Some(placement.dispatched_at + limits::START_TIMEOUT),
+                Some(started) => {
+                    let asked = placement.question.as_ref();
+                    let answer = asked.map(|asked| asked.deadline);
+                    [placement.runs_out_at(started), answer]
+                        .into_iter()
+                        .flatten()
+                        .min()
+                }
             }
         }
         TaskState::Ended(_) => return None,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{attempts, claims, dissolve, ending, ending::Ending, handshake, members, stopping};
+use super::{
+    asking, attempts, claims, dissolve, ending, ending::Ending, handshake, members, stopping,
+};
 use crate::{
     board::Board,
     command::{Answer, Effect, Soft},
@@ -141,11 +143,12 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey, soft: &Soft<'_>) -> Result<(), O
                     });
                     attempts::lose(draft, key, &reason)
                 }
-                Some(_) => {
+                Some(started) if placement.runs_out_at(started).is_some_and(|at| at <= now) => {
                     let reason: Arc<str> = "it ran longer than it may".into();
                     let then = AfterStop::Fail(StopReason::Timeout);
                     stopping::request_stop(draft, key, &coordinator, &reason, then)
                 }
+                Some(_) => asking::unanswered(draft, key),
             }
         }
     }

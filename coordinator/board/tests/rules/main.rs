@@ -7,6 +7,7 @@
 
 mod acts;
 mod agreement;
+mod asking;
 mod attempts;
 mod bounds;
 mod claim_next;
@@ -39,6 +40,7 @@ mod reopening;
 mod retries;
 mod sight;
 mod stops;
+mod stuck;
 mod support;
 mod teams;
 mod tiny;
