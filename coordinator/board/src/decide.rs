@@ -27,17 +27,19 @@ mod sweeps;
 mod tick;
 mod update;
 
-pub use calls::list_of;
+pub use calls::{actor_of, list_of};
 pub use mailbox::mailbox_of;
 pub use tick::tick;
 
 use crate::{
     board::Board,
-    command::{Call, FleetCommand},
+    command::{Answer, Call, FleetCommand},
     decision::Decision,
     draft::Draft,
+    id::TeamUid,
     record::{CameTo, Outcome},
     refusal::Obstacle,
+    stuck::Stuck,
     time::Time,
 };
 
@@ -96,6 +98,15 @@ pub fn decide_fleet(
             attempts::never_arrived(draft, *task, *attempt)
         }
     }
+}
+
+/// Tells a team's lead of tasks that somebody else waits for, and that can't get on.
+pub fn note_stuck(board: &Board, team: TeamUid, stuck: &[Stuck], now: Time) -> Decision {
+    let mut draft = Draft::new(board, now);
+    if board.team(team).is_some() {
+        notices::stuck(&mut draft, team, stuck);
+    }
+    draft.finish(Answer::Done, None)
 }
 
 /// The answer to a request that came before with this outcome, or why there is none.

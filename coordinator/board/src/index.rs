@@ -451,12 +451,16 @@ pub(crate) fn wakes_since(task: &Task, since: Time) -> Option<Time> {
                 // The one clock of a stopping attempt; its deadline is in it already.
                 return Some(stop.at.max(since) + limits::STOP_CONFIRM_TIMEOUT);
             }
-            match (placement.started_at, placement.run_limit) {
-                (None, _) => Some(placement.dispatched_at.max(since) + limits::START_TIMEOUT),
-                (Some(started), Some(limit)) => {
-                    Some(started.max(since) + limit + limits::RUN_LIMIT_BACKSTOP)
+            match placement.started_at {
+                None => Some(placement.dispatched_at.max(since) + limits::START_TIMEOUT),
+                Some(started) => {
+                    let asked = placement.question.as_ref();
+                    let answer = asked.map(|asked| asked.deadline);
+                    [placement.runs_out_at(started.max(since)), answer]
+                        .into_iter()
+                        .flatten()
+                        .min()
                 }
-                (Some(_), None) => None,
             }
         }
         TaskState::Ended(_) => return None,

@@ -136,7 +136,38 @@ fn check_card(team: &TeamBoard, id: TaskId, card: &Card) -> Checked {
     let Card::Whole(task) = card else {
         return Ok(());
     };
+    check_words(task)?;
     check_holds(task)
+}
+
+/// Invariant 15: A question that waits is the last that was asked, of a sub-agent that is at work;
+/// words are numbered upwards, up to the last number that was given.
+fn check_words(task: &Task) -> Checked {
+    let Some(placement) = task.placement() else {
+        return Ok(());
+    };
+    let id = task.id;
+    if let Some(asked) = &placement.question {
+        same(15, "last question", placement.questions, asked.number)?;
+        let is_at_work = placement.started_at.is_some() && placement.stop.is_none();
+        hold(15, is_at_work, || format!("#{id} asks, and is not at work"))?;
+        hold(15, asked.deadline >= asked.at, || {
+            format!("#{id} asks at {:?}", asked.at)
+        })?;
+    }
+    let asked = placement.questions <= limits::QUESTIONS_PER_ATTEMPT_MAX;
+    hold(15, asked, || format!("#{id} asked {}", placement.questions))?;
+    let words: Vec<u32> = placement.words.iter().map(|word| word.number).collect();
+    let is_counted = words.is_sorted_by(|a, b| a < b)
+        && words.first().is_none_or(|first| *first > 0)
+        && words.last().is_none_or(|last| *last <= placement.last_word);
+    hold(15, is_counted, || {
+        format!("#{id}: words {words:?}, the last {}", placement.last_word)
+    })?;
+    // Beside those that nobody asked for, there is the answer.
+    hold(15, words.len() <= limits::WORDS_MAX + 1, || {
+        format!("#{id}: {} words wait", words.len())
+    })
 }
 
 /// Invariant 6: Attempts are numbered upwards; the last number is that of the running one, if any runs.
@@ -324,11 +355,15 @@ fn wakes_at(task: &Task) -> Option<Time> {
         TaskState::Placed(placement) => match (&placement.stop, placement.started_at) {
             (Some(stop), _) => Some(stop.at + limits::STOP_CONFIRM_TIMEOUT),
             (None, None) => earlier(Some(placement.dispatched_at + limits::START_TIMEOUT)),
-            (None, Some(started)) => earlier(
-                placement
-                    .run_limit
-                    .map(|limit| started + limit + limits::RUN_LIMIT_BACKSTOP),
-            ),
+            (None, Some(started)) => {
+                let answer = placement.question.as_ref().map(|asked| asked.deadline);
+                let limit = placement.run_limit;
+                let end = limit.map(|limit| started + limit + limits::RUN_LIMIT_BACKSTOP);
+                earlier(match (end, answer) {
+                    (Some(end), Some(answer)) => Some(end.min(answer)),
+                    (end, answer) => end.or(answer),
+                })
+            }
         },
     }
 }

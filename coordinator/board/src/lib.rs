@@ -42,6 +42,8 @@
 //! 14. Members who left and own open tasks are listed; so are tasks that are over and whose
 //!     sub-agents still hold others, orphans that are still to be cancelled, teams that are being
 //!     dissolved, those that were, and the teams that each worker is a member of.
+//! 15. A question that waits is the last that was asked, by a sub-agent that is at work; words to
+//!     it are numbered upwards, and no more wait than may.
 //!
 //! # Reading order
 //!
@@ -49,8 +51,7 @@
 //! about it, [`record`] what of it is written. [`board`] keeps the records, and [`index`] what is
 //! derived from them. [`mod@decide`] has the rules: calls first, then attempts, endings and time.
 //! [`placement`] gives waiting tasks to workers; [`view`] is what is shown, [`listing`] in which
-//! order. [`limits`] has every
-//! bound.
+//! order, [`mod@stuck`] what waits in vain. [`limits`] has every bound.
 
 pub mod board;
 pub mod command;
@@ -74,6 +75,7 @@ pub mod placement;
 pub mod record;
 pub mod refusal;
 mod shelf;
+pub mod stuck;
 pub mod task;
 pub mod team;
 pub mod time;

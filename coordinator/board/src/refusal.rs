@@ -88,13 +88,13 @@ pub enum Refusal {
         path: Vec<TaskId>,
     },
 
-    /// A task must be run by a worker right now, and is not.
-    #[error("no worker runs task #{task}: it is {}", status.word())]
+    /// A sub-agent must be at work, and is not.
+    #[error("no sub-agent is at work at task #{task}: it is {stands}")]
     NotRunning {
         /// Which.
         task: TaskId,
         /// Where it stands.
-        status: Status,
+        stands: &'static str,
     },
     /// A running sub-agent has no ear.
     #[error("a sub-agent of type {agent_type} can't be told anything while it runs")]
@@ -517,6 +517,12 @@ fn owner_text(owner: &Option<MemberName>) -> String {
     }
 }
 
+fn present_text(present: Option<u32>) -> String {
+    present.map_or_else(String::new, |number| {
+        format!(" to that: the one that waits is {number}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -538,10 +544,4 @@ mod tests {
             "{cut}"
         );
     }
-}
-
-fn present_text(present: Option<u32>) -> String {
-    present.map_or_else(String::new, |number| {
-        format!(" to that: the one that waits is {number}")
-    })
 }

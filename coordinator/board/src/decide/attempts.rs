@@ -149,7 +149,11 @@ pub(super) fn running(key: TaskKey, placement: &Placement) -> Refusal {
 }
 
 /// Finds the attempt that a report speaks of, if it still counts (W5).
-fn fenced(draft: &Draft<'_>, fence: &Fence, instance: InstanceId) -> Result<TaskKey, Obstacle> {
+pub(super) fn fenced(
+    draft: &Draft<'_>,
+    fence: &Fence,
+    instance: InstanceId,
+) -> Result<TaskKey, Obstacle> {
     let stale = |why| Err(Refusal::Stale { why }.into());
     if fence.epoch != draft.board.meta.epoch {
         return stale(Staleness::Epoch);

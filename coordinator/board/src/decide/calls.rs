@@ -14,7 +14,7 @@ use crate::{
     limits,
     record::{CameTo, Outcome},
     refusal::{Obstacle, Refusal, Staleness},
-    task::Hirer,
+    task::{Hirer, Placement},
     team::Member,
 };
 
@@ -208,6 +208,11 @@ pub fn list_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Option<Ta
     }
 }
 
+/// Who a caller is.
+pub fn actor_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Actor, Refusal> {
+    identify(board, uid, caller).map(|who| who.actor)
+}
+
 /// A sub-agent acts as the hosted member whose task it runs, and sees the team's board then; else
 /// for its task alone, with a list of its own (DESIGN §6).
 fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal> {
@@ -223,11 +228,8 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
         task: fence.task,
         attempt: fence.attempt,
     });
-    // Who joined since is another of the same name.
-    let is_the_same = |member: &&Member| member.joined_at <= placement.dispatched_at;
-    if let Some(name) = &placement.member
-        && board.member(uid, name).filter(is_the_same).is_some()
-    {
+    if let Some(member) = acts_as(board, uid, placement) {
+        let name = &member.name;
         return Ok(Who {
             team: uid,
             actor: Actor::Member(name.clone()),
@@ -245,6 +247,17 @@ fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal>
         list_of: list_root(board, key),
         at,
     })
+}
+
+/// The hosted member as whom an attempt's sub-agent acts, as long as it is on the roster.
+pub(super) fn acts_as<'b>(
+    board: &'b Board,
+    uid: TeamUid,
+    placement: &Placement,
+) -> Option<&'b Member> {
+    let member = board.member(uid, placement.member.as_ref()?)?;
+    // Who joined since is another of the same name.
+    (member.joined_at <= placement.dispatched_at).then_some(member)
 }
 
 /// The task whose children are the list that a task's sub-agent sees; none for the whole board.

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{calls, calls::Who, check, handshake};
+use super::{asking, calls, calls::Who, check, handshake};
 use crate::{
     command::{Addressees, Answer, NewLetter, Receipt},
     draft::Draft,
     event::{Actor, Happening},
-    id::{MemberName, MessageId},
+    id::{MemberName, MessageId, TaskId, TeamUid},
     limits,
     mail::{Letter, MailKind, Recipients, Sender},
     refusal::{Obstacle, Refusal},
@@ -27,19 +27,24 @@ pub(super) fn send(draft: &mut Draft<'_>, who: &Who, new: &NewLetter) -> Result<
     file(draft, who, new, &to, id, &correlation)?;
     // What follows from it is told as its doing.
     draft.cause_message = Some(id);
-    for (name, question) in to.iter().zip(&answers) {
-        if let Some(question) = question {
-            settle_question(draft, who, name, question.message)?;
+    for (name, open) in to.iter().zip(&answers) {
+        match open {
+            None => {}
+            Some(Open {
+                attempt: Some(task),
+                ..
+            }) => asking::settle(draft, (who.team, *task), &who.actor, &new.text)?,
+            Some(Open { question, .. }) => settle_question(draft, who, name, question.message)?,
         }
     }
     follow(draft, who, new, &to, id, &correlation)?;
-    let receipt = |(name, question): (&MemberName, &Option<Question>)| {
+    let receipt = |(name, open): (&MemberName, &Option<Open>)| {
         let member = draft.ever_member(who.team, name);
         Receipt {
             member: name.clone(),
             incarnation: member.map(|member| member.incarnation).unwrap_or_default(),
             stored: member.is_some_and(Member::is_present),
-            answers: question.is_some(),
+            answers: open.is_some(),
         }
     };
     Ok(Answer::Sent {
@@ -182,6 +187,31 @@ fn default_recipient(
     }
 }
 
+/// A question that waits for its answer.
+#[derive(Debug, Clone)]
+struct Open {
+    question: Question,
+    /// The task at which a sub-agent asked it, where no mail did: it runs meanwhile, and waits.
+    attempt: Option<TaskId>,
+}
+
+/// What a member waits to be answered, oldest first.
+fn open_questions(draft: &Draft<'_>, who: &Who, name: &MemberName) -> Result<Vec<Open>, Refusal> {
+    let by_mail = draft.member(who.team, name)?.questions.iter();
+    let by_mail = by_mail.map(|question| Open {
+        question: question.clone(),
+        attempt: None,
+    });
+    let by_sub_agent = asking::open_question(draft, who.team, name);
+    let by_sub_agent = by_sub_agent.map(|(task, question)| Open {
+        question,
+        attempt: Some(task),
+    });
+    let mut open: Vec<Open> = by_mail.chain(by_sub_agent).collect();
+    open.sort_by_key(|open| open.question.at);
+    Ok(open)
+}
+
 /// Of what each recipient waits to be answered, what this message answers (M6). An answer must
 /// answer something; so does any other word that somebody who was asked addresses to who asked.
 fn answers(
@@ -189,15 +219,15 @@ fn answers(
     who: &Who,
     new: &NewLetter,
     to: &[MemberName],
-) -> Result<Vec<Option<Question>>, Refusal> {
+) -> Result<Vec<Option<Open>>, Refusal> {
     let is_named = matches!(new.to, Addressees::Named(_));
     let speaks = is_named && matches!(new.kind, MailKind::Text | MailKind::Question);
     let mut answered = Vec::with_capacity(to.len());
     for name in to {
-        let asked = &draft.member(who.team, name)?.questions;
+        let open = open_questions(draft, who, name)?;
         answered.push(match new.kind {
-            MailKind::Answer => Some(meant(who, asked, &new.correlation)?),
-            _ if speaks => asked_of(who, asked, &new.correlation).next().cloned(),
+            MailKind::Answer => Some(meant(who, &open, &new.correlation)?),
+            _ if speaks => asked_of(who, &open, &new.correlation).next().cloned(),
             _ => None,
         });
     }
@@ -206,31 +236,29 @@ fn answers(
 
 /// The open questions that were asked of somebody, oldest first: the one that a correlation id
 /// means, or all.
-fn asked_of<'q>(
-    who: &Who,
-    questions: &'q [Question],
-    correlation: &str,
-) -> impl Iterator<Item = &'q Question> {
-    let is_asked = |question: &&Question| question.asked.iter().any(|name| who.is(name));
-    let is_meant =
-        move |question: &&Question| correlation.is_empty() || *question.correlation == *correlation;
-    questions.iter().filter(is_asked).filter(is_meant)
+fn asked_of<'q>(who: &Who, open: &'q [Open], correlation: &str) -> impl Iterator<Item = &'q Open> {
+    let is_asked = |open: &&Open| open.question.asked.iter().any(|name| who.is(name));
+    let is_meant = move |open: &&Open| is_tied(open, correlation);
+    open.iter().filter(is_asked).filter(is_meant)
+}
+
+fn is_tied(open: &Open, correlation: &str) -> bool {
+    correlation.is_empty() || *open.question.correlation == *correlation
 }
 
 /// The open question that an answer means. The lead may answer what others were asked.
-fn meant(who: &Who, questions: &[Question], correlation: &str) -> Result<Question, Refusal> {
-    let mut own = asked_of(who, questions, correlation);
-    let is_meant =
-        |question: &&Question| correlation.is_empty() || *question.correlation == *correlation;
-    let mut any = questions.iter().filter(|_| who.is_lead).filter(is_meant);
+fn meant(who: &Who, open: &[Open], correlation: &str) -> Result<Open, Refusal> {
+    let mut own = asked_of(who, open, correlation);
+    let is_meant = |open: &&Open| is_tied(open, correlation);
+    let mut any = open.iter().filter(|_| who.is_lead).filter(is_meant);
     let found = match (own.next(), own.next()) {
         (None, _) => (any.next(), any.next()),
         own => own,
     };
     match found {
-        (Some(question), None) => Ok(question.clone()),
+        (Some(open), None) => Ok(open.clone()),
         // Two that were given the same id are answered in their order.
-        (Some(question), Some(_)) if !correlation.is_empty() => Ok(question.clone()),
+        (Some(open), Some(_)) if !correlation.is_empty() => Ok(open.clone()),
         (Some(_), Some(_)) => Err(Refusal::Blank {
             field: "correlation_id",
         }),
@@ -247,7 +275,7 @@ fn correlation(
     who: &Who,
     new: &NewLetter,
     to: &[MemberName],
-    answers: &[Option<Question>],
+    answers: &[Option<Open>],
     id: MessageId,
 ) -> Result<Arc<str>, Refusal> {
     let given = &new.correlation;
@@ -267,7 +295,7 @@ fn correlation(
             Ok(id.to_string().into())
         }
         _ => match answers {
-            [Some(question)] => Ok(question.correlation.clone()),
+            [Some(open)] => Ok(open.question.correlation.clone()),
             _ => Ok(Arc::default()),
         },
     }
@@ -302,19 +330,8 @@ fn file(
         deadline: is_request(new.kind).then(|| draft.now + timeout(new)),
         revision: None,
     };
-    let size = letter.size();
     for name in to {
-        let room = *draft.room(&(who.team, name.clone()));
-        let fits = room.count < limits::MAILBOX_MESSAGES_MAX
-            && room.bytes + size <= limits::MAILBOX_BYTES_MAX;
-        if !fits {
-            return Err(Refusal::MailboxFull {
-                member: name.clone(),
-                count: room.count,
-                bytes: room.bytes,
-            }
-            .into());
-        }
+        room_for(draft, who.team, name, &letter)?;
     }
     let has_posts = matches!(letter.to, Recipients::Many { .. });
     draft.file(who.team, letter);
@@ -328,6 +345,26 @@ fn file(
     };
     draft.happened(who.team, &who.actor, None, sent);
     Ok(())
+}
+
+/// Refuses a message that a mailbox has no room for (M5).
+pub(super) fn room_for(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    name: &MemberName,
+    letter: &Letter,
+) -> Result<(), Refusal> {
+    let room = *draft.room(&(team, name.clone()));
+    let fits = room.count < limits::MAILBOX_MESSAGES_MAX
+        && room.bytes + letter.size() <= limits::MAILBOX_BYTES_MAX;
+    if fits {
+        return Ok(());
+    }
+    Err(Refusal::MailboxFull {
+        member: name.clone(),
+        count: room.count,
+        bytes: room.bytes,
+    })
 }
 
 fn sender(draft: &Draft<'_>, who: &Who) -> Result<Sender, Refusal> {
@@ -346,7 +383,12 @@ fn summary(new: &NewLetter) -> Arc<str> {
     if !new.summary.trim().is_empty() {
         return new.summary.clone();
     }
-    let first = new.text.trim().lines().next().unwrap_or_default().trim();
+    first_line(&new.text)
+}
+
+/// The first line of a text, as a summary.
+pub(super) fn first_line(text: &str) -> Arc<str> {
+    let first = text.trim().lines().next().unwrap_or_default().trim();
     match first.char_indices().nth(limits::MESSAGE_SUMMARY_CHARS_MAX) {
         None => first.into(),
         Some(_) => {

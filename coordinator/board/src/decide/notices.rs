@@ -11,6 +11,7 @@ use crate::{
     mail::{Letter, MailKind, Recipients, Sender},
     nudge,
     refusal::Obstacle,
+    stuck::Stuck,
     task::{Status, Task, TaskState},
     team::MemberKind,
 };
@@ -335,6 +336,38 @@ fn fan_out(draft: &Draft<'_>, parent: TaskKey, last: TaskId, status: Status, sai
     }
     let _ = write!(text, " The last one, #{last}, is {word}:\n\n{said}");
     text
+}
+
+/// Tasks that somebody waits for can't get on without the lead (D5).
+pub(super) fn stuck(draft: &mut Draft<'_>, team: TeamUid, stuck: &[Stuck]) {
+    let Some(first) = stuck.first() else {
+        return;
+    };
+    let (summary, text) = match &stuck[1..] {
+        [] => (
+            format!("#{} can't get on", first.task),
+            "Somebody waits for a task that can't get on without you or a person:".to_owned(),
+        ),
+        more => (
+            format!("#{} and {} more can't get on", first.task, more.len()),
+            "Somebody waits for tasks that can't get on without you or a person:".to_owned(),
+        ),
+    };
+    let mut text = text;
+    for (at, Stuck { task, because }) in stuck.iter().enumerate() {
+        if text.len() > limits::NOTICE_TEXT_LEN_MAX {
+            let _ = write!(text, "\nand {} more", stuck.len() - at);
+            break;
+        }
+        let _ = write!(text, "\n#{task} {because}");
+    }
+    let head = draft.team(team);
+    let (lead, revision) = (head.lead.clone(), head.revision);
+    let notice = Notice {
+        task: stuck[1..].is_empty().then_some(first.task),
+        ..Notice::new(MailKind::Text, revision, summary, text)
+    };
+    tell(draft, team, &lead, notice);
 }
 
 /// The attempt of a hosted member failed: the lead is told.

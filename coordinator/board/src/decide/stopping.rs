@@ -142,6 +142,8 @@ pub(super) fn request_stop(
         }
         Some(_) => return Ok(()),
         None => {
+            // Who is to stop waits for no answer any more.
+            placement.question = None;
             placement.stop = Some(Stop {
                 at,
                 by: actor.clone(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    attempts, claims, dissolve, ending, ending::Ending, handshake, members, orphans, stopping,
+    asking, attempts, claims, dissolve, ending, ending::Ending, handshake, members, orphans,
+    stopping,
 };
 use crate::{
     board::Board,
@@ -153,11 +154,12 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey, soft: &Soft<'_>) -> Result<(), O
                     });
                     attempts::lose(draft, key, &reason)
                 }
-                Some(_) => {
+                Some(started) if placement.runs_out_at(started).is_some_and(|at| at <= now) => {
                     let reason: Arc<str> = "it ran longer than it may".into();
                     let then = AfterStop::Fail(StopReason::Timeout);
                     stopping::request_stop(draft, key, &coordinator, &reason, then)
                 }
+                Some(_) => asking::unanswered(draft, key),
             }
         }
     }

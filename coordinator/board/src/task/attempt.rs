@@ -1,10 +1,12 @@
-//! Executions of a task that are over.
+//! Executions of a task.
 
 use std::sync::Arc;
 
+use super::Placement;
 use crate::{
     event::Actor,
     id::{AttemptNumber, InstanceId, WorkerName},
+    limits,
     time::Time,
 };
 
@@ -82,4 +84,11 @@ pub enum AttemptEnding {
     Lost,
     /// Refused before its start, or given back: at no cost.
     HandedBack,
+}
+
+impl Placement {
+    /// When it has run longer than it may, for one that began at this moment.
+    pub(crate) fn runs_out_at(&self, started: Time) -> Option<Time> {
+        Some(started + self.run_limit? + limits::RUN_LIMIT_BACKSTOP)
+    }
 }

@@ -57,6 +57,9 @@ pub enum Mail {
     TellAll,
     AckTo(u8),
     Ack(Vec<u8>),
+    /// The answer to the question that a task's sub-agent asks, or of another number.
+    Answer(u8, bool),
+    Steer(u8),
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +104,10 @@ pub enum Report {
     Started(Option<u8>),
     Ended(AttemptEnding),
     Refused,
+    /// A question: the last one again, the next, or the one after; and how long it waits.
+    Asked(u8, Option<u8>),
+    /// All words but so many.
+    Heeded(u8),
 }
 
 /// What is wrong with a report's fence, where anything is.
@@ -281,6 +288,8 @@ fn report() -> impl Strategy<Value = Report> {
         3 => prop::option::of(0..100_u8).prop_map(Report::Started),
         5 => ending.prop_map(Report::Ended),
         1 => Just(Report::Refused),
+        3 => (0..3_u8, prop::option::of(0..9_u8)).prop_map(|(n, t)| Report::Asked(n, t)),
+        2 => (0..3_u8).prop_map(Report::Heeded),
     ]
 }
 
@@ -301,6 +310,8 @@ fn mail() -> impl Strategy<Value = Mail> {
         1 => Just(Mail::TellAll),
         1 => (0..20_u8).prop_map(Mail::AckTo),
         1 => prop::collection::vec(any::<u8>(), 1..9).prop_map(Mail::Ack),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(t, is_other)| Mail::Answer(t, is_other)),
+        2 => any::<u8>().prop_map(Mail::Steer),
     ]
 }
 
@@ -326,7 +337,7 @@ pub fn member_act() -> impl Strategy<Value = Act> {
         9 => (any::<u8>(), any::<u8>(), change()).prop_map(|(w, t, c)| Act::Update(w, t, c)),
         14 => (any::<u8>(), any::<u8>(), doing()).prop_map(|(w, t, d)| Act::Do(w, t, d)),
         1 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
-        1 => (any::<u8>(), mail()).prop_map(|(w, m)| Act::Mail(w, m)),
+        2 => (any::<u8>(), mail()).prop_map(|(w, m)| Act::Mail(w, m)),
         1 => any::<u8>().prop_map(Act::Join),
         1 => any::<u8>().prop_map(Act::Outline),
         6 => prop_oneof![Just(0_u8), any::<u8>()].prop_map(Act::Hear),

@@ -116,6 +116,7 @@ impl Model {
             Wish::PauseTask(_, id, _) => wisher.pause(*id),
             Wish::ResumeTask(_, id) => wisher.resume(*id),
             Wish::CancelTask(_, id, _) => wisher.cancel(*id),
+            Wish::AnswerQuestion(_, id, ..) | Wish::SteerTask(_, id, _) => wisher.tell(*id),
             Wish::CreateTasks(_, tasks) => wisher.create(tasks),
             Wish::UpdateTask(_, id, change) => wisher.update(*id, change),
             Wish::AddMember(_, new) => add(&mut wisher, new),

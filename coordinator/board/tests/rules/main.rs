@@ -7,6 +7,7 @@
 
 mod acts;
 mod agreement;
+mod asking;
 mod attempts;
 mod bounds;
 mod claim_next;
@@ -41,6 +42,7 @@ mod reopening;
 mod retries;
 mod sight;
 mod stops;
+mod stuck;
 mod support;
 mod sweeps;
 mod teams;

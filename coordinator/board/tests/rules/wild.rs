@@ -64,6 +64,9 @@ fn wish() -> impl Strategy<Value = Wish> {
         (team_name(), new_member()).prop_map(|(t, m)| Wish::AddMember(t, m)),
         (team_name(), who(), removal()).prop_map(|(t, m, r)| Wish::RemoveMember(t, m, r)),
         (team_name(), who()).prop_map(|(t, m)| Wish::HandOverLead(t, m)),
+        (team_name(), id(), option::of(small()), text())
+            .prop_map(|(t, i, n, a)| Wish::AnswerQuestion(t, i, n, a)),
+        (team_name(), id(), text()).prop_map(|(t, i, a)| Wish::SteerTask(t, i, a)),
         (team_name(), letter()).prop_map(|(t, l)| Wish::SendMessage(t, Box::new(l))),
         (team_name(), ack).prop_map(|(t, a)| Wish::AckMessages(t, a)),
         (team_name(), sweep()).prop_map(|(t, s)| Wish::SweepTasks(t, Box::new(s))),
@@ -159,6 +162,22 @@ fn fleet() -> impl Strategy<Value = FleetCommand> {
                 fence,
                 instance,
                 reason,
+            }
+        }),
+        (fence(), instance(), (small(), text(), option::of(span()))).prop_map(
+            |(fence, instance, (number, text, timeout))| FleetCommand::Asked {
+                fence,
+                instance,
+                number,
+                text,
+                timeout,
+            }
+        ),
+        (fence(), instance(), small()).prop_map(|(fence, instance, through)| {
+            FleetCommand::Heeded {
+                fence,
+                instance,
+                through,
             }
         }),
         (key(), small(), text()).prop_map(|(key, n, why)| FleetCommand::Lost(

@@ -218,6 +218,15 @@ impl World {
         let member = |pick: &u8| member_name(*pick);
         match mail {
             Mail::Tell(to) => send(words(to.iter().map(member), "hello")),
+            Mail::Answer(task, is_other) => {
+                let (team, id) = self.task_that(*task, |task| task.placement().is_some());
+                let number = is_other.then_some(2);
+                Wish::AnswerQuestion(self.name_of(team), id, number, "yes".into())
+            }
+            Mail::Steer(task) => {
+                let (team, id) = self.task_that(*task, |task| task.placement().is_some());
+                Wish::SteerTask(self.name_of(team), id, "go left".into())
+            }
             Mail::TellAll => send(to_everybody("hello")),
             Mail::AckTo(back) => {
                 let last = self.script.board.team(TEAM).unwrap().last_message.0;
@@ -464,6 +473,13 @@ impl World {
         (fence, instance)
     }
 
+    /// How many questions an attempt has asked, and how many words it was told.
+    fn said(&self, fence: Fence) -> (u32, u32) {
+        let task = self.script.shelf.tasks.get(&(fence.team, fence.task));
+        let placement = task.and_then(|task| task.placement());
+        placement.map_or((0, 0), |placed| (placed.questions, placed.last_word))
+    }
+
     fn report(&self, fence: Fence, instance: InstanceId, report: &Report) -> FleetCommand {
         match report {
             Report::Started(limit) => FleetCommand::Started {
@@ -484,6 +500,18 @@ impl World {
                 fence,
                 instance,
                 reason: "no".into(),
+            },
+            Report::Asked(ahead, timeout) => FleetCommand::Asked {
+                fence,
+                instance,
+                number: self.said(fence).0 + u32::from(*ahead),
+                text: "which one?".into(),
+                timeout: timeout.map(|t| secs(t.into())),
+            },
+            Report::Heeded(but) => FleetCommand::Heeded {
+                fence,
+                instance,
+                through: self.said(fence).1.saturating_sub(u32::from(*but)),
             },
         }
     }

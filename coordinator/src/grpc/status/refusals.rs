@@ -389,11 +389,11 @@ fn of_mail(refusal: &Refusal) -> Option<Error> {
 fn of_sub_agent(refusal: &Refusal) -> Option<Error> {
     let hindered = |reason, next| Error::new(Code::FailedPrecondition, reason, next);
     Some(match refusal {
-        Refusal::NotRunning { task, status } => {
+        Refusal::NotRunning { task, stands } => {
             let next = "look where the task stands with TaskService/ExplainTask";
             hindered("TASK_NOT_RUNNING", next)
                 .fact("task", task)
-                .fact("status", status.word())
+                .fact("stands", stands)
         }
         Refusal::NotInteractive { agent_type } => {
             let next = "cancel the task and start it anew with what it should know";

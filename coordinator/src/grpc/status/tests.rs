@@ -220,7 +220,7 @@ fn team_refusals() -> Vec<Refusal> {
         Refusal::DiskLow,
         Refusal::NotRunning {
             task: TASK,
-            status: board::task::Status::Pending,
+            stands: "zz-stands",
         },
         Refusal::NotInteractive {
             agent_type: agent_type("zz-t"),

@@ -174,6 +174,13 @@ impl Wisher<'_> {
         }
     }
 
+    /// No worker is there in the model: no sub-agent is at work.
+    pub fn tell(&mut self, id: TaskId) {
+        if self.own(id).is_some() {
+            self.no("NotRunning");
+        }
+    }
+
     pub fn resume(&mut self, id: TaskId) {
         let Some(card) = self.own(id) else { return };
         if card.state != State::Pending || !card.is_paused {

@@ -66,7 +66,7 @@ pub fn fence(task: u64, attempt: u32) -> Fence {
 
 pub fn offered(name: &str, runtime: &str) -> OfferedType {
     OfferedType {
-        is_interactive: false,
+        is_interactive: runtime == "llm",
         hiring_depth: 0,
         name: agent_type(name),
         description: "".into(),
