@@ -257,6 +257,8 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         ..defaults
     };
     check_leases(&leases, problems);
+    // A worker that misses a heartbeat is not silent yet; one whose lease is about to end is.
+    leases.silence = leases.silence.max(leases.heartbeat * 2);
     leases.silence = leases.silence.min(leases.lease * 2 / 3);
 
     let teams_kept_for = span(

@@ -50,8 +50,8 @@ pub use self::{
     liveness::{Liveness, Living},
     mail::{MailFilter, MailPage, MailReply, MailWanted},
     reader::{
-        Explained, ListFilter, MemberView, OfferedView, Page, Reader, StatusView, TaskPage,
-        TeamPlace, TeamView, Wanted, Watched, WorkerView,
+        Explained, HeldView, ListFilter, MemberView, OfferedView, Page, Reader, StatusView,
+        TaskPage, TeamPlace, TeamView, Wanted, Watched, WorkerView,
     },
     start::Setup,
 };
@@ -329,6 +329,7 @@ impl Engine {
             return Err(self.task_unknown(key));
         };
         self.add_queue_reason(&mut view);
+        self.add_doing(key.0, &mut view);
         Ok(view)
     }
 

@@ -4,16 +4,20 @@
 //! and of each message, it answers what follows, and the engine carries that to the board. What a
 //! worker holds is not kept here: the board knows it.
 
+mod drain;
 mod lease;
 mod roster;
 mod session;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use lease::{Heard, Leases};
-pub use roster::{Fleet, Ghost, Refused as HelloRefused, Standing, WorkerEntry};
+pub use drain::Drain;
+pub use lease::{DOING_LEN_MAX, Heard, Leases, Progressed};
+pub use roster::{Fleet, Ghost};
 pub use session::{
-    Assignment, BlockerResult, Hello, Offered, Order, Outbox, SandboxControl, SandboxLevel,
-    SessionId, Verdict, Welcome,
+    Assignment, BlockerResult, Hello, Offered, Order, Outbox, PROTOCOL, PROTOCOL_MIN,
+    SandboxControl, SandboxLevel, SessionId, Verdict, Welcome,
 };
+pub use worker::{Refused as HelloRefused, Standing, WorkerEntry, upgrade};

@@ -1,10 +1,10 @@
 //! The cheap, clonable front of the driver: it hides lanes and channels.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use board::{
     command::{Call, Wish},
-    id::TaskKey,
+    id::{TaskKey, WorkerName},
     refusal::Refusal,
     view::TaskView,
 };
@@ -14,6 +14,7 @@ use crate::{
     driver::{Lanes, NotTaken},
     engine::{
         CallReply, FleetInput, HelloReply, Input, MailReply, MailWanted, Reader, ReportReply,
+        WorkerView,
     },
     fleet::{Hello, Outbox},
     store::BackupSink,
@@ -116,6 +117,23 @@ impl Handle {
     ) -> Result<ReportReply, Unavailable> {
         let (reply, answer) = oneshot::channel();
         self.tell_fleet(report(reply))?;
+        answer.await.map_err(|_| Unavailable::Unanswered)
+    }
+
+    /// Has a worker take no new work and leave. Answers it, if there is one of that name.
+    pub async fn drain_worker(
+        &self,
+        worker: WorkerName,
+        reason: Arc<str>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<WorkerView>, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.tell_fleet(FleetInput::Drain {
+            worker,
+            reason,
+            timeout,
+            reply,
+        })?;
         answer.await.map_err(|_| Unavailable::Unanswered)
     }
 

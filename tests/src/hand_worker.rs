@@ -151,6 +151,15 @@ impl HandWorker {
         .await
     }
 
+    /// Waits to be told to leave.
+    pub async fn drain(&mut self) -> v1::Drain {
+        self.pick(|heard| match heard {
+            Hears::Drain(drain) => Some(drain.clone()),
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits for what became of a report.
     pub async fn report_ack(&mut self, kind: v1::ReportKind) -> v1::ReportAck {
         self.pick(|heard| match heard {
@@ -167,6 +176,16 @@ impl HandWorker {
             run_limit: None,
         }));
         self.report_ack(v1::ReportKind::Started).await
+    }
+
+    /// Says that a sub-agent got on, and waits for the answer.
+    pub async fn progress(&mut self, progress: v1::Progress) -> v1::ProgressAck {
+        self.say(Says::Progress(progress));
+        self.pick(|heard| match heard {
+            Hears::ProgressAck(ack) => Some(ack.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// Says that an attempt ended with this result, and waits for the answer.

@@ -28,6 +28,8 @@ pub struct TaskView {
     pub phase_since: Option<Time>,
     /// Why, for a person; the fleet's part of it is added by who knows the fleet.
     pub phase_reason: Arc<str>,
+    /// What its sub-agent says that it is doing right now; added by who hears it.
+    pub doing: Arc<str>,
     /// The queue in which it stands, when it waits for a worker.
     pub queue: Option<Queue>,
 }
@@ -101,6 +103,7 @@ impl Board {
             phase,
             phase_since,
             phase_reason,
+            doing: Arc::default(),
             queue,
             task,
         })
@@ -263,8 +266,12 @@ impl TaskView {
                 .collect();
             let _ = write!(line, " [blocked by {}]", ids.join(", "));
         }
-        if task.status() == Status::InProgress && !task.active_form.is_empty() {
-            let _ = write!(line, ": {}…", task.active_form);
+        let doing = match self.doing.is_empty() {
+            true => &task.active_form,
+            false => &self.doing,
+        };
+        if task.status() == Status::InProgress && !doing.is_empty() {
+            let _ = write!(line, ": {}…", doing.trim_end_matches(['.', '…']));
         }
         line
     }

@@ -4,14 +4,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use board::{
     command::{EndReport, FleetCommand},
-    id::{Fence, InstanceId, TeamName, WorkerName},
+    id::{Fence, InstanceId, TeamName, TeamUid, WorkerName},
     refusal::{Refusal, Staleness},
     task::{Status, Task},
     time::Time,
+    view::TaskView,
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, mail::put_before, release::Release};
+use super::{Engine, Reader, WorkerView, mail::put_before, release::Release};
 use crate::fleet::{
     Assignment, BlockerResult, Heard, Hello, HelloRefused, Order, Outbox, SessionId, Verdict,
     Welcome,
@@ -26,7 +27,7 @@ pub type HelloReply = Result<Welcome, HelloRefused>;
 /// What a report is answered: taken, or why it is stale.
 pub type ReportReply = Result<(), Refusal>;
 
-/// What comes from a worker's stream.
+/// What comes from a worker's stream, or is wanted of one.
 #[derive(Debug)]
 pub enum FleetInput {
     /// A worker dials in.
@@ -75,6 +76,17 @@ pub enum FleetInput {
     Draining(From),
     /// A stream ended.
     Closed(From),
+    /// Somebody wants a worker to take no new work and to leave.
+    Drain {
+        /// Which worker.
+        worker: WorkerName,
+        /// Why.
+        reason: Arc<str>,
+        /// How long what it runs may take.
+        timeout: Option<Duration>,
+        /// Where to answer: the worker, if there is one of that name.
+        reply: oneshot::Sender<Option<WorkerView>>,
+    },
 }
 
 /// The stream that something came by.
@@ -141,6 +153,17 @@ impl Engine {
             }
             FleetInput::Draining(from) => self.fleet.drain(&from.worker, from.session),
             FleetInput::Closed(from) => self.fleet.close(&from.worker, from.session, now),
+            FleetInput::Drain {
+                worker,
+                reason,
+                timeout,
+                reply,
+            } => {
+                self.fleet.order_drain(&worker, &reason, timeout, now);
+                let view = Reader::new(self, now).worker(&worker);
+                let answered = Box::new(move || drop(reply.send(view)));
+                self.group.releases.push(Release::Read(answered));
+            }
         }
         self.may_place = true;
     }
@@ -188,10 +211,13 @@ impl Engine {
         self.bury(&name, &ended, now);
         self.settle_absent(instance, &held, now);
         self.repeat_stops(instance);
+        let worker = self.fleet.worker(&name).expect("it was admitted");
         Ok(Welcome {
             session,
             verdicts,
-            leases: *self.fleet.leases(),
+            leases: worker.spans,
+            first_heartbeat: worker.spans.first_heartbeat(session),
+            protocol: worker.hello.spoken(),
             heard,
         })
     }
@@ -272,6 +298,23 @@ impl Engine {
                 };
                 self.group.releases.push(Release::Order(instance, order));
             }
+        }
+    }
+
+    /// What a placed task's sub-agent says that it is doing. Only heard, never on the board.
+    pub(super) fn add_doing(&self, team: TeamUid, view: &mut TaskView) {
+        let Some(placement) = view.task.placement() else {
+            return;
+        };
+        let worker = self.fleet.of_instance(placement.instance);
+        let fence = Fence {
+            epoch: self.board.meta().epoch,
+            team,
+            task: view.task.id,
+            attempt: placement.attempt,
+        };
+        if let Some(progress) = worker.and_then(|worker| worker.heard.progress(&fence)) {
+            view.doing = progress.doing;
         }
     }
 

@@ -12,8 +12,9 @@ use board::{
 #[cfg(test)]
 mod tests;
 
-/// How long an attempt may make no progress before its member counts as stalled.
-const STALL_SPAN: Duration = Duration::from_secs(5 * 60);
+/// How long an attempt of a type that says nothing else may make no progress before it counts as
+/// stalled.
+pub(super) const STALL_SPAN: Duration = Duration::from_secs(5 * 60);
 
 /// What a member is doing, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(super) struct Run {
     pub(super) started_at: Option<Time>,
     pub(super) is_stopping: bool,
     pub(super) progress_at: Option<Time>,
+    /// After how long without progress it counts as stalled.
+    pub(super) stall_span: Duration,
 }
 
 /// How far a worker's process can be reached.
@@ -95,8 +98,8 @@ impl Run {
         times.into_iter().flatten().max()
     }
 
-    fn is_stalled(&self, now: Time) -> bool {
-        let is_quiet = |since| now.since(since) >= STALL_SPAN;
+    pub(super) fn is_stalled(&self, now: Time) -> bool {
+        let is_quiet = |since| now.since(since) >= self.stall_span;
         !self.is_stopping && self.quiet_since().is_some_and(is_quiet)
     }
 }

@@ -12,16 +12,15 @@ use board::{
 
 mod tasks;
 mod teams;
+mod workers;
 
 pub use tasks::{Explained, ListFilter, TaskPage, Wanted};
 pub(super) use teams::Work;
 pub use teams::{MemberView, TeamPlace, TeamView, Watched};
+pub use workers::{HeldView, WorkerView};
 
 use super::Engine;
-use crate::{
-    fleet::{Hello, Standing},
-    store::Horizon,
-};
+use crate::{fleet::Standing, store::Horizon};
 
 /// About how many bytes one page tells: with the longest entry that there is after that, an answer
 /// stays below the 4 MiB that clients take.
@@ -40,26 +39,6 @@ pub struct Page<T, P> {
     pub items: Vec<T>,
     /// The last place looked at; none when there is nothing after it.
     pub next: Option<P>,
-}
-
-/// A worker, as it is told.
-#[derive(Debug, Clone)]
-pub struct WorkerView {
-    /// What it said.
-    pub hello: Hello,
-    /// How it stands.
-    pub standing: Standing,
-    /// Free slots.
-    pub free: u32,
-    /// When its stream began.
-    pub connected_at: Time,
-    /// When it was last heard of.
-    pub heard_at: Time,
-    /// When its attempts are lost unless it is heard of before; none while an open stream is its
-    /// heartbeat.
-    pub lease_until: Option<Time>,
-    /// What it holds.
-    pub attempts: Vec<Fence>,
 }
 
 /// An agent type, and who offers it.
@@ -131,29 +110,11 @@ impl<'e> Reader<'e> {
         Err(Refusal::Stale { why })
     }
 
-    /// Workers after a name, by name.
-    pub fn workers(&self, after: Option<&str>, size: usize) -> Page<WorkerView, String> {
-        let fleet = &self.engine.fleet;
-        let workers = fleet.workers();
-        let rest = workers.filter(|w| after.is_none_or(|after| w.hello.name.as_str() > after));
-        let view = |worker: &crate::fleet::WorkerEntry| WorkerView {
-            standing: worker.standing(self.now, fleet.leases()),
-            free: worker.free(&self.engine.board),
-            connected_at: worker.connected_at,
-            heard_at: worker.heard.last(),
-            lease_until: worker.lease_until(fleet.leases()),
-            attempts: self.engine.board.held_by(worker.hello.instance),
-            hello: worker.hello.clone(),
-        };
-        page(rest.map(view), size, |view| view.hello.name.to_string())
-    }
-
     /// All agent types, by name.
     pub fn agent_types(&self) -> Vec<OfferedView> {
         let view = |offered: &OfferedType| {
             let is_there = |worker: &&crate::fleet::WorkerEntry| {
-                let standing = worker.standing(self.now, self.engine.fleet.leases());
-                standing != Standing::Unreachable
+                worker.standing(self.now) != Standing::Unreachable
             };
             let offering = || self.engine.fleet.offering(&offered.name).filter(is_there);
             OfferedView {
@@ -178,9 +139,8 @@ impl<'e> Reader<'e> {
             counts.cancelled += own.cancelled;
             counts.queued += own.queued;
         }
-        let leases = self.engine.fleet.leases();
         let is_there = |worker: &&crate::fleet::WorkerEntry| {
-            worker.standing(self.now, leases) != Standing::Unreachable
+            worker.standing(self.now) != Standing::Unreachable
         };
         let workers = || self.engine.fleet.workers().filter(is_there);
         let outcomes = self.engine.store.outcomes_kept();

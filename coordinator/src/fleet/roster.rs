@@ -14,7 +14,10 @@ use board::{
     time::Time,
 };
 
-use super::{Heard, Hello, Leases, Order, Outbox, SessionId};
+use super::{
+    Drain, Heard, Hello, HelloRefused as Refused, Leases, Order, Outbox, PROTOCOL, PROTOCOL_MIN,
+    SessionId, Standing, WorkerEntry, drain::Drains,
+};
 
 /// The workers, as far as this process of the coordinator knows them.
 #[derive(Debug)]
@@ -36,26 +39,8 @@ pub struct Fleet {
     settling: BTreeSet<(Time, InstanceId)>,
     /// The connected processes' names.
     instances: BTreeMap<InstanceId, WorkerName>,
+    drains: Drains,
     last_session: SessionId,
-}
-
-/// A worker that dialled in.
-#[derive(Debug)]
-pub struct WorkerEntry {
-    /// What it said.
-    pub hello: Hello,
-    /// Its stream.
-    pub session: SessionId,
-    /// When that began.
-    pub connected_at: Time,
-    /// Its signs of life.
-    pub heard: Heard,
-    /// It takes no new work.
-    pub is_draining: bool,
-    /// Where its orders go; none since its stream broke.
-    outbox: Option<Outbox>,
-    /// The moment under which it stands in the fleet's checks.
-    check_at: Time,
 }
 
 /// A process that is not connected and whose attempts are still its own.
@@ -65,60 +50,6 @@ pub struct Ghost {
     pub name: WorkerName,
     /// When its attempts are lost.
     pub until: Time,
-}
-
-/// How a worker stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Its stream is up, and it is heard of.
-    Connected,
-    /// Connected, and takes no new work.
-    Draining,
-    /// Its stream broke, or it is silent.
-    Unreachable,
-}
-
-/// Why a Hello is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Another process has the name, and is well.
-    #[error("worker name {name:?} is taken by another process that is connected")]
-    NameTaken {
-        /// Which name.
-        name: WorkerName,
-    },
-    /// There are as many workers as may be.
-    #[error("no more than {} workers fit", limits::WORKERS_MAX)]
-    Full,
-}
-
-impl WorkerEntry {
-    /// How it stands at this moment.
-    pub fn standing(&self, now: Time, leases: &Leases) -> Standing {
-        let is_silent = !self.hello.manual && now.since(self.heard.last()) > leases.silence;
-        if self.outbox.is_none() || is_silent {
-            Standing::Unreachable
-        } else if self.is_draining {
-            Standing::Draining
-        } else {
-            Standing::Connected
-        }
-    }
-
-    /// Until when its attempts are its own; none while an open stream is its heartbeat.
-    pub fn lease_until(&self, leases: &Leases) -> Option<Time> {
-        match (self.hello.manual, &self.outbox) {
-            (true, Some(_)) => None,
-            (true, None) => Some(self.heard.last() + leases.manual_lease),
-            (false, _) => Some(self.heard.last() + leases.lease),
-        }
-    }
-
-    /// How many more attempts it may be given.
-    pub fn free(&self, board: &Board) -> u32 {
-        let held = u32::try_from(board.held_count(self.hello.instance)).unwrap_or(u32::MAX);
-        self.hello.slots.saturating_sub(held)
-    }
 }
 
 impl Fleet {
@@ -140,20 +71,22 @@ impl Fleet {
             checks: BTreeSet::new(),
             settling: BTreeSet::new(),
             instances: BTreeMap::new(),
+            drains: Drains::default(),
             last_session: SessionId(0),
         }
     }
 
-    /// The spans by which workers are judged.
-    pub fn leases(&self) -> &Leases {
-        &self.leases
-    }
-
     /// Whether a Hello can be taken.
     pub fn check_hello(&self, hello: &Hello, now: Time) -> Result<(), Refused> {
+        if hello.protocol < PROTOCOL_MIN || hello.protocol_min > PROTOCOL {
+            return Err(Refused::Version {
+                newest: hello.protocol,
+                oldest: hello.protocol_min,
+            });
+        }
         match self.workers.get(&hello.name) {
             Some(present) if present.hello.instance != hello.instance => {
-                if present.standing(now, &self.leases) == Standing::Unreachable {
+                if present.standing(now) == Standing::Unreachable {
                     Ok(())
                 } else {
                     Err(Refused::NameTaken {
@@ -167,7 +100,8 @@ impl Fleet {
     }
 
     /// Takes a worker in. What its name's last stream held of the outbox is told goodbye; another
-    /// process of that name becomes a ghost with the lease that it had.
+    /// process of that name becomes a ghost with the lease that it had. A process that was told to
+    /// drain is told again.
     pub fn admit(&mut self, hello: Hello, outbox: Outbox, heard: Heard, now: Time) -> SessionId {
         let name = hello.name.clone();
         if let Some(before) = self.remove(&name) {
@@ -179,7 +113,7 @@ impl Fleet {
                 });
             }
             if before.hello.instance != hello.instance {
-                let until = before.lease_until(&self.leases).unwrap_or(now);
+                let until = before.lease_until().unwrap_or(now);
                 let name = name.clone();
                 self.ghosts
                     .insert(before.hello.instance, Ghost { name, until });
@@ -190,17 +124,27 @@ impl Fleet {
             self.came_back.insert(hello.instance, now);
         }
         self.last_session = SessionId(self.last_session.0 + 1);
-        let check_at = now + self.leases.lease;
+        // Those who are expected back count: after a restart they all dial in.
+        let spans = self
+            .leases
+            .stretched(self.workers.len() + self.ghosts.len() + 1);
+        let check_at = now + spans.lease;
         self.checks.insert((check_at, name.clone()));
         self.settling
             .insert((now + self.leases.settling, hello.instance));
         self.instances.insert(hello.instance, name.clone());
+        let drain = self.drains.of(hello.instance);
+        if let Some(drain) = drain {
+            // The stream's writer sends its Welcome before any order.
+            let _ = outbox.try_send(drain.order());
+        }
         let entry = WorkerEntry {
-            hello,
             session: self.last_session,
             connected_at: now,
             heard,
-            is_draining: false,
+            spans,
+            is_draining: drain.is_some(),
+            hello,
             outbox: Some(outbox),
             check_at,
         };
@@ -266,6 +210,32 @@ impl Fleet {
         }
     }
 
+    /// A worker's process is told to take no new work and to leave: at once, and again on each
+    /// stream that it opens. Answers whether there is such a worker.
+    pub fn order_drain(
+        &mut self,
+        name: &WorkerName,
+        reason: &Arc<str>,
+        timeout: Option<Duration>,
+        now: Time,
+    ) -> bool {
+        let Some(worker) = self.workers.get_mut(name) else {
+            return false;
+        };
+        worker.is_draining = true;
+        let instance = worker.hello.instance;
+        let drain = self.drains.note(instance, reason, timeout, now);
+        if let Some(order) = drain.map(Drain::order) {
+            self.send(instance, order, now);
+        }
+        true
+    }
+
+    /// What a process was told about draining.
+    pub fn drain_of(&self, instance: InstanceId) -> Option<&Drain> {
+        self.drains.of(instance)
+    }
+
     /// A stream ended. The worker's lease goes on.
     pub fn close(&mut self, name: &WorkerName, session: SessionId, now: Time) {
         if let Some(worker) = self.workers.get_mut(name)
@@ -275,7 +245,7 @@ impl Fleet {
             if worker.hello.manual {
                 worker.heard.note(now);
             }
-            let until = worker.lease_until(&self.leases).unwrap_or(now);
+            let until = worker.lease_until().unwrap_or(now);
             self.check_again(name, until);
         }
     }
@@ -343,8 +313,11 @@ impl Fleet {
                 break;
             }
             let worker = &self.workers[&name];
-            match worker.lease_until(&self.leases) {
-                None => self.check_again(&name, now + self.leases.lease),
+            match worker.lease_until() {
+                None => {
+                    let again = now + worker.spans.lease;
+                    self.check_again(&name, again);
+                }
                 Some(until) if until > now => self.check_again(&name, until),
                 Some(_) => {
                     let instance = worker.hello.instance;
@@ -392,7 +365,7 @@ impl Fleet {
     /// The free slots, for placement.
     pub fn offers(&self, board: &Board, now: Time) -> Vec<Offer> {
         let takes_work = |worker: &&WorkerEntry| {
-            worker.standing(now, &self.leases) == Standing::Connected && worker.free(board) > 0
+            worker.standing(now) == Standing::Connected && worker.free(board) > 0
         };
         let offer = |worker: &WorkerEntry| {
             let teams = worker.hello.teams.as_ref().map(|teams| {

@@ -13,6 +13,13 @@ use tokio::sync::mpsc;
 
 use super::{Heard, Leases};
 
+/// The newest version of the stream that this coordinator speaks. The second brought questions,
+/// words to sub-agents and drains, which a worker of the first passes over.
+pub const PROTOCOL: i32 = 2;
+
+/// The oldest that it still speaks.
+pub const PROTOCOL_MIN: i32 = 1;
+
 /// A stream's number: a later stream of the same worker has another, so that a late close of the
 /// old one can't hurt the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +80,13 @@ pub struct Offered {
     pub stall_span: Option<Duration>,
 }
 
+impl Hello {
+    /// The version of the stream that is spoken with it.
+    pub fn spoken(&self) -> i32 {
+        self.protocol.min(PROTOCOL)
+    }
+}
+
 impl Offered {
     /// As it is put on the board.
     pub fn record(&self, now: Time) -> OfferedType {
@@ -119,6 +133,10 @@ pub struct Welcome {
     pub verdicts: Vec<Verdict>,
     /// The spans by which it is judged.
     pub leases: Leases,
+    /// How long after this its first heartbeat is due.
+    pub first_heartbeat: Duration,
+    /// The version of the stream that is spoken from here on.
+    pub protocol: i32,
     /// Where its signs of life are noted.
     pub heard: Heard,
 }

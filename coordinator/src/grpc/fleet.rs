@@ -1,6 +1,8 @@
 //! `FleetService`.
 
-use board::{id::WorkerName, refusal::Refusal};
+use std::time::Duration;
+
+use board::{id::WorkerName, limits, refusal::Refusal};
 use ganger_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
@@ -14,6 +16,9 @@ use crate::{
     disk::disk_free,
     spool::{Fetched, SpoolError, spool},
 };
+
+/// The longest that a drain may give what runs.
+const DRAIN_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 #[tonic::async_trait]
 impl FleetService for Services {
@@ -89,16 +94,38 @@ impl FleetService for Services {
 
     async fn get_worker(
         &self,
-        _request: Request<v1::GetWorkerRequest>,
+        request: Request<v1::GetWorkerRequest>,
     ) -> Result<Response<v1::GetWorkerResponse>, Status> {
-        Err(status::invalid("call", "is to come"))
+        let name = worker_name(&request.into_inner().name)?;
+        let wanted = name.clone();
+        let view = self.look(move |reader| reader.worker(&wanted)).await?;
+        let view = view.ok_or_else(|| status::worker_unknown(&name))?;
+        let worker = Some(to_wire::worker(&view));
+        Ok(Response::new(v1::GetWorkerResponse { worker }))
     }
 
     async fn drain_worker(
         &self,
-        _request: Request<v1::DrainWorkerRequest>,
+        request: Request<v1::DrainWorkerRequest>,
     ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
-        Err(status::invalid("call", "is to come"))
+        let request = request.into_inner();
+        let name = worker_name(&request.name)?;
+        if request.reason.len() > limits::NOTE_LEN_MAX {
+            return Err(status::invalid("reason", "is over 4 KiB"));
+        }
+        let timeout = request.timeout.as_ref();
+        let timeout = timeout.map(|span| from_wire::span("timeout", span));
+        let timeout = timeout.transpose()?;
+        if timeout.is_some_and(|timeout| timeout > DRAIN_MAX) {
+            return Err(status::invalid("timeout", "is over 24 hours"));
+        }
+        let reason = request.reason.into();
+        let drained = self.handle.drain_worker(name.clone(), reason, timeout);
+        let view = drained.await.map_err(status::unavailable)?;
+        let view = view.ok_or_else(|| status::worker_unknown(&name))?;
+        tracing::info!(worker = %name, reason = %view.drain_reason, "worker is told to drain");
+        let worker = Some(to_wire::worker(&view));
+        Ok(Response::new(v1::DrainWorkerResponse { worker }))
     }
 
     async fn get_status(
@@ -133,6 +160,10 @@ impl FleetService for Services {
                 .unwrap_or(-1),
         }))
     }
+}
+
+fn worker_name(name: &str) -> Result<WorkerName, Status> {
+    WorkerName::parse(name).map_err(|why| bad_name("name", name, why))
 }
 
 impl Services {

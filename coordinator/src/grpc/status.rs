@@ -8,7 +8,7 @@ mod refusals;
 use std::{collections::HashMap, time::Duration};
 
 use board::{
-    id::{Revision, TeamUid},
+    id::{Revision, TeamUid, WorkerName},
     refusal::Refusal,
 };
 use ganger_proto::{ERROR_DOMAIN, v1};
@@ -20,7 +20,7 @@ use crate::{
     artifacts::{ArtifactError, ArtifactRefusal},
     driver::NotTaken,
     engine::Refused,
-    fleet::HelloRefused,
+    fleet::{HelloRefused, PROTOCOL, PROTOCOL_MIN, upgrade},
     handle::Unavailable,
     spool::SpoolError,
     transcripts::TranscriptError,
@@ -184,6 +184,22 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
                 .fact("name", name)
                 .status(message, |_, _| {})
         }
+        HelloRefused::Version { newest, oldest } => {
+            let next = match upgrade(*oldest) {
+                "coordinator" => "upgrade the coordinator, or run an older worker",
+                _ => "upgrade the worker",
+            };
+            Error::new(Code::FailedPrecondition, "WORKER_VERSION_UNSUPPORTED", next)
+                .fact("worker_newest", newest)
+                .fact("worker_oldest", oldest)
+                .fact("newest", PROTOCOL)
+                .fact("oldest", PROTOCOL_MIN)
+                .fact("upgrade", upgrade(*oldest))
+                .status(message, |details, message| {
+                    let reason = "WORKER_VERSION_UNSUPPORTED";
+                    details.add_precondition_failure_violation(reason, "", message);
+                })
+        }
         HelloRefused::Full => {
             let next = "come again when other workers have left";
             Error::new(Code::ResourceExhausted, "FLEET_FULL", next)
@@ -193,6 +209,14 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
                 })
         }
     }
+}
+
+/// No worker of that name is there.
+pub fn worker_unknown(name: &WorkerName) -> Status {
+    let next = "list who is there with FleetService/ListWorkers";
+    Error::new(Code::NotFound, "WORKER_NOT_FOUND", next)
+        .fact("name", name)
+        .status(format!("there is no worker {:?}", name.as_str()), |_, _| {})
 }
 
 /// A peer that doesn't keep to the protocol of a stream.

@@ -180,7 +180,7 @@ pub fn task(view: &TaskView) -> v1::Task {
             .placement()
             .and_then(|placed| placed.question.as_ref())
             .map(question),
-        doing: String::new(),
+        doing: view.doing.to_string(),
     };
     add_running(&mut told, &task.state);
     told

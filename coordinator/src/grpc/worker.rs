@@ -185,8 +185,8 @@ impl Services {
             verdicts,
             epoch: epoch.map(to_wire::epoch).unwrap_or_default(),
             version: self.about.version.to_owned(),
-            protocol: 1,
-            first_heartbeat: None,
+            protocol: welcome.protocol,
+            first_heartbeat: Some(to_wire::span(welcome.first_heartbeat)),
         })
     }
 }

@@ -129,8 +129,10 @@ impl Work {
             let ack = ack(&fence, v1::ReportKind::Progress, Err(&refusal));
             return send(&self.acks, ack).await;
         }
-        if !progress.records.is_empty() {
-            self.heard.note_progress(&fence, self.services.clock.now());
+        let doing = progress.doing.as_deref();
+        if !progress.records.is_empty() || doing.is_some() {
+            let now = self.services.clock.now();
+            self.heard.note_progress(&fence, doing, now);
         }
         let keep = match self.services.disk.is_low() {
             true => transcript::kept_without_text,

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::Setting;
+use crate::{Serve, Setting};
 
 /// A coordinator on a thread of this process, with a runtime of its own as the daemon has it.
 pub struct Coordinator {
@@ -95,8 +96,14 @@ pub fn again(setting: &Setting, args: &[&str]) -> anyhow::Result<Child> {
 }
 
 /// Serves from the directory `recover` below the setting's, says where, and goes on until killed.
-pub fn serve(setting: &Setting) -> anyhow::Result<()> {
-    let config = Config::local("127.0.0.1:0".parse()?, setting.dir.join("recover"));
+pub fn serve(setting: &Setting, serve: &Serve) -> anyhow::Result<()> {
+    let addr = serve.addr.unwrap_or("127.0.0.1:0".parse()?);
+    let mut config = Config::local(addr, setting.dir.join("recover"));
+    if let (Some(lease), Some(heartbeat)) = (serve.lease_ms, serve.heartbeat_ms) {
+        config.leases.lease = Duration::from_millis(lease);
+        config.leases.heartbeat = Duration::from_millis(heartbeat);
+        config.leases.silence = config.leases.lease * 2 / 3;
+    }
     let (ready, addr) = oneshot::channel();
     runtime(1)?.block_on(async {
         let run = ganger_coordinator::run(config, CancellationToken::new(), ready);

@@ -7,14 +7,21 @@ mod board;
 mod calls;
 mod ceiling;
 mod cluster;
+mod failover;
 mod figures;
+mod idle;
+mod load;
 mod mail;
+mod progress;
 mod recover;
+mod restart;
+mod served;
+mod simulated;
 mod spawn;
 mod watch;
 mod workers;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -40,8 +47,57 @@ enum Bench {
     Create,
     /// Created, assigned, completed by a worker that does nothing, 64 slots.
     Cycle,
-    /// From a task's making to its assignment at an idle worker.
-    Dispatch,
+    /// From a task's making to its assignment at an idle worker, and under load.
+    Dispatch {
+        /// Tasks that run, under load.
+        #[arg(long, default_value_t = 500)]
+        running: usize,
+        /// Tasks that wait, under load.
+        #[arg(long, default_value_t = 1_000)]
+        queued: usize,
+        /// Tasks that end in a second, under load.
+        #[arg(long, default_value_t = 100)]
+        ends: u32,
+    },
+    /// Workers on streams that have nothing to do.
+    Idle {
+        /// Workers.
+        #[arg(long, default_value_t = 10_000)]
+        workers: usize,
+        /// Workers that share a connection.
+        #[arg(long, default_value_t = 500)]
+        per_connection: usize,
+        /// Seconds that they are watched for.
+        #[arg(long, default_value_t = 30)]
+        watched: u64,
+    },
+    /// From kill -9 of a worker to the start of its task elsewhere.
+    Failover {
+        /// How often, for each lease.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How the workers keep their sub-agents apart.
+        #[arg(long, default_value = "native")]
+        sandbox: String,
+    },
+    /// Transcript records through a worker and the coordinator to watchers.
+    Progress {
+        /// Watchers.
+        #[arg(long, default_value_t = 10)]
+        watchers: usize,
+        /// Records.
+        #[arg(long, default_value_t = 50_000)]
+        records: i64,
+    },
+    /// kill -9 of a coordinator with a busy fleet, and its start.
+    Restart {
+        /// Workers, each with a task that runs.
+        #[arg(long, default_value_t = 1_000)]
+        workers: usize,
+        /// Workers that share a connection.
+        #[arg(long, default_value_t = 50)]
+        per_connection: usize,
+    },
     /// A sub-agent that does nothing, in its sandbox.
     Spawn,
     /// A start after kill -9 with many tasks stored.
@@ -80,7 +136,25 @@ enum Bench {
     Fill { tasks: u64, open: u64 },
     /// A coordinator in a process of its own.
     #[command(hide = true)]
-    Serve,
+    Serve(Serve),
+}
+
+/// How that one is set up, beside the defaults.
+#[derive(Clone, clap::Args)]
+struct Serve {
+    #[arg(long)]
+    addr: Option<SocketAddr>,
+    #[arg(long)]
+    lease_ms: Option<u64>,
+    #[arg(long)]
+    heartbeat_ms: Option<u64>,
+}
+
+/// A worker in a process of its own.
+#[derive(Parser)]
+struct Work {
+    #[command(flatten)]
+    args: ganger_worker::Args,
 }
 
 /// What every benchmark is told.
@@ -93,6 +167,11 @@ struct Setting {
 
 fn main() -> ExitCode {
     ganger_worker::sandbox::become_launcher_if_asked();
+    let mut line = std::env::args_os().skip(1);
+    if line.next().is_some_and(|first| first == "work") {
+        let line = [OsString::from("bench work")].into_iter().chain(line);
+        return ganger_worker::daemon(Work::parse_from(line).args);
+    }
     let cli = Cli::parse();
     let setting = Setting {
         span: Duration::from_secs(cli.seconds),
@@ -112,7 +191,33 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
     match bench {
         Bench::Create => calls::create(setting),
         Bench::Cycle => workers::cycle(setting),
-        Bench::Dispatch => workers::dispatch(setting),
+        Bench::Dispatch {
+            running,
+            queued,
+            ends,
+        } => {
+            workers::dispatch(setting)?;
+            let load = load::Load {
+                running: *running,
+                queued: *queued,
+                ends_per_second: *ends,
+            };
+            load::dispatch(setting, load)
+        }
+        Bench::Idle {
+            workers,
+            per_connection,
+            watched,
+        } => {
+            let span = Duration::from_secs(*watched);
+            idle::idle(setting, *workers, *per_connection, span)
+        }
+        Bench::Failover { rounds, sandbox } => failover::failover(setting, *rounds, sandbox),
+        Bench::Progress { watchers, records } => progress::progress(setting, *watchers, *records),
+        Bench::Restart {
+            workers,
+            per_connection,
+        } => restart::restart(setting, *workers, *per_connection),
         Bench::Spawn => spawn::spawn(setting),
         Bench::Recover { tasks, open } => recover::recover(setting, *tasks, *open),
         Bench::Mail => mail::mail(setting),
@@ -125,16 +230,21 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             calls::create(setting)?;
             workers::cycle(setting)?;
             workers::dispatch(setting)?;
+            load::dispatch(setting, load::Load::default())?;
             spawn::spawn(setting)?;
             mail::mail(setting)?;
             board::ready(setting)?;
             board::growth(setting, 1_000_000)?;
             board::memory(setting, 400_000)?;
             watch::watch(setting)?;
+            progress::progress(setting, 10, 50_000)?;
+            idle::idle(setting, 10_000, 500, Duration::from_secs(30))?;
+            restart::restart(setting, 1_000, 50)?;
+            failover::failover(setting, 3, "native")?;
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)
         }
         Bench::Fill { tasks, open } => recover::fill(setting, *tasks, *open),
-        Bench::Serve => cluster::serve(setting),
+        Bench::Serve(serve) => cluster::serve(setting, serve),
     }
 }

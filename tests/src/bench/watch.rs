@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    process::Child,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +19,7 @@ use tonic::{Streaming, transport::Channel};
 use crate::{
     Setting, cluster,
     figures::{Times, line, rate},
-    recover::{first_line, rss_kib},
+    served::Served,
 };
 
 /// Watchers that share a connection.
@@ -45,28 +44,24 @@ pub fn watch(setting: &Setting) -> anyhow::Result<()> {
             watchers,
             changes_per_second,
         };
-        cluster::fresh_dir(setting, "recover")?;
-        let mut served = cluster::again(setting, &["serve"])?;
-        let measured = measure(setting, &mut served, &load);
-        served.kill()?;
-        served.wait()?;
-        measured?;
+        let served = Served::fresh(setting, &[])?;
+        measure(setting, &served, &load)?;
     }
     Ok(())
 }
 
-fn measure(setting: &Setting, served: &mut Child, load: &Load) -> anyhow::Result<()> {
-    let addr: SocketAddr = first_line(served)?.parse()?;
+fn measure(setting: &Setting, served: &Served, load: &Load) -> anyhow::Result<()> {
+    let addr = served.addr;
     let runtime = cluster::runtime(1)?;
     runtime.block_on(async {
         let mut board = TaskServiceClient::new(cluster::connect(addr).await?);
         make_tasks(&mut board).await?;
-        let alone = rss_kib(served)?;
+        let alone = served.memory()?;
         let (until, end) = watch::channel(None);
         let mut watchers = begin(addr, load.watchers, &end).await?;
-        let watched = rss_kib(served)?;
+        let watched = served.memory()?;
 
-        let (began, busy) = (Instant::now(), cpu_time(served)?);
+        let (began, busy) = (Instant::now(), served.cpu_time()?);
         let made = change(&board, load, setting.span).await?;
         let made = rate(made, began);
         let last = revision(addr).await?;
@@ -74,19 +69,13 @@ fn measure(setting: &Setting, served: &mut Child, load: &Load) -> anyhow::Result
         let (mut times, mut most) = (Times::default(), watched);
         while let Some(seen) = watchers.join_next().await {
             times.extend(seen??);
-            most = most.max(rss_kib(served)?);
+            most = most.max(served.memory()?);
         }
-        let busy = (cpu_time(served)? - busy).as_secs_f64() / began.elapsed().as_secs_f64();
+        let busy = (served.cpu_time()? - busy).as_secs_f64() / began.elapsed().as_secs_f64();
 
         let name = format!("  {} watchers, {made:.0} changes/s", load.watchers);
         line(&name, format!("all got all; lag {}", times.told()), "");
-        let mib = |kib: u64| kib as f64 / 1_024.0;
-        let told = format!(
-            "{:.0} MiB alone, {:.0} watched, {:.0} busy",
-            mib(alone),
-            mib(watched),
-            mib(most)
-        );
+        let told = format!("{alone:.0} MiB alone, {watched:.0} watched, {most:.0} busy");
         line("    memory of the coordinator", told, "bounded");
         line(
             "    processors of the coordinator",
@@ -206,16 +195,4 @@ async fn change(
         done??;
     }
     Ok(made)
-}
-
-/// What a process has used of the processors.
-fn cpu_time(child: &Child) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
-    // The name may have spaces: what follows its bracket is counted.
-    let rest = stat.rsplit(')').next().context("a name in brackets")?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut ticks = || -> anyhow::Result<u64> { Ok(fields.next().context("a count")?.parse()?) };
-    let ticks = ticks()? + ticks()?;
-    // The kernel tells them in hundredths of a second, whatever it counts in.
-    Ok(Duration::from_millis(ticks * 10))
 }

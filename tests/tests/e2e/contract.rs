@@ -49,6 +49,7 @@ const ORDER: &[&str] = &[
     "ArtifactService/DownloadArtifact",
     "ArtifactService/GetArtifact",
     "FleetService/ListWorkers",
+    "FleetService/GetWorker",
     "FleetService/GetStatus",
     "FleetService/BackUpBoard",
     "ToolService/ListTools",
@@ -57,6 +58,7 @@ const ORDER: &[&str] = &[
     "TeamService/HandOverLead",
     "TeamService/DissolveTeam",
     "WorkerService/Connect",
+    "FleetService/DrainWorker",
 ];
 
 async fn every_line_runs(grpcurl: &Grpcurl) {
@@ -90,7 +92,7 @@ async fn every_line_runs(grpcurl: &Grpcurl) {
 #[tokio::test]
 async fn every_grpcurl_line_of_the_comments_runs_through_reflection_v1() {
     let cluster = Cluster::start(programs!()).await;
-    let _worker = cluster.worker("w1").await;
+    let _worker = cluster.worker("worker-1").await;
 
     every_line_runs(&Grpcurl::by_v1(&cluster.client()).await).await;
 }
@@ -98,7 +100,7 @@ async fn every_grpcurl_line_of_the_comments_runs_through_reflection_v1() {
 #[tokio::test]
 async fn every_grpcurl_line_of_the_comments_runs_through_reflection_v1alpha() {
     let cluster = Cluster::start(programs!()).await;
-    let _worker = cluster.worker("w1").await;
+    let _worker = cluster.worker("worker-1").await;
 
     every_line_runs(&Grpcurl::by_v1alpha(&cluster.client()).await).await;
 }

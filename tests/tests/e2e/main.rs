@@ -18,6 +18,7 @@ mod dispatch;
 mod drain;
 mod every_field;
 mod fences;
+mod fleet;
 mod frames;
 mod grpcurl;
 mod hosted_mail;

@@ -72,6 +72,7 @@ fn run(task: u64, contact: Contact, progress: Option<u64>) -> Run {
         started_at: Some(ago(3_000)),
         is_stopping: false,
         progress_at: progress.map(ago),
+        stall_span: STALL_SPAN,
     }
 }
 

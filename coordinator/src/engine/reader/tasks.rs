@@ -197,6 +197,7 @@ impl Reader<'_> {
         }
         for (view, _) in &mut items {
             self.engine.add_queue_reason(view);
+            self.engine.add_doing(uid, view);
         }
         Ok(TaskPage {
             page: Page {

@@ -22,7 +22,7 @@ use super::{PAGE_BYTES_MAX, Page, Reader};
 use crate::{
     engine::{
         Engine,
-        liveness::{Contact, Known, Living, Run, judge},
+        liveness::{Contact, Known, Living, Run, STALL_SPAN, judge},
     },
     fleet::Standing,
     hub::{WATCHERS_MAX, Watcher},
@@ -309,7 +309,7 @@ impl Engine {
         }
     }
 
-    fn run(&self, uid: TeamUid, task: &Task, placement: &Placement, now: Time) -> Run {
+    pub(super) fn run(&self, uid: TeamUid, task: &Task, placement: &Placement, now: Time) -> Run {
         let instance = placement.instance;
         let entry = self.fleet.of_instance(instance);
         let fence = self.board.fence((uid, task.id));
@@ -326,7 +326,10 @@ impl Engine {
             is_stopping: placement.stop.is_some(),
             progress_at: entry
                 .zip(fence)
-                .and_then(|(entry, fence)| entry.heard.progress(&fence)),
+                .and_then(|(entry, fence)| Some(entry.heard.progress(&fence)?.at)),
+            stall_span: entry
+                .and_then(|entry| entry.stall_span(&self.runs_as(uid, task)?))
+                .unwrap_or(STALL_SPAN),
         }
     }
 
@@ -340,12 +343,11 @@ impl Engine {
     }
 
     fn contact(&self, entry: &crate::fleet::WorkerEntry, now: Time) -> Contact {
-        let leases = self.fleet.leases();
         Contact {
-            is_reached: entry.standing(now, leases) != Standing::Unreachable,
+            is_reached: entry.standing(now) != Standing::Unreachable,
             heard_at: Some(entry.heard.last()),
             connected_at: Some(entry.connected_at),
-            lease_until: entry.lease_until(leases),
+            lease_until: entry.lease_until(),
         }
     }
 

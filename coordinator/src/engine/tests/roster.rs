@@ -237,7 +237,7 @@ fn a_hosted_member_is_seen_through_its_worker() {
 
     world.started(&worker, fence).unwrap();
     world.pass(minutes(3));
-    worker.welcome.heard.note_progress(&fence, world.now);
+    worker.welcome.heard.note_progress(&fence, None, world.now);
     let progress_at = world.now;
     world.pass(minutes(3));
     let working = world.member("hana");
@@ -263,7 +263,7 @@ fn progress_is_remembered_over_a_reconnect() {
     world.called(create([delegated()])).unwrap();
     let fence = worker.assigned().fence;
     world.started(&worker, fence).unwrap();
-    worker.welcome.heard.note_progress(&fence, world.now);
+    worker.welcome.heard.note_progress(&fence, None, world.now);
     let progress_at = world.now;
     world.pass(secs(5));
 

@@ -63,6 +63,11 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         .map(|id| Ok(InstanceId(uuid("ended_instances", id)?)));
     let ended = ended.collect::<Parsed<Vec<_>>>()?;
     let held = hello.held.iter().map(|held| fence(held.fence.as_ref()));
+    // Unset is what the first version says, which has no such fields.
+    let (protocol, protocol_min) = (hello.protocol.max(1), hello.protocol_min.max(1));
+    if protocol_min > protocol {
+        return Err(status::invalid("protocol_min", "is over protocol"));
+    }
     Ok(Hello {
         name: name("name", &hello.name, WorkerName::parse)?,
         instance: InstanceId(uuid("instance_id", &hello.instance_id)?),
@@ -82,8 +87,8 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         sandbox: hello.sandbox.into(),
         ended,
         sandbox_controls: hello.sandbox_controls.into_iter().map(control).collect(),
-        protocol: hello.protocol.max(1),
-        protocol_min: hello.protocol_min.max(1),
+        protocol,
+        protocol_min,
     })
 }
 

@@ -444,10 +444,18 @@ fn who_can_not_be_served_now_is_told_when_to_come_again() {
 
 #[test]
 fn hello_is_refused_with_its_code() {
-    let name = board::id::WorkerName::parse("zz-w").unwrap();
+    let name = WorkerName::parse("zz-w").unwrap();
     let taken = hello_refused(&HelloRefused::NameTaken { name });
     assert_eq!(taken.code(), Code::AlreadyExists);
     assert_eq!(assert_says_all(&taken), "WORKER_NAME_TAKEN");
+
+    let version = hello_refused(&HelloRefused::Version {
+        newest: 4714,
+        oldest: 4713,
+    });
+    assert_eq!(version.code(), Code::FailedPrecondition);
+    assert_eq!(assert_says_all(&version), "WORKER_VERSION_UNSUPPORTED");
+    assert!(version.get_details_precondition_failure().is_some());
 
     let full = hello_refused(&HelloRefused::Full);
     assert_eq!(full.code(), Code::ResourceExhausted);
@@ -455,6 +463,14 @@ fn hello_is_refused_with_its_code() {
     let facts = full.get_details_error_info().unwrap().metadata;
     assert_eq!(facts["max"], board::limits::WORKERS_MAX.to_string());
     assert!(full.get_details_retry_info().is_some());
+}
+
+#[test]
+fn worker_that_is_not_there_is_not_found() {
+    let name = WorkerName::parse("zz-w").unwrap();
+    let unknown = worker_unknown(&name);
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(assert_says_all(&unknown), "WORKER_NOT_FOUND");
 }
 
 #[test]

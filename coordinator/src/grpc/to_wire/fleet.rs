@@ -2,9 +2,9 @@
 
 use ganger_proto::v1;
 
-use super::{fence, instance, number, span, time};
+use super::{fence, instance, number, optional, phase, span, time};
 use crate::{
-    engine::{OfferedView, WorkerView},
+    engine::{HeldView, OfferedView, WorkerView},
     fleet::{Offered, SandboxLevel, Standing},
 };
 
@@ -81,7 +81,27 @@ pub fn worker(view: &WorkerView) -> v1::Worker {
         attempts: view.attempts.iter().map(fence).collect(),
         sandbox: hello.sandbox.to_string(),
         sandbox_controls: controls.collect(),
-        protocol: hello.protocol,
-        ..v1::Worker::default()
+        protocol: hello.spoken(),
+        stream_up: view.is_stream_up,
+        heard: view.is_heard,
+        lease_valid: view.is_lease_valid,
+        last_progress_at: view.progress_at.map(time),
+        held: view.held.iter().map(held).collect(),
+        drain_reason: view.drain_reason.to_string(),
+    }
+}
+
+fn held(view: &HeldView) -> v1::HeldAttempt {
+    v1::HeldAttempt {
+        fence: Some(fence(&view.fence)),
+        team: view.team.to_string(),
+        subject: view.subject.to_string(),
+        agent_type: optional(&view.agent_type),
+        member: view.acts_as.clone(),
+        phase: view.phase.map_or(v1::TaskPhase::Unspecified, phase).into(),
+        started_at: view.started_at.map(time),
+        last_progress_at: view.progress_at.map(time),
+        stalled: view.is_stalled,
+        doing: view.doing.to_string(),
     }
 }
