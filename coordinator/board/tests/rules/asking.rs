@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use board::{
-    command::{Answer, FleetCommand, Wish},
+    command::{Answer, FleetCommand, NewTask, Wish},
     event::Actor,
     id::{Incarnation, MessageId, TaskId},
     limits,
@@ -17,7 +17,7 @@ use board::{
 use crate::support::*;
 
 /// The jobs, the first of which runs.
-fn running(tasks: &[board::command::NewTask]) -> Script {
+fn running(tasks: &[NewTask]) -> Script {
     let mut script = Script::given(tasks);
     script.dispatch(1, "w1");
     script.start(1, None);
@@ -528,7 +528,15 @@ fn its_maker_answers_a_task_that_is_nobody_s() {
 
 #[test]
 fn a_sub_agent_answers_those_that_it_has_hired() {
-    let mut script = running(&[job("a")]);
+    let mut script = Script::new();
+    script.fleet(FleetCommand::OfferTypes(vec![hiring("boss", 1)]));
+    let boss = NewTask {
+        agent_type: Some(agent_type("boss")),
+        ..card("a")
+    };
+    script.create(LEAD, &[boss]).unwrap();
+    script.dispatch(1, "w1");
+    script.start(1, None);
     script.by_agent(1, 1, create(&[job("b")])).unwrap();
     script.dispatch(2, "w2");
     script.start(2, None);
