@@ -166,7 +166,7 @@ impl Rig {
     async fn create(&self, subject: &str, gate: &Gate, inputs: Vec<v1::Artifact>) -> u64 {
         let wait = match self.step {
             Step::Talking => format!(
-                "(n=0; while :; do n=$((n + 1)); echo tick $n; sleep 0.02; done) & {}; kill $!; wait",
+                "n=1; echo tick 1; (while n=$((n + 1)); do echo tick $n; sleep 0.02; done) & {}; kill $!; wait",
                 gate.wait()
             ),
             _ => gate.wait(),
