@@ -235,7 +235,8 @@ impl Agenda {
         for fence in disowned {
             self.disown(&fence);
         }
-        for (fence, held) in &self.held {
+        for (fence, held) in &mut self.held {
+            held.talk.on_new_stream();
             if !held.is_disowned() {
                 self.actions
                     .extend(held.owed().map(|kind| Action::Report(fence.clone(), kind)));

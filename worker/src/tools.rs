@@ -167,6 +167,29 @@ mod tests {
         })
     }
 
+    #[tokio::test]
+    async fn no_call_is_made_while_there_is_no_lease() {
+        let door = Door::new("http://127.0.0.1:9", None).unwrap();
+        let tools = Tools::new(&door);
+        let is_leased = async || {
+            tokio::select! {
+                biased;
+                () = tools.leased() => true,
+                () = std::future::ready(()) => false,
+            }
+        };
+        assert!(!is_leased().await, "none was given yet");
+
+        tools.lease_ends(Some(clock::now() + Duration::from_secs(3_600)));
+        assert!(is_leased().await);
+
+        tools.lease_ends(Some(clock::now()));
+        assert!(!is_leased().await, "it is over");
+        let waiting = tools.leased();
+        tools.lease_ends(Some(clock::now() + Duration::from_secs(3_600)));
+        waiting.await;
+    }
+
     #[test]
     fn a_refusal_of_a_tool_is_an_error_with_its_reason_and_its_words() {
         assert_eq!(

@@ -29,16 +29,29 @@ mod coordinator;
 mod ending;
 #[path = "worker/sessions.rs"]
 mod sessions;
+#[path = "worker/slots.rs"]
+mod slots;
 #[path = "worker/support.rs"]
 mod support;
+#[path = "worker/talking.rs"]
+mod talking;
+#[path = "worker/tools.rs"]
+mod tools;
 
 fn main() -> ExitCode {
     become_launcher_if_asked();
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let mut claims = [sessions::CLAIMS, ending::CLAIMS].concat();
+    let mut claims = [
+        sessions::CLAIMS,
+        ending::CLAIMS,
+        slots::CLAIMS,
+        talking::CLAIMS,
+        tools::CLAIMS,
+    ]
+    .concat();
     let mut is_good = true;
     if has_sandboxes() {
-        claims.extend(attempts::CLAIMS);
+        claims.extend([attempts::CLAIMS, talking::IN_SANDBOXES].concat());
     } else {
         println!("\n*** NOT RUN: what needs a sandbox, because this machine refuses them ***");
         is_good = std::env::var_os("GANGER_REQUIRE_SANDBOX").is_none();

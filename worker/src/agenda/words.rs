@@ -72,6 +72,11 @@ impl Talk {
         self.question = None;
     }
 
+    /// All that is not heeded is said again from now on.
+    pub(super) fn on_new_stream(&mut self) {
+        self.missed = None;
+    }
+
     /// Takes a word, unless it was taken before or there is no room: then it is said again.
     fn take(&mut self, word: Word) -> bool {
         let is_out_of_turn = self.missed.is_some_and(|missed| word.number > missed);
@@ -119,6 +124,18 @@ impl Agenda {
         if self.is_connected {
             self.actions
                 .push(Action::Report(fence.clone(), ReportKind::Asked));
+        }
+    }
+
+    /// The coordinator puts a question before nobody: the sub-agent is to go on alone.
+    pub(crate) fn question_refused(&mut self, fence: &Fence, why: &str) {
+        let question = self
+            .held
+            .get_mut(fence)
+            .and_then(|held| held.talk.question.take());
+        if let Some(question) = question {
+            self.actions
+                .push(Action::Tell(fence.clone(), no_answer(&question, why)));
         }
     }
 
@@ -190,16 +207,21 @@ impl Agenda {
     pub(super) fn answer_questions_for_the_deaf(&mut self) {
         for (fence, held) in &mut self.held {
             if let Some(question) = held.talk.question.take() {
-                let text = "the coordinator knows no questions yet: it must be upgraded".to_owned();
-                let word = Word {
-                    number: 0,
-                    kind: WordKind::NoAnswer,
-                    question: question.number,
-                    text,
-                    from: "worker".to_owned(),
-                };
-                self.actions.push(Action::Tell(fence.clone(), word));
+                let why = "the coordinator knows no questions yet: it must be upgraded";
+                self.actions
+                    .push(Action::Tell(fence.clone(), no_answer(&question, why)));
             }
         }
+    }
+}
+
+/// The worker's own answer to a question.
+fn no_answer(question: &Question, why: &str) -> Word {
+    Word {
+        number: 0,
+        kind: WordKind::NoAnswer,
+        question: question.number,
+        text: why.to_owned(),
+        from: "worker".to_owned(),
     }
 }

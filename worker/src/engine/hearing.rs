@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ganger_proto::v1::{self, Assignment, ConnectResponse, connect_response::Message};
+use ganger_proto::v1::{self, Assignment, ConnectResponse, ReportKind, connect_response::Message};
 
 use super::{Connection, Engine, saying::Control};
 use crate::{
@@ -54,6 +54,8 @@ impl Engine {
                 };
                 if !ack.accepted {
                     tracing::warn!(attempt = %fence, ?kind, reason = ack.reason, "report is stale");
+                } else if kind == ReportKind::Asked && !ack.reason.is_empty() {
+                    self.agenda.question_refused(&fence, &ack.reason);
                 }
                 self.agenda.acknowledged(&fence, kind, ack.accepted);
             }

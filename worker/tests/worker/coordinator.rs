@@ -7,19 +7,28 @@ use std::{
     time::Duration,
 };
 
-use ganger_proto::v1::{
-    Artifact, Assignment, ConnectRequest, ConnectResponse, DownloadArtifactRequest,
-    DownloadArtifactResponse, Fence, GetArtifactRequest, GetArtifactResponse, HeartbeatAck,
-    HeldVerdict, Hello, ProgressAck, ReportAck, ReportKind, Stop, TranscriptRecord,
-    UploadArtifactRequest, UploadArtifactResponse, Welcome,
-    artifact_service_server::{ArtifactService, ArtifactServiceServer},
-    connect_request::Message as Said,
-    connect_response::Message as Say,
-    upload_artifact_request::Part,
-    worker_service_server::{WorkerService, WorkerServiceServer},
+use ganger_proto::{
+    ATTEMPT_KEY, TEAM_KEY,
+    v1::{
+        Artifact, Assignment, CallToolRequest, CallToolResponse, ConnectRequest, ConnectResponse,
+        DownloadArtifactRequest, DownloadArtifactResponse, Fence, GetArtifactRequest,
+        GetArtifactResponse, HeartbeatAck, HeldVerdict, Hello, ListToolsRequest, ListToolsResponse,
+        ProgressAck, ReportAck, ReportKind, Stop, TranscriptRecord, UploadArtifactRequest,
+        UploadArtifactResponse, Welcome,
+        artifact_service_server::{ArtifactService, ArtifactServiceServer},
+        connect_request::Message as Said,
+        connect_response::Message as Say,
+        tool_service_server::{ToolService, ToolServiceServer},
+        upload_artifact_request::Part,
+        worker_service_server::{WorkerService, WorkerServiceServer},
+    },
 };
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_stream::{
     Stream,
     wrappers::{ReceiverStream, TcpListenerStream},
@@ -38,6 +47,7 @@ pub const LEASE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 struct Inside {
     streams: mpsc::Sender<Connection>,
+    calls: mpsc::Sender<Call>,
     blobs: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     refusal: Arc<Mutex<Option<Status>>>,
 }
@@ -47,7 +57,17 @@ pub struct Coordinator {
     pub address: String,
     inside: Inside,
     streams: mpsc::Receiver<Connection>,
+    calls: mpsc::Receiver<Call>,
     _server: AbortOnDropHandle<()>,
+}
+
+/// A call of a tool, to be answered.
+pub struct Call {
+    /// For which attempt it is made.
+    pub attempt: String,
+    pub team: String,
+    pub request: CallToolRequest,
+    pub answer: oneshot::Sender<Result<CallToolResponse, Status>>,
 }
 
 /// One stream of a worker.
@@ -66,20 +86,24 @@ impl Coordinator {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (sender, streams) = mpsc::channel(8);
+        let (caller, calls) = mpsc::channel(64);
         let inside = Inside {
             streams: sender,
+            calls: caller,
             blobs: Arc::default(),
             refusal: Arc::default(),
         };
         let serving = tonic::transport::Server::builder()
             .add_service(WorkerServiceServer::new(inside.clone()))
             .add_service(ArtifactServiceServer::new(inside.clone()))
+            .add_service(ToolServiceServer::new(inside.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
         Self {
             address,
             inside,
             streams,
+            calls,
             _server: AbortOnDropHandle::new(server),
         }
     }
@@ -98,6 +122,14 @@ impl Coordinator {
         let hello = connection.hello().await;
         connection.welcome(Vec::new()).await;
         (connection, hello)
+    }
+
+    /// The next call of a tool.
+    pub async fn call(&mut self) -> Call {
+        timeout(PATIENCE, self.calls.recv())
+            .await
+            .expect("a tool is called")
+            .unwrap()
     }
 
     /// From now on every Connect is refused like this; none accepts them again.
@@ -130,16 +162,7 @@ impl Connection {
 
     /// Welcomes with a lease of this length, and three heartbeats in it.
     pub async fn welcome_for(&mut self, lease: Duration, verdicts: Vec<HeldVerdict>) {
-        let welcome = Welcome {
-            heartbeat_interval: Some((lease / 3).into()),
-            lease_span: Some(lease.into()),
-            verdicts,
-            epoch: "e".into(),
-            version: "0".into(),
-            protocol: 1,
-            first_heartbeat: None,
-        };
-        self.say(Say::Welcome(welcome)).await;
+        self.say(Say::Welcome(welcome(lease, verdicts))).await;
     }
 
     pub async fn say(&mut self, message: Say) {
@@ -200,6 +223,14 @@ impl Connection {
         }
     }
 
+    /// The sequence of the heartbeat that comes next, before anything else.
+    pub async fn heartbeat(&mut self) -> u64 {
+        match self.frame().await.and_then(|frame| frame.message) {
+            Some(Said::Heartbeat(heartbeat)) => heartbeat.sequence,
+            other => panic!("no heartbeat, but {other:?}"),
+        }
+    }
+
     /// Everything that is said up to an attempt's last report, each report acknowledged.
     pub async fn settle(&mut self) -> Settled {
         let mut records = Vec::new();
@@ -240,6 +271,19 @@ impl Connection {
             .await
             .expect("the worker says something")
             .ok()?
+    }
+}
+
+/// A welcome in the version of the stream that has questions and words.
+pub fn welcome(lease: Duration, verdicts: Vec<HeldVerdict>) -> Welcome {
+    Welcome {
+        heartbeat_interval: Some((lease / 3).into()),
+        lease_span: Some(lease.into()),
+        verdicts,
+        epoch: "e".into(),
+        version: "0".into(),
+        protocol: 2,
+        first_heartbeat: None,
     }
 }
 
@@ -291,6 +335,44 @@ impl WorkerService for Inside {
         };
         let _ = self.streams.send(connection).await;
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+#[tonic::async_trait]
+impl ToolService for Inside {
+    async fn list_tools(
+        &self,
+        _: Request<ListToolsRequest>,
+    ) -> Result<Response<ListToolsResponse>, Status> {
+        Err(Status::unimplemented("no worker asks"))
+    }
+
+    async fn call_tool(
+        &self,
+        request: Request<CallToolRequest>,
+    ) -> Result<Response<CallToolResponse>, Status> {
+        let said = |key| {
+            request
+                .metadata()
+                .get(key)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        let (attempt, team) = (said(ATTEMPT_KEY), said(TEAM_KEY));
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            attempt,
+            team,
+            request: request.into_inner(),
+            answer,
+        };
+        let _ = self.calls.send(call).await;
+        let answered = answered.await;
+        answered
+            .unwrap_or_else(|_| Err(Status::internal("the claim is over")))
+            .map(Response::new)
     }
 }
 

@@ -5,10 +5,15 @@ use std::{
     time::Duration,
 };
 
-use ganger_proto::v1::{Assignment, Fence};
-use ganger_worker::{Config, RunError, Shutdown, run, sandbox::DriverKind};
+use ganger_proto::v1::{
+    Asked, Assignment, Ended, Fence, ReportKind, TranscriptKind, TranscriptRecord,
+    connect_request::Message as Said,
+};
+use ganger_worker::{AgentType, Config, Protocol, RunError, Shutdown, run, sandbox::DriverKind};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::coordinator::Connection;
 
 /// Far longer than anything here takes; it only bounds a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +63,11 @@ impl Worker {
         Self::with(address, DriverKind::None, |_| ())
     }
 
+    /// Without walls, with a type whose sub-agents talk.
+    pub fn talking(address: &str) -> Self {
+        Self::with(address, DriverKind::None, talks)
+    }
+
     pub fn with(address: &str, sandbox: DriverKind, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(address, dir.path(), sandbox);
@@ -86,6 +96,120 @@ impl Worker {
             .map(|entry| entry.unwrap().path())
             .filter(|path| !path.ends_with(".lock"))
             .collect()
+    }
+}
+
+/// A configuration with the type `talker`, which runs its prompt as a script that talks.
+pub fn talks(config: &mut Config) {
+    let talker = AgentType {
+        protocol: Protocol::Json,
+        tools: vec!["TaskList".into(), "SendMessage".into()],
+        ..AgentType::shell()
+    };
+    config.agent_types.insert("talker".into(), talker);
+}
+
+/// A script that talks.
+pub fn talk(task_id: u64, prompt: &str) -> Assignment {
+    Assignment {
+        agent_type: "talker".into(),
+        ..script(task_id, prompt)
+    }
+}
+
+/// What a coordinator hears, the rest of it taken and acknowledged on the way.
+pub struct Hearing {
+    pub connection: Connection,
+    pub records: Vec<TranscriptRecord>,
+    pub doing: Vec<String>,
+}
+
+impl Hearing {
+    pub fn of(connection: Connection) -> Self {
+        Self {
+            connection,
+            records: Vec::new(),
+            doing: Vec::new(),
+        }
+    }
+
+    /// The next thing that is neither a start nor progress.
+    pub async fn next(&mut self) -> Said {
+        loop {
+            match self.connection.next().await.expect("the stream is up") {
+                Said::Started(started) => {
+                    let fence = started.fence.unwrap();
+                    self.connection
+                        .acknowledge(&fence, ReportKind::Started, true)
+                        .await;
+                }
+                Said::Progress(progress) => {
+                    self.doing.extend(progress.doing);
+                    if let Some(last) = progress.records.last().map(|record| record.index) {
+                        let fence = progress.fence.unwrap();
+                        self.connection.keep_through(&fence, last).await;
+                    }
+                    self.records.extend(progress.records);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn asked(&mut self) -> Asked {
+        match self.next().await {
+            Said::Asked(asked) => asked,
+            other => panic!("no question, but {other:?}"),
+        }
+    }
+
+    pub async fn heeded(&mut self) -> (Option<Fence>, i32) {
+        match self.next().await {
+            Said::Heeded(heeded) => (heeded.fence, heeded.through),
+            other => panic!("not heeded, but {other:?}"),
+        }
+    }
+
+    pub async fn refused(&mut self) -> (Option<Fence>, String) {
+        match self.next().await {
+            Said::Refused(refused) => (refused.fence, refused.reason),
+            other => panic!("not refused, but {other:?}"),
+        }
+    }
+
+    /// The end of the attempt that runs, acknowledged.
+    pub async fn ended(&mut self) -> Ended {
+        match self.next().await {
+            Said::Ended(ended) => {
+                let fence = ended.fence.clone().unwrap();
+                self.connection
+                    .acknowledge(&fence, ReportKind::Ended, true)
+                    .await;
+                ended
+            }
+            other => panic!("no end, but {other:?}"),
+        }
+    }
+
+    /// Waits until the sub-agent has written this, or said it.
+    pub async fn until_written(&mut self, text: &str) {
+        while !self.records.iter().any(|record| record.text.contains(text)) {
+            match self.connection.next().await.expect("the stream is up") {
+                Said::Started(_) => {}
+                Said::Progress(progress) => self.records.extend(progress.records),
+                other => panic!("{text:?} is not written, but {other:?}"),
+            }
+        }
+    }
+
+    /// What the worker itself put into the transcript.
+    pub fn notes(&self) -> Vec<&str> {
+        self.of_kind(TranscriptKind::Worker)
+    }
+
+    pub fn of_kind(&self, kind: TranscriptKind) -> Vec<&str> {
+        let records = self.records.iter().filter(|record| record.kind() == kind);
+        records.map(|record| record.text.as_str()).collect()
     }
 }
 

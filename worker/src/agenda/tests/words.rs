@@ -32,6 +32,17 @@ fn heeded() -> Action {
     Action::Heeded(fence(1, 1))
 }
 
+fn no_answer(question: i32, why: &str) -> Action {
+    let word = Word {
+        number: 0,
+        kind: WordKind::NoAnswer,
+        question,
+        text: why.to_owned(),
+        from: "worker".into(),
+    };
+    Action::Tell(fence(1, 1), word)
+}
+
 impl Desk {
     fn word(&mut self, number: i32) -> Vec<Action> {
         assert!(self.agenda.word(&fence(1, 1), steer(number)));
@@ -83,6 +94,21 @@ fn a_stale_question_disowns() {
 
     assert_eq!(desk.settle(), [Action::Kill(fence(1, 1))]);
     assert_eq!(desk.agenda.question(&fence(1, 1)), None);
+}
+
+#[test]
+fn a_question_that_is_put_before_nobody_is_answered_so() {
+    let mut desk = Desk::new(1);
+    desk.running(1);
+    desk.asked(1);
+
+    desk.agenda.question_refused(&fence(1, 1), "too many");
+    desk.acknowledge(1, ReportKind::Asked, true);
+
+    assert_eq!(desk.settle(), [no_answer(1, "too many")]);
+    assert_eq!(desk.agenda.question(&fence(1, 1)), None);
+    desk.agenda.question_refused(&fence(1, 1), "too many");
+    assert_eq!(desk.settle(), [], "once is enough");
 }
 
 #[test]
@@ -169,6 +195,27 @@ fn words_beyond_the_bound_are_taken_when_they_are_said_again_and_none_is_left_ou
 }
 
 #[test]
+fn a_word_that_was_left_out_and_taken_back_holds_up_nothing_on_the_next_stream() {
+    const MAX: i32 = crate::limits::WORDS_MAX as i32;
+    let mut desk = Desk::new(1);
+    desk.running(1);
+    for number in 1..=MAX + 1 {
+        desk.word(number);
+    }
+    for number in 1..MAX {
+        desk.told(number);
+    }
+    assert_eq!(desk.told(MAX), [heeded()]);
+    assert_eq!(desk.word(MAX + 2), []);
+
+    desk.agenda.disconnected();
+    desk.connect(&[(1, true)]);
+    desk.settle();
+
+    assert_eq!(desk.word(MAX + 2), [tells(MAX + 2)]);
+}
+
+#[test]
 fn who_has_no_ear_is_told_nothing_and_the_transcript_says_so() {
     let mut desk = Desk::new(1);
     desk.running_by(Terms {
@@ -197,15 +244,8 @@ fn a_word_to_what_is_not_held_is_answered_and_one_that_comes_too_late_is_not() {
 #[test]
 fn a_coordinator_that_knows_no_questions_gets_none_and_the_sub_agent_is_told() {
     let no_answer = |number| {
-        let text = "the coordinator knows no questions yet: it must be upgraded".to_owned();
-        let word = Word {
-            number: 0,
-            kind: WordKind::NoAnswer,
-            question: number,
-            text,
-            from: "worker".into(),
-        };
-        Action::Tell(fence(1, 1), word)
+        let why = "the coordinator knows no questions yet: it must be upgraded";
+        no_answer(number, why)
     };
     let mut desk = Desk::new(1);
     desk.running(1);
