@@ -116,7 +116,7 @@ impl Board {
                     .map(words::span)
                     .unwrap_or_default(),
                 words::ids(&task.open_blockers),
-                match doing(task) {
+                match asks(task).unwrap_or_else(|| doing(task)) {
                     "" => safe_line(&task.subject),
                     doing => safe_line(&format!("{}: {doing}", task.subject)),
                 },
@@ -148,6 +148,11 @@ fn worth(status: v1::TaskStatus) -> u8 {
         v1::TaskStatus::Pending => 2,
         _ => 3,
     }
+}
+
+/// What a running task's sub-agent asks.
+fn asks(task: &v1::Task) -> Option<&str> {
+    Some(&task.question.as_ref()?.text)
 }
 
 /// What a running task does right now: the end of its board line, after who does it.

@@ -23,6 +23,7 @@ Exit codes:
   4    not found
   5    conflict: exists already, not in the right state, changed since
   69   no coordinator, or it can't serve right now
+  75   what is waited for wants something of you first
   124  timed out
   130  interrupted";
 
@@ -44,6 +45,8 @@ pub enum Exit {
     Conflict = 5,
     /// Nobody answers.
     Unavailable = 69,
+    /// Somebody has to do something before it can go on.
+    Wanted = 75,
     /// It took too long.
     TimedOut = 124,
     /// Ctrl-C.

@@ -21,6 +21,7 @@ mod release;
 mod renew;
 mod reopen;
 mod show;
+pub mod talk;
 mod update;
 pub mod wait;
 mod watch;
@@ -64,6 +65,10 @@ pub enum Verb {
     Pause(pause::PauseArgs),
     /// Let a held task go on
     Resume(pause::ResumeArgs),
+    /// Answer the question that a running task's sub-agent asks
+    Answer(talk::AnswerArgs),
+    /// Tell a running task's sub-agent something that it has not asked
+    Steer(talk::SteerArgs),
     /// Cancel a task; one that runs is stopped
     Cancel {
         /// The task
@@ -77,7 +82,7 @@ pub enum Verb {
     /// Delete a task; what waited for it is freed
     #[command(visible_alias = "rm")]
     Delete(delete::Args),
-    /// Wait until tasks are over
+    /// Wait until tasks are over, or want something of you
     Wait(wait::Args),
     /// The live board
     Watch(watch::Args),
@@ -102,6 +107,8 @@ pub async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Release(args) => release::run(args, context).await?,
         Verb::Pause(args) => pause::pause(args, context).await?,
         Verb::Resume(args) => pause::resume(args, context).await?,
+        Verb::Answer(args) => talk::answer(args, context).await?,
+        Verb::Steer(args) => talk::steer(args, context).await?,
         Verb::Cancel { id, reason } => {
             let client = context.connect().await?;
             let answer = cancel(&client, id, &reason).await?;

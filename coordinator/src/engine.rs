@@ -9,6 +9,7 @@
 mod absence;
 mod calls;
 mod fleet;
+mod hindrance;
 mod liveness;
 mod mail;
 mod presence;
@@ -39,14 +40,16 @@ use board::{
     placement,
     record::{Outcome, Record, RequestKey},
     refusal::{Obstacle, Refusal},
+    stuck::Stuck,
     time::Time,
     view::TaskView,
 };
 
-use self::{absence::Absence, presence::Presence, release::Release};
+use self::{absence::Absence, hindrance::Situations, presence::Presence, release::Release};
 pub use self::{
     calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
+    hindrance::Hindrance,
     liveness::{Liveness, Living},
     mail::{MailFilter, MailPage, MailReply, MailWanted},
     reader::{
@@ -83,6 +86,8 @@ pub enum Input {
         TaskKey,
         tokio::sync::oneshot::Sender<Result<TaskView, Refusal>>,
     ),
+    /// Somebody waits in vain for tasks: the lead is to hear of it.
+    NoteStuck(TeamUid, Vec<Stuck>),
     /// Somebody wants their mail.
     Mail(Box<MailWanted>, tokio::sync::oneshot::Sender<MailReply>),
     /// The fleet brings something.
@@ -109,6 +114,7 @@ pub struct Engine {
     commits: u64,
     presence: Presence,
     absence: Absence,
+    situations: Situations,
     /// How long a team that is over is kept.
     tombstones_kept: Duration,
     disk: DiskGauge,
@@ -172,6 +178,7 @@ impl Engine {
                 self.group.releases.push(Release::Read(answered));
             }
             Input::Wait(key, reply) => self.wait(key, reply),
+            Input::NoteStuck(team, stuck) => self.note_stuck(team, &stuck, now),
             Input::Mail(wanted, reply) => self.receive(&wanted, reply, now),
             Input::Fleet(input) => self.fleet_input(input, now),
             Input::BackUp(sink) => self.store.begin_backup(sink),
@@ -235,7 +242,8 @@ impl Engine {
         if !group.records.is_empty() || !group.outcomes.is_empty() {
             let batch = Batch {
                 at: now,
-                records: in_order(group.records),
+                // In an order in which they can be installed: a team before what is its own.
+                records: group.records.into_values().collect(),
                 events: group.events,
                 outcomes: group.outcomes.into_values().collect(),
             };
@@ -482,11 +490,6 @@ impl Engine {
 pub use board::team::DEFAULT_TEAM;
 /// The name of a lead that nobody named.
 pub const DEFAULT_LEAD: &str = "team-lead";
-
-/// Records in an order in which they can be installed: a team before what is its own.
-fn in_order(records: BTreeMap<RecordKey, Record>) -> Vec<Record> {
-    records.into_values().collect()
-}
 
 /// The key of a task of a team that is known by name.
 fn key_of(board: &Board, team: &TeamName, task: TaskId) -> Result<TaskKey, Refusal> {

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use board::{
     command::{Call, Wish},
-    id::{TaskKey, WorkerName},
+    id::{TaskKey, TeamUid, WorkerName},
     refusal::Refusal,
+    stuck::Stuck,
     view::TaskView,
 };
 use tokio::sync::oneshot;
@@ -93,6 +94,11 @@ impl Handle {
         answer.await.map_err(|_| Unavailable::Unanswered)
     }
 
+    /// Has a team's lead told that somebody waits in vain, and doesn't wait for it.
+    pub fn note_stuck(&self, team: TeamUid, stuck: Vec<Stuck>) -> Result<(), Unavailable> {
+        Ok(self.lanes.push_client(Input::NoteStuck(team, stuck), 0)?)
+    }
+
     /// Has a backup made, and doesn't wait for it.
     pub fn back_up(&self, sink: Box<dyn BackupSink>) -> Result<(), Unavailable> {
         Ok(self.lanes.push_client(Input::BackUp(sink), 0)?)
@@ -159,6 +165,7 @@ fn weight(call: &Call) -> usize {
             let texts = texts.flat_map(|(_, update)| [&update.description, &update.result]);
             texts.flatten().map(|text| text.len()).sum()
         }
+        Wish::AnswerQuestion(_, _, _, text) | Wish::SteerTask(_, _, text) => text.len(),
         Wish::SendMessage(_, letter) => letter.text.len() + letter.payload.len(),
         _ => 0,
     };

@@ -4,7 +4,8 @@ use ganger_proto::v1;
 
 use super::{acknowledge, send::said, talk};
 use crate::{
-    context::Context, failure::Failure, flags::RequestId, output::words, values::text_or_stdin,
+    context::Context, failure::Failure, flags::RequestId, output::words, task,
+    values::text_or_stdin,
 };
 
 /// What is answered.
@@ -30,14 +31,40 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let text = text_or_stdin(args.text)?;
     let client = context.connect().await?;
     let question = talk::find(&client, args.id).await?;
-    let request = v1::SendMessageRequest {
-        text,
-        request_id: args.request_id.or_new(),
-        ..answer_to(&question)?
-    };
-    let sent = talk::send(&client, request).await?;
-    context.out.answer(&sent, || said(&sent))?;
+    let answer = answer_to(&question)?;
+    let request_id = args.request_id.or_new();
+    if asks_as_task(&question) {
+        let request = v1::AnswerQuestionRequest {
+            task_id: question.task_id,
+            text,
+            question: number(&question.correlation_id),
+            request_id,
+            ..v1::AnswerQuestionRequest::default()
+        };
+        let told = task::talk::send(&client, request).await?;
+        let answered = || task::talk::answered(question.task_id);
+        context.out.answer(&told, answered)?;
+    } else {
+        let request = v1::SendMessageRequest {
+            text,
+            request_id,
+            ..answer
+        };
+        let sent = talk::send(&client, request).await?;
+        context.out.answer(&sent, || said(&sent))?;
+    }
     acknowledge(&client, vec![question.id]).await
+}
+
+/// Whether the sub-agent of a task asks that is nobody's: it has no mailbox for an answer.
+fn asks_as_task(question: &v1::Message) -> bool {
+    question.task_id != 0 && question.from.starts_with("task:")
+}
+
+/// The number of a sub-agent's question, which ends its correlation id: `task:3/1/2`.
+fn number(correlation_id: &str) -> i32 {
+    let number = correlation_id.rsplit('/').next();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn answer_to(question: &v1::Message) -> Result<v1::SendMessageRequest, Failure> {

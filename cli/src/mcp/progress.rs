@@ -120,6 +120,7 @@ async fn board(bridge: &Bridge, call: &Call, ids: &[u64]) -> Option<String> {
         task_ids: ids.to_vec(),
         // A look, and no wait.
         timeout: Some(Duration::ZERO.into()),
+        wait_on: true,
         ..v1::WaitTasksRequest::default()
     };
     let seen = client.delegation().wait_tasks(request).await.ok()?;

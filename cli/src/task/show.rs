@@ -34,6 +34,8 @@ pub async fn run(id: u64, context: &Context) -> Result<(), Failure> {
 fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
     let mut facts = Facts::new();
     let reason = match task.phase_reason.as_str() {
+        // What is asked is told on a line of its own.
+        _ if task.question.is_some() => String::new(),
         "" => String::new(),
         reason => format!(" ({})", safe_line(reason)),
     };
@@ -42,6 +44,7 @@ fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
         .add("team", task.team.clone())
         .add("status", words::status(task.status()))
         .add("stands", format!("{}{reason}", words::standing(task)))
+        .add("asks", asks(task))
         .add("owner", safe_line(&task.owner))
         .add("runs on", safe_line(&task.runner))
         .add("type", safe_line(&task.agent_type))
@@ -119,6 +122,16 @@ fn optional_id(id: u64) -> String {
     }
 }
 
+/// What its sub-agent asks: number, text, and until when.
+fn asks(task: &v1::Task) -> String {
+    let Some(asked) = &task.question else {
+        return String::new();
+    };
+    let until = words::time(asked.deadline.as_ref());
+    let text = safe_line(&asked.text);
+    format!("question {}, until {until}: {text}", asked.number)
+}
+
 /// How many attempts may fail, and did, as in `1 failed of 3, up to 5m between`.
 fn tries(task: &v1::Task) -> String {
     let Some(retry) = &task.retry else {
@@ -185,6 +198,33 @@ fn attempts(attempts: &[v1::Attempt]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn question_of_a_sub_agent_is_told_with_its_number_and_its_time() {
+        let at = |seconds| Some(pbjson_types::Timestamp { seconds, nanos: 0 });
+        let task = v1::Task {
+            id: 3,
+            subject: "Report".into(),
+            status: v1::TaskStatus::InProgress.into(),
+            phase: v1::TaskPhase::WaitingForAnswer.into(),
+            phase_reason: "which".into(),
+            question: Some(v1::TaskQuestion {
+                number: 2,
+                text: "which\none?".into(),
+                asked_at: at(1_795_269_300),
+                deadline: at(1_795_269_600),
+                message_id: 7,
+            }),
+            ..v1::Task::default()
+        };
+
+        let text = task_facts(&task, SystemTime::UNIX_EPOCH).text();
+
+        let text = console::strip_ansi_codes(&text);
+        assert!(text.contains("stands    asks\n"), "{text}");
+        let asks = "asks      question 2, until 2026-11-21T14:00:00Z: which one?\n";
+        assert!(text.contains(asks), "{text}");
+    }
 
     #[test]
     fn one_task_is_told_whole_and_only_what_is_there() {

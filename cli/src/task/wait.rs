@@ -13,7 +13,7 @@ use crate::{
     context::{Context, wait_over},
     failure::{Exit, Failure},
     follow::Patience,
-    output::stdout_width,
+    output::{safe_line, stdout_width},
     values,
 };
 
@@ -26,6 +26,10 @@ const SLACK: Duration = Duration::from_secs(2);
 Exit 0 where every task waited for was completed (with --any: where one was), 3 where one failed
 or was cancelled, 124 where --timeout was over first. The tasks go on all the same.
 
+Exit 75 where a sub-agent asks something, which is printed (ganger task answer ID TEXT), and where
+none of the tasks can get on without you or a person, which is printed with why. Not so with
+--wait-on.
+
 Examples:
   ganger task wait 3 4 5 --timeout 10m
   ganger task wait --any 3,4,5")]
@@ -36,6 +40,9 @@ pub struct Args {
     /// Until one of them is over, rather than all
     #[arg(long)]
     any: bool,
+    /// Wait on although one of them asks, or none of them can get on
+    #[arg(long)]
+    wait_on: bool,
 }
 
 /// Waits.
@@ -50,6 +57,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         }
         .into(),
         task_ids: args.ids,
+        wait_on: args.wait_on,
         ..v1::WaitTasksRequest::default()
     };
     let answer = match context.settings.timeout {
@@ -70,6 +78,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
             answer.finished,
             answer.tasks.len()
         ));
+    }
+    for line in wants(&answer) {
+        context.out.note(&line);
     }
     if answer.verification_nudge_needed {
         context
@@ -104,15 +115,40 @@ async fn wait(
     }
 }
 
+/// What is wanted of who waits, a line each.
+fn wants(answer: &v1::WaitTasksResponse) -> Vec<String> {
+    let questions = answer.questions.iter().map(|waiting| {
+        let asked = waiting.question.as_ref();
+        let text = asked.map(|asked| asked.text.as_str()).unwrap_or_default();
+        let id = waiting.task_id;
+        format!(
+            "#{id} asks: {}\n  ganger task answer {id} TEXT",
+            safe_line(text)
+        )
+    });
+    let stuck = answer.stuck.iter();
+    let stuck = stuck.map(|stuck| format!("#{} {}", stuck.task_id, safe_line(&stuck.because)));
+    questions.chain(stuck).collect()
+}
+
 fn is_past(end: Option<Instant>) -> bool {
     end.is_some_and(|end| Instant::now() >= end)
 }
 
 fn exit(answer: &v1::WaitTasksResponse, any: bool) -> Exit {
     use v1::TaskStatus::{Cancelled, Completed, Failed};
+    let is_over = |status| matches!(status, Completed | Failed | Cancelled);
     let mut ends = answer.tasks.iter().map(v1::Task::status);
     if answer.timed_out {
         return Exit::TimedOut;
+    }
+    let is_met = match any {
+        true => ends.clone().any(is_over),
+        false => ends.clone().all(is_over),
+    };
+    let is_wanted = !answer.questions.is_empty() || !answer.stuck.is_empty();
+    if is_wanted && !is_met {
+        return Exit::Wanted;
     }
     let is_well = match any {
         true => ends.any(|status| status == Completed),
@@ -154,6 +190,36 @@ mod tests {
         for (statuses, any, expected) in table {
             assert_eq!(exit(&answer(statuses), any), expected, "{statuses:?} {any}");
         }
+    }
+
+    #[test]
+    fn question_or_stuck_task_is_wanted_of_who_waits_unless_the_wait_is_met() {
+        use v1::TaskStatus::{Completed, InProgress, Pending};
+        let question = v1::WaitingQuestion {
+            task_id: 2,
+            question: Some(v1::TaskQuestion {
+                text: "which\none?".into(),
+                ..v1::TaskQuestion::default()
+            }),
+        };
+        let stuck = v1::StuckTask {
+            task_id: 3,
+            because: "is held: so".into(),
+        };
+        let mut wanted = answer(&[Completed, InProgress, Pending]);
+        wanted.questions.push(question);
+        assert_eq!(exit(&wanted, false), Exit::Wanted);
+        wanted.stuck.push(stuck);
+
+        let lines = [
+            "#2 asks: which one?\n  ganger task answer 2 TEXT",
+            "#3 is held: so",
+        ];
+        assert_eq!(wants(&wanted), lines);
+        assert_eq!(exit(&wanted, false), Exit::Wanted);
+        assert_eq!(exit(&wanted, true), Exit::Done);
+        wanted.timed_out = true;
+        assert_eq!(exit(&wanted, false), Exit::TimedOut);
     }
 
     #[test]

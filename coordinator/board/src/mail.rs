@@ -59,6 +59,18 @@ impl Letter {
     }
 }
 
+/// The first line of a text, as a summary.
+pub(crate) fn first_line(text: &str) -> Arc<str> {
+    let first = text.trim().lines().next().unwrap_or_default().trim();
+    match first.char_indices().nth(limits::MESSAGE_SUMMARY_CHARS_MAX) {
+        None => first.into(),
+        Some(_) => {
+            let cut = first.chars().take(limits::MESSAGE_SUMMARY_CHARS_MAX - 1);
+            format!("{}…", cut.collect::<String>()).into()
+        }
+    }
+}
+
 /// Who sent a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sender {

@@ -6,6 +6,7 @@ use crate::{
     board::{Board, Card, open_blockers},
     id::{MemberName, TaskId, TaskKey, TeamName, TeamUid},
     index::{Queue, queue_of},
+    mail::first_line,
     orphans::loss_on_board,
     task::{Runner, Status, Task, TaskState, Waiting},
     time::Time,
@@ -230,7 +231,7 @@ fn phase(
             (None, Some(at)) => match &placement.question {
                 Some(asked) => {
                     let phase = Some(Phase::WaitingForAnswer);
-                    (phase, Some(asked.at), asked.text.clone())
+                    (phase, Some(asked.at), first_line(&asked.text))
                 }
                 None => (Some(Phase::Running), Some(at), Arc::default()),
             },

@@ -72,6 +72,23 @@ pub enum FleetInput {
         /// Where to answer.
         reply: oneshot::Sender<ReportReply>,
     },
+    /// A sub-agent asks its lead.
+    Asked {
+        /// Who says so.
+        from: From,
+        /// Which attempt.
+        fence: Fence,
+        /// The question's number.
+        number: u32,
+        /// What is asked.
+        text: Arc<str>,
+        /// How long it waits.
+        timeout: Option<Duration>,
+        /// Where to answer.
+        reply: oneshot::Sender<ReportReply>,
+    },
+    /// A sub-agent has what it was to be told, up to this word.
+    Heeded(From, Fence, u32),
     /// A worker takes no new work.
     Draining(From),
     /// A stream ended.
@@ -151,6 +168,24 @@ impl Engine {
                 };
                 self.report(&from, &command, reply, now);
             }
+            FleetInput::Asked {
+                from,
+                fence,
+                number,
+                text,
+                timeout,
+                reply,
+            } => {
+                let command = FleetCommand::Asked {
+                    fence,
+                    instance: from.instance,
+                    number,
+                    text,
+                    timeout,
+                };
+                self.report(&from, &command, reply, now);
+            }
+            FleetInput::Heeded(from, fence, through) => self.heeded(&from, fence, through, now),
             FleetInput::Draining(from) => self.fleet.drain(&from.worker, from.session),
             FleetInput::Closed(from) => self.fleet.close(&from.worker, from.session, now),
             FleetInput::Drain {
@@ -210,7 +245,7 @@ impl Engine {
         let session = self.fleet.admit(hello, outbox, heard.clone(), now);
         self.bury(&name, &ended, now);
         self.settle_absent(instance, &held, now);
-        self.repeat_stops(instance);
+        self.repeat_orders(instance);
         let worker = self.fleet.worker(&name).expect("it was admitted");
         Ok(Welcome {
             session,
@@ -286,17 +321,25 @@ impl Engine {
         }
     }
 
-    /// Stops that were asked for while the worker was away.
-    fn repeat_stops(&mut self, instance: InstanceId) {
+    /// What was asked for while the worker was away: stops, and words that were not heeded. Words
+    /// that it has had it knows by their numbers.
+    fn repeat_orders(&mut self, instance: InstanceId) {
         for fence in self.board.held_by(instance) {
             let view = self.board.view((fence.team, fence.task));
-            let stop = view.and_then(|view| view.task.placement()?.stop.clone());
-            if let Some(stop) = stop {
-                let order = Order::Stop {
+            let Some(placement) = view.as_ref().and_then(|view| view.task.placement()) else {
+                continue;
+            };
+            let mut order = |order| self.group.releases.push(Release::Order(instance, order));
+            match &placement.stop {
+                Some(stop) => order(Order::Stop {
                     fence,
-                    reason: stop.reason,
-                };
-                self.group.releases.push(Release::Order(instance, order));
+                    reason: stop.reason.clone(),
+                }),
+                None => {
+                    for word in placement.words.iter().cloned() {
+                        order(Order::Tell { fence, word });
+                    }
+                }
             }
         }
     }
@@ -315,6 +358,22 @@ impl Engine {
         };
         if let Some(progress) = worker.and_then(|worker| worker.heard.progress(&fence)) {
             view.doing = progress.doing;
+        }
+    }
+
+    /// What a sub-agent has heeded it need not be told again. A worker that says so by an old
+    /// stream, or of an attempt that is over, is not answered: it says so again, or nobody minds.
+    fn heeded(&mut self, from: &From, fence: Fence, through: u32, now: Time) {
+        if self.fleet.of_session(&from.worker, from.session).is_none() {
+            return;
+        }
+        let heeded = FleetCommand::Heeded {
+            fence,
+            instance: from.instance,
+            through,
+        };
+        if let Err(refusal) = self.decide_fleet(&heeded, now) {
+            tracing::debug!(worker = %from.worker, task = %fence.task, %refusal, "words were heeded too late");
         }
     }
 

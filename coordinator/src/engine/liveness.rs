@@ -72,6 +72,8 @@ pub(super) struct Run {
     pub(super) contact: Option<Contact>,
     pub(super) started_at: Option<Time>,
     pub(super) is_stopping: bool,
+    /// Its sub-agent has asked, and waits for an answer.
+    pub(super) is_asking: bool,
     pub(super) progress_at: Option<Time>,
     /// After how long without progress it counts as stalled.
     pub(super) stall_span: Duration,
@@ -100,7 +102,7 @@ impl Run {
 
     pub(super) fn is_stalled(&self, now: Time) -> bool {
         let is_quiet = |since| now.since(since) >= self.stall_span;
-        !self.is_stopping && self.quiet_since().is_some_and(is_quiet)
+        !self.is_stopping && !self.is_asking && self.quiet_since().is_some_and(is_quiet)
     }
 }
 
@@ -135,6 +137,12 @@ fn verdict(known: &Known<'_>, now: Time) -> (Liveness, String) {
     }
     if let Some(question) = known.member.questions.first() {
         let why = format!("waits for the answer to message {}", question.message);
+        return (Liveness::WaitingForAnswer, why);
+    }
+    // Of a worker, others may be at work.
+    let is_hosted = known.member.kind == MemberKind::Hosted;
+    if let Some(run) = known.runs.iter().find(|run| is_hosted && run.is_asking) {
+        let why = format!("has asked at #{}, and waits for the answer", run.task);
         return (Liveness::WaitingForAnswer, why);
     }
     // A worker that gets on with anything is not stalled.

@@ -28,7 +28,7 @@ const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A look at everything, at one moment, in the line of inputs.
 pub struct Reader<'e> {
-    engine: &'e mut Engine,
+    pub(super) engine: &'e mut Engine,
     now: Time,
 }
 
@@ -80,7 +80,7 @@ impl<'e> Reader<'e> {
         Self { engine, now }
     }
 
-    fn uid(&self, team: &TeamName) -> Result<TeamUid, Refusal> {
+    pub(super) fn uid(&self, team: &TeamName) -> Result<TeamUid, Refusal> {
         match self.engine.board.team_named(team.as_str()) {
             Some(team) => Ok(team.uid),
             None => Err(Refusal::TeamUnknown {

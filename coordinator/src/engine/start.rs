@@ -15,7 +15,8 @@ use board::{
 };
 
 use super::{
-    DEFAULT_LEAD, DEFAULT_TEAM, Engine, Group, RecordKey, absence::Absence, presence::Presence,
+    DEFAULT_LEAD, DEFAULT_TEAM, Engine, Group, RecordKey, absence::Absence, hindrance::Situations,
+    presence::Presence,
 };
 use crate::{
     disk::DiskGauge,
@@ -60,6 +61,7 @@ impl Engine {
             commits: opened.commit,
             presence: Presence::new(now),
             absence: Absence::new(now),
+            situations: Situations::default(),
             tombstones_kept: setup.tombstones_kept,
             disk: DiskGauge::default(),
             may_place: true,

@@ -1,5 +1,6 @@
 //! The engine on a store in memory, under a made-up clock, one group at a time.
 
+mod asking;
 mod groups;
 mod looks;
 mod mail;

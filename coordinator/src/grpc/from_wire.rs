@@ -20,7 +20,7 @@ use ganger_proto::v1;
 use tonic::Status as WireStatus;
 
 pub use self::{
-    fleet::{end_report, fence, hello},
+    fleet::{end_report, fence, hello, question},
     mail::{ack, letter, received, watched},
     task::{
         attempt, claim_next, delegated, item, lease, new_task, place_text, revision, sweep, update,

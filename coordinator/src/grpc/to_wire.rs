@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::grpc::tool::json::to_value;
 
 pub use self::{
-    brief::{Briefly, brief_task, outline},
+    brief::{Briefly, brief_task, outline, questions, stuck},
     event::event,
     explain::explained,
     fleet::{agent_type, worker},

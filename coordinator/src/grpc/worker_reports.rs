@@ -106,7 +106,11 @@ impl Work {
             Said::Started(started) => Report::Started(started),
             Said::Ended(ended) => Report::Ended(Box::new(ended)),
             Said::Refused(refused) => Report::Refused(refused),
-            Said::Asked(_) | Said::Heeded(_) => return Ok(None),
+            Said::Asked(asked) => Report::Asked(asked),
+            Said::Heeded(heeded) => {
+                self.heeded(&heeded)?;
+                return Ok(None);
+            }
             Said::Hello(_) | Said::Heartbeat(_) | Said::Draining(_) => return Ok(None),
         };
         if let Report::Ended(_) | Report::Refused(_) = report {
@@ -116,6 +120,15 @@ impl Work {
         Ok(Some(Box::pin(async move {
             services.report(from, report, acks).await
         })))
+    }
+
+    /// Not answered: what was not heeded for all that is known is said again on the next stream.
+    fn heeded(&self, heeded: &v1::Heeded) -> Result<(), Status> {
+        let fence = from_wire::fence(heeded.fence.as_ref())?;
+        let through = u32::try_from(heeded.through).unwrap_or(0);
+        let heeded = FleetInput::Heeded(self.from.clone(), fence, through);
+        let told = self.services.handle.tell_fleet(heeded);
+        told.map_err(status::unavailable)
     }
 
     async fn append(&mut self, progress: v1::Progress) -> Result<(), Status> {
@@ -159,6 +172,7 @@ enum Report {
     Started(v1::Started),
     Ended(Box<v1::Ended>),
     Refused(v1::Refused),
+    Asked(v1::Asked),
 }
 
 impl Report {
@@ -167,6 +181,7 @@ impl Report {
             Self::Started(started) => started.fence.as_ref(),
             Self::Ended(ended) => ended.fence.as_ref(),
             Self::Refused(refused) => refused.fence.as_ref(),
+            Self::Asked(asked) => asked.fence.as_ref(),
         }
     }
 }
@@ -211,6 +226,10 @@ impl Services {
                     self.handle.report(make).await,
                 )
             }
+            Report::Asked(asked) => {
+                let (fence, reply) = self.asked(from, asked).await?;
+                (v1::ReportKind::Asked, fence, reply)
+            }
             Report::Ended(ended) => {
                 let fence = from_wire::fence(ended.fence.as_ref())?;
                 let reply = self.ended(from, fence, *ended).await?;
@@ -219,6 +238,25 @@ impl Services {
         };
         let reply = reply.map_err(status::unavailable)?;
         send(&acks, ack(&fence, kind, reply.as_ref().copied())).await
+    }
+
+    /// Brings a question before the board.
+    async fn asked(
+        &self,
+        from: From,
+        asked: v1::Asked,
+    ) -> Result<(Fence, Result<ReportReply, Unavailable>), Status> {
+        let fence = from_wire::fence(asked.fence.as_ref())?;
+        let (number, text, timeout) = from_wire::question(asked);
+        let make = |reply| FleetInput::Asked {
+            from,
+            fence,
+            number,
+            text,
+            timeout,
+            reply,
+        };
+        Ok((fence, self.handle.report(make).await))
     }
 
     /// Brings an attempt's end before the board, when everything that belongs to it is on disk.
@@ -338,11 +376,16 @@ fn failed(error: String) -> EndReport {
     }
 }
 
+/// A report that is refused for another reason than that its attempt is over doesn't end the
+/// attempt: a question that came when the sub-agent was to stop, or that is none.
 fn ack(fence: &Fence, kind: v1::ReportKind, taken: Result<(), &Refusal>) -> Told {
     Told::ReportAck(v1::ReportAck {
         fence: Some(to_wire::fence(fence)),
         kind: kind.into(),
-        accepted: taken.is_ok(),
+        accepted: match kind {
+            v1::ReportKind::Asked => !matches!(taken, Err(Refusal::Stale { .. })),
+            _ => taken.is_ok(),
+        },
         reason: taken.err().map(ToString::to_string).unwrap_or_default(),
     })
 }

@@ -9,7 +9,7 @@ use crate::{
     event::{Actor, Happening},
     id::{MemberName, MessageId, TaskId, TeamUid},
     limits,
-    mail::{Letter, MailKind, Recipients, Sender},
+    mail::{Letter, MailKind, Recipients, Sender, first_line},
     refusal::{Obstacle, Refusal},
     team::{Member, MemberKind, Question},
 };
@@ -384,18 +384,6 @@ fn summary(new: &NewLetter) -> Arc<str> {
         return new.summary.clone();
     }
     first_line(&new.text)
-}
-
-/// The first line of a text, as a summary.
-pub(super) fn first_line(text: &str) -> Arc<str> {
-    let first = text.trim().lines().next().unwrap_or_default().trim();
-    match first.char_indices().nth(limits::MESSAGE_SUMMARY_CHARS_MAX) {
-        None => first.into(),
-        Some(_) => {
-            let cut = first.chars().take(limits::MESSAGE_SUMMARY_CHARS_MAX - 1);
-            format!("{}…", cut.collect::<String>()).into()
-        }
-    }
 }
 
 fn timeout(new: &NewLetter) -> Duration {

@@ -71,6 +71,7 @@ fn run(task: u64, contact: Contact, progress: Option<u64>) -> Run {
         contact: Some(contact),
         started_at: Some(ago(3_000)),
         is_stopping: false,
+        is_asking: false,
         progress_at: progress.map(ago),
         stall_span: STALL_SPAN,
     }
@@ -202,6 +203,31 @@ fn an_attempt_without_any_progress_stalls_some_time_after_its_start_or_its_strea
     is(&since(299, 900), Working, "runs #1");
     is(&since(900, 299), Working, "runs #1");
     is(&since(301, 900), Stalled, "no progress of #1 for 301 s");
+}
+
+#[test]
+fn a_hosted_member_whose_sub_agent_asks_waits_and_is_not_stalled() {
+    let hosted = member(MemberKind::Hosted);
+    let asking = |contact| Known {
+        runs: vec![Run {
+            is_asking: true,
+            ..run(3, contact, Some(900))
+        }],
+        ..known(&hosted)
+    };
+
+    let why = "has asked at #3, and waits for the answer";
+    is(&asking(REACHED), WaitingForAnswer, why);
+    let living = judge(&asking(SILENT), NOW);
+    assert_eq!(living.liveness, Unreachable);
+    // A worker that runs it may be at work at others.
+    let worker = member(MemberKind::Worker);
+    let runs = Known {
+        contact: Some(REACHED),
+        runs: asking(REACHED).runs,
+        ..known(&worker)
+    };
+    is(&runs, Working, "runs #3");
 }
 
 #[test]

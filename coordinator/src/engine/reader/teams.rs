@@ -324,6 +324,7 @@ impl Engine {
             contact,
             started_at: placement.started_at,
             is_stopping: placement.stop.is_some(),
+            is_asking: placement.question.is_some(),
             progress_at: entry
                 .zip(fence)
                 .and_then(|(entry, fence)| Some(entry.heard.progress(&fence)?.at)),

@@ -1,60 +1,81 @@
-//! Waiting for several tasks at once.
+//! Waiting for several tasks at once: until what was waited for has come, or until somebody has to
+//! do something so that it can.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, future::pending};
 
 use board::{
-    id::{TaskId, TaskKey, TeamName},
+    event::{Event, Fields, Happening},
+    id::{Revision, TaskId, TaskKey, TeamName},
     limits,
     refusal::Refusal,
+    task::Status as TaskStatus,
     view::TaskView,
 };
 use ganger_proto::v1;
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use crate::grpc::{Services, caller::Identity, from_wire, status, to_wire};
+use crate::{
+    engine::Hindrance,
+    grpc::{Services, caller::Identity, from_wire, status, to_wire},
+    handle::Unavailable,
+    hub::Watcher,
+};
 
-/// Waits until all of the tasks, or any, are over, or the time is.
+/// Waits until all of the tasks, or any, are over, or the time is; or until one of them asks, or
+/// none of them can get on. Who stops waiting drops the waits, and nothing else.
 pub(super) async fn wait(
     services: &Services,
     identity: &Identity,
     request: v1::WaitTasksRequest,
 ) -> Result<v1::WaitTasksResponse, Status> {
-    let team = identity.team(&request.team)?;
-    let ids = asked(&request.task_ids)?;
+    let awaited = Awaited {
+        services,
+        identity,
+        team: identity.team(&request.team)?,
+        ids: asked(&request.task_ids)?,
+    };
     let timeout = request.timeout.as_ref();
     let timeout = timeout
         .map(|span| from_wire::span("timeout", span))
         .transpose()?;
     let until = from_wire::wait_until(request.until)?;
-    let (views, keys) = look(services, identity, &team, ids.clone()).await?;
-    let over = views
-        .iter()
-        .filter(|view| view.task.end().is_some())
-        .count();
-    let open = keys.into_iter().zip(&views);
-    let open = open
-        .filter(|(_, view)| view.task.end().is_none())
-        .map(|(key, _)| key);
-    let open: Vec<TaskKey> = open.collect();
-    let is_met = match until {
-        v1::WaitUntil::Any => over > 0,
-        _ => open.is_empty(),
+    let (mut seen, watcher) = awaited.begin(!request.wait_on).await?;
+    let mut waits = Waits::begin(services, &seen, until);
+    let mut alarm = watcher.map(|watcher| Alarm::new(watcher, &awaited.ids));
+    let time = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => pending().await,
+        }
     };
-    let timed_out = !is_met && !until_met(services, open, until, timeout).await?;
-    let (views, _) = look(services, identity, &team, ids).await?;
-    let nudged = services.look(move |reader| reader.team(&team)).await?;
-    let nudged = nudged.map_err(|refusal| status::refusal(&refusal))?;
-    let over = views.iter().filter(|view| view.task.end().is_some());
-    let mut briefly = to_wire::Briefly::default();
-    Ok(v1::WaitTasksResponse {
-        questions: Vec::new(),
-        stuck: Vec::new(),
-        finished: to_wire::count(over.count()),
-        tasks: views.iter().map(|view| briefly.task(view)).collect(),
-        timed_out,
-        verification_nudge_needed: nudged.team.verification_due().is_some(),
-    })
+    tokio::pin!(time);
+    let timed_out = loop {
+        let is_hindered = !request.wait_on && !seen.hindrance.is_none();
+        if is_hindered || waits.is_met() {
+            break false;
+        }
+        tokio::select! {
+            over = waits.next() => {
+                over.map_err(status::unavailable)?;
+                if waits.is_met() {
+                    seen = awaited.look().await?;
+                }
+            }
+            () = rung(&mut alarm) => {
+                // Told of in one look with the tasks, should it still be there.
+                if !awaited.hindrance().await?.is_none() {
+                    seen = awaited.look().await?;
+                }
+            }
+            () = &mut time => {
+                seen = awaited.look().await?;
+                break true;
+            }
+            () = services.stop.cancelled() => return Err(status::unavailable(super::closed())),
+        }
+    };
+    awaited.tell(seen, timed_out, !request.wait_on).await
 }
 
 /// The tasks that are asked for, each once, in their order.
@@ -76,58 +97,225 @@ fn asked(ids: &[u64]) -> Result<Vec<TaskId>, Status> {
         .collect()
 }
 
-async fn look(
-    services: &Services,
-    identity: &Identity,
-    team: &TeamName,
+/// What is waited for, and by whom.
+struct Awaited<'w> {
+    services: &'w Services,
+    identity: &'w Identity,
+    team: TeamName,
     ids: Vec<TaskId>,
-) -> Result<(Vec<TaskView>, Vec<TaskKey>), Status> {
-    let (team, caller) = (team.clone(), identity.caller.clone());
-    let seen = services.look(move |reader| {
-        let one = |id: &TaskId| {
-            let view = reader.task(&team, *id, &caller)?;
-            Ok((view, reader.task_key(&team, *id, &caller)?))
-        };
-        ids.iter().map(one).collect::<Result<_, Refusal>>()
-    });
-    seen.await?.map_err(|refusal| status::refusal(&refusal))
 }
 
-/// Waits for open tasks. Says whether what was waited for came before the time was over. Who
-/// stops waiting drops the waits, and nothing else.
-async fn until_met(
-    services: &Services,
-    open: Vec<TaskKey>,
-    until: v1::WaitUntil,
-    timeout: Option<Duration>,
-) -> Result<bool, Status> {
-    let mut waits = JoinSet::new();
-    for key in open {
-        let handle = services.handle.clone();
-        waits.spawn(async move { handle.wait(key).await });
+/// How all of it stands at one moment.
+struct Seen {
+    views: Vec<TaskView>,
+    keys: Vec<TaskKey>,
+    hindrance: Hindrance,
+}
+
+impl Awaited<'_> {
+    /// The first look, and, where that is wanted, what tells of whatever happens after it.
+    async fn begin(&self, watches: bool) -> Result<(Seen, Option<Watcher>), Status> {
+        let team = self.team.clone();
+        let look = self.looking();
+        let seen = self.services.look(move |reader| {
+            let seen = look(reader)?;
+            let watched = watches.then(|| reader.watch(&team)).transpose()?;
+            Ok::<_, Refusal>((seen, watched.map(|watched| watched.watcher)))
+        });
+        seen.await?.map_err(|refusal| status::refusal(&refusal))
     }
-    let met = async {
-        while let Some(over) = waits.join_next().await {
+
+    async fn look(&self) -> Result<Seen, Status> {
+        let seen = self.services.look(self.looking()).await?;
+        seen.map_err(|refusal| status::refusal(&refusal))
+    }
+
+    fn looking(
+        &self,
+    ) -> impl FnOnce(&mut crate::engine::Reader<'_>) -> Result<Seen, Refusal> + Send + use<> {
+        let (team, ids) = (self.team.clone(), self.ids.clone());
+        let caller = self.identity.caller.clone();
+        move |reader| {
+            let one = |id: &TaskId| {
+                let view = reader.task(&team, *id, &caller)?;
+                Ok((view, reader.task_key(&team, *id, &caller)?))
+            };
+            let seen = ids.iter().map(one).collect::<Result<Vec<_>, Refusal>>()?;
+            let (views, keys) = seen.into_iter().unzip();
+            Ok(Seen {
+                views,
+                keys,
+                hindrance: reader.hindrance(&team, &ids, &caller)?,
+            })
+        }
+    }
+
+    /// What keeps from waiting on, without a look at each task whole.
+    async fn hindrance(&self) -> Result<Hindrance, Status> {
+        let (team, ids) = (self.team.clone(), self.ids.clone());
+        let caller = self.identity.caller.clone();
+        let seen = self
+            .services
+            .look(move |reader| reader.hindrance(&team, &ids, &caller));
+        seen.await?.map_err(|refusal| status::refusal(&refusal))
+    }
+
+    async fn tell(
+        &self,
+        seen: Seen,
+        timed_out: bool,
+        minds: bool,
+    ) -> Result<v1::WaitTasksResponse, Status> {
+        let Hindrance {
+            team: uid,
+            is_lead,
+            stuck,
+            ..
+        } = seen.hindrance;
+        let team = self.team.clone();
+        let head = self.services.look(move |reader| reader.team(&team)).await?;
+        let head = head.map_err(|refusal| status::refusal(&refusal))?;
+        let over = seen.views.iter().filter(|view| view.task.end().is_some());
+        let mut briefly = to_wire::Briefly::default();
+        let tasks = seen.views.iter().map(|view| briefly.task(view)).collect();
+        let told = v1::WaitTasksResponse {
+            questions: to_wire::questions(&seen.views),
+            stuck: stuck.iter().map(to_wire::stuck).collect(),
+            finished: to_wire::count(over.count()),
+            tasks,
+            timed_out,
+            verification_nudge_needed: head.team.verification_due().is_some(),
+        };
+        if minds
+            && !is_lead
+            && !stuck.is_empty()
+            && let Err(why) = self.services.handle.note_stuck(uid, stuck)
+        {
+            tracing::warn!(team = %self.team, %why, "can't tell the lead what is stuck");
+        }
+        Ok(told)
+    }
+}
+
+type Over = Result<Result<TaskView, Refusal>, Unavailable>;
+
+/// The waits for each task that is open.
+struct Waits {
+    waits: JoinSet<Over>,
+    until: v1::WaitUntil,
+    is_any_over: bool,
+}
+
+impl Waits {
+    fn begin(services: &Services, seen: &Seen, until: v1::WaitUntil) -> Self {
+        let mut waits = JoinSet::new();
+        let is_over = |view: &TaskView| view.task.end().is_some();
+        let open = seen.keys.iter().zip(&seen.views);
+        for (key, _) in open.filter(|(_, view)| !is_over(view)) {
+            let (handle, key) = (services.handle.clone(), *key);
+            waits.spawn(async move { handle.wait(key).await });
+        }
+        Self {
+            waits,
+            until,
+            is_any_over: seen.views.iter().any(is_over),
+        }
+    }
+
+    fn is_met(&self) -> bool {
+        match self.until {
+            v1::WaitUntil::Any => self.is_any_over,
+            _ => self.waits.is_empty(),
+        }
+    }
+
+    /// Waits until one more is over. A task that was deleted meanwhile is over as well.
+    async fn next(&mut self) -> Result<(), Unavailable> {
+        let over = self.waits.join_next().await;
+        self.is_any_over = true;
+        match over {
+            Some(Ok(over)) => over.map(drop),
             // A wait that panicked is as good as one that was refused: what is there is told.
-            if let Ok(over) = over {
-                // A task that was deleted meanwhile is over as well.
-                let _ = over.map_err(status::unavailable)?;
-            }
-            if until == v1::WaitUntil::Any {
-                break;
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+/// Rings when something has happened that may keep from waiting on.
+struct Alarm {
+    watcher: Watcher,
+    seen: Revision,
+    awaited: BTreeSet<TaskId>,
+}
+
+async fn rung(alarm: &mut Option<Alarm>) {
+    match alarm {
+        Some(alarm) => alarm.rung().await,
+        None => pending().await,
+    }
+}
+
+impl Alarm {
+    fn new(watcher: Watcher, awaited: &[TaskId]) -> Self {
+        Self {
+            seen: watcher.latest(),
+            watcher,
+            awaited: awaited.iter().copied().collect(),
+        }
+    }
+
+    async fn rung(&mut self) {
+        loop {
+            self.watcher.past(self.seen).await;
+            let latest = self.watcher.latest();
+            let missed = usize::try_from(latest.0 - self.seen.0).unwrap_or(usize::MAX);
+            let recent = self.watcher.recent(self.seen, missed);
+            self.seen = latest;
+            // Where the ring doesn't reach back, it may have been among what is not there.
+            if recent.is_none_or(|events| events.iter().any(|told| self.minds(&told.event))) {
+                return;
             }
         }
-        Ok(true)
-    };
-    let time = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
+    }
+
+    /// Whether a task may ask, or may not get on any more, because of this: one that is awaited, or
+    /// another for which it waits. Most of what happens to others is none of it.
+    fn minds(&self, event: &Event) -> bool {
+        const IN_THE_WAY: [Fields; 5] = [
+            Fields::OWNER,
+            Fields::AGENT_TYPE,
+            Fields::BLOCKED_BY,
+            Fields::BLOCKS,
+            Fields::BLOCKER_FAILED_POLICY,
+        ];
+        match &event.what {
+            Happening::TaskEnded { task, to, .. } => {
+                *to != TaskStatus::Completed || self.awaited.contains(task)
+            }
+            Happening::TaskUpdated { fields, .. } => IN_THE_WAY.iter().any(|f| fields.has(*f)),
+            Happening::TaskAsked { .. }
+            | Happening::TaskUnblocked { .. }
+            | Happening::TaskPaused { .. }
+            | Happening::TaskRequeued { .. }
+            | Happening::TaskReopened { .. }
+            | Happening::TaskClaimed { .. }
+            | Happening::TaskDeleted { .. }
+            | Happening::MemberLeft { .. }
+            | Happening::LeadHandedOver { .. } => true,
+            Happening::TeamCreated
+            | Happening::TeamUpdated
+            | Happening::TeamDissolved { .. }
+            | Happening::MemberJoined { .. }
+            | Happening::PlanApproved { .. }
+            | Happening::PlanRejected { .. }
+            | Happening::MessageSent { .. }
+            | Happening::TaskCreated { .. }
+            | Happening::TaskDispatched { .. }
+            | Happening::TaskStarted { .. }
+            | Happening::TaskStopRequested { .. }
+            | Happening::TaskResumed { .. }
+            | Happening::TaskAnswered { .. }
+            | Happening::TaskSteered { .. } => false,
         }
-    };
-    tokio::select! {
-        met = met => met,
-        () = time => Ok(false),
-        () = services.stop.cancelled() => Err(status::unavailable(super::closed())),
     }
 }

@@ -1,5 +1,7 @@
 //! What workers say.
 
+use std::{sync::Arc, time::Duration};
+
 use board::{
     command::EndReport,
     id::{
@@ -167,6 +169,15 @@ pub fn end_report(ended: v1::Ended) -> Parsed<EndReport> {
         result: ended.result.into(),
         error: ended.error.into(),
     })
+}
+
+/// What is asked: number, text and how long it waits. What makes no sense is left to the board to
+/// refuse: a stream that broke because of it would bring it again and again.
+pub fn question(asked: v1::Asked) -> (u32, Arc<str>, Option<Duration>) {
+    let timeout = asked.timeout.as_ref();
+    let timeout = timeout.map(|timeout| span("asked.timeout", timeout).unwrap_or_default());
+    let number = u32::try_from(asked.number).unwrap_or(0);
+    (number, asked.text.into(), timeout)
 }
 
 fn stop_reason(value: i32) -> Parsed<Option<StopReason>> {

@@ -393,3 +393,22 @@ proptest! {
         prop_assert_eq!(span("for", &to_wire::span(for_)).unwrap(), for_);
     }
 }
+
+#[test]
+fn question_that_makes_no_sense_is_left_to_the_board_to_refuse() {
+    let asked = |number, timeout| {
+        question(v1::Asked {
+            fence: None,
+            number,
+            text: "which one?".into(),
+            timeout,
+        })
+    };
+    let span = |seconds| Some(Span { seconds, nanos: 0 });
+    let text = || Arc::from("which one?");
+
+    assert_eq!(asked(1, None), (1, text(), None));
+    let minute = Duration::from_secs(60);
+    assert_eq!(asked(2, span(60)), (2, text(), Some(minute)));
+    assert_eq!(asked(-1, span(-1)), (0, text(), Some(Duration::ZERO)));
+}

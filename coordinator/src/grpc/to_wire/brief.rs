@@ -1,14 +1,17 @@
 //! Tasks in answers that tell many of them: without their long texts, and not more than a message
 //! holds.
 
-use board::view::TaskView;
+use board::{stuck::Stuck, view::TaskView};
 use ganger_proto::v1;
 use prost::Message;
 
-use super::task;
+use super::{question, task};
 
 /// Characters of a long text that a list shows.
 const CHARS: usize = 200;
+
+/// Bytes of the questions that one answer tells whole.
+const QUESTIONS_LEN_MAX: usize = 256 * 1024;
 
 /// Bytes of the tasks that one answer tells in brief; those that come after are told in outline.
 /// With a thousand outlines beside it, an answer stays below the 4 MiB that clients take.
@@ -17,15 +20,43 @@ const BYTES_MAX: usize = 3 * 1024 * 1024 / 2;
 /// A task without its long texts.
 pub fn brief_task(view: &TaskView) -> v1::Task {
     let mut told = task(view);
-    for text in [
+    let asked = told.question.as_mut().map(|asked| &mut asked.text);
+    let texts = [
         &mut told.description,
         &mut told.prompt,
         &mut told.result,
         &mut told.error,
-    ] {
+    ];
+    for text in texts.into_iter().chain(asked) {
         cut(text);
     }
     told
+}
+
+/// The questions of those of some tasks whose sub-agents wait for an answer.
+pub fn questions(views: &[TaskView]) -> Vec<v1::WaitingQuestion> {
+    let mut told = 0;
+    let asking = views.iter().filter_map(|view| {
+        let asked = view.task.placement()?.question.as_ref()?;
+        let mut question = question(asked);
+        told += question.text.len();
+        if told > QUESTIONS_LEN_MAX {
+            cut(&mut question.text);
+        }
+        Some(v1::WaitingQuestion {
+            task_id: view.task.id.0,
+            question: Some(question),
+        })
+    });
+    asking.collect()
+}
+
+/// A task that can't get on.
+pub fn stuck(stuck: &Stuck) -> v1::StuckTask {
+    v1::StuckTask {
+        task_id: stuck.task.0,
+        because: stuck.because.to_string(),
+    }
 }
 
 /// Of a task what says which it is and where it stands.

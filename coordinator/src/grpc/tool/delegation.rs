@@ -1,4 +1,4 @@
-//! The tools of delegation: task, check_task, wait_tasks, cancel_task.
+//! The tools of delegation: task, check_task, wait_tasks, steer_task, cancel_task.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -125,6 +125,7 @@ fn state(task: &v1::Task) -> Object {
         "runner",
         "phase",
         "phase_reason",
+        "question",
         "open_blockers",
         "result",
         "error",
@@ -149,7 +150,10 @@ fn course(task: &v1::Task) -> String {
             let _ = write!(text, "\n{name}: {value}");
         }
     };
-    add("Why", &task.phase_reason);
+    match &task.question {
+        Some(question) => add("Asks, and waits for your answer_question", &question.text),
+        None => add("Why", &task.phase_reason),
+    }
     add("Result", &task.result);
     add("Error", &task.error);
     for file in &task.outputs {
@@ -212,6 +216,8 @@ arguments! {
         mode = "mode": Option<Word<v1::WaitUntil>>,
         /// How many seconds at the most; 300 when left out. The tasks go on after that.
         timeout = "timeout": Option<Seconds>,
+        /// Wait on although one of them asks, or none can get on.
+        wait_on = "wait_on": Option<bool>,
     }
 }
 
@@ -219,6 +225,9 @@ impl Tool for WaitTasks {
     const NAME: &'static str = "wait_tasks";
     const DESCRIPTION: &'static str = "\
 Waits until tasks are over: completed, failed or cancelled.\n\
+Answers before that when one of them asks something (questions: use answer_question with its \
+task_id) and when none of them can get on without you or a person (stuck: each with why). Do \
+what is wanted, then wait again. \
 Use mode any to act on each as it finishes, then wait again for the rest. A time-out stops \
 nothing: wait again, or do something else. Long results are cut here and end with …: check_task \
 tells them whole.";
@@ -227,17 +236,20 @@ tells them whole.";
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         let timeout = self.timeout.unwrap_or(Seconds(WAIT_SPAN));
         let request = caller.say(v1::WaitTasksRequest {
-            wait_on: false,
             team: caller.team.clone(),
             task_ids: numbers(Some(self.task_ids)),
             until: number(self.mode),
             timeout: Some(timeout.into()),
+            wait_on: self.wait_on.unwrap_or_default(),
         });
         let waited = caller.services.wait_tasks(request).await?.into_inner();
         let total = waited.tasks.len();
         let mut text = format!("{}/{total} finished", waited.finished);
         if waited.timed_out {
             text.push_str("; the time was over first, and the rest goes on");
+        }
+        for stuck in waited.stuck.iter().take(COURSES_MAX) {
+            let _ = write!(text, "\nStuck: #{} {}.", stuck.task_id, stuck.because);
         }
         for task in waited.tasks.iter().take(COURSES_MAX) {
             let _ = write!(text, "\n{}", course(task));
@@ -254,10 +266,54 @@ tells them whole.";
             "finished": waited.finished,
             "total": total,
             "timed_out": waited.timed_out,
+            "questions": waited.questions.iter().map(asks).collect::<Value>(),
+            "stuck": waited.stuck.iter().map(waits_in_vain).collect::<Value>(),
             "tasks": tasks,
             "verification_nudge_needed": waited.verification_nudge_needed,
         });
         Ok(Answer::new(result, text))
+    }
+}
+
+fn asks(waiting: &v1::WaitingQuestion) -> Value {
+    let question = waiting.question.clone().unwrap_or_default();
+    let mut told = json::told(&question, Case::Snake);
+    told.insert("task_id".into(), waiting.task_id.to_string().into());
+    told.into()
+}
+
+fn waits_in_vain(stuck: &v1::StuckTask) -> Value {
+    json!({"task_id": stuck.task_id.to_string(), "because": stuck.because})
+}
+
+arguments! {
+    /// steer_task.
+    SteerTask {
+        /// The task's id.
+        task_id = "task_id": Id,
+        /// What its sub-agent is to know from its next step on.
+        message = "message": String,
+    }
+}
+
+impl Tool for SteerTask {
+    const NAME: &'static str = "steer_task";
+    const DESCRIPTION: &'static str = "\
+Tells the sub-agent of a running task something that it has not asked: a correction, a new fact.\n\
+It has it before its next step. Refused where its agent type can't be told anything while it \
+runs. For what it asks use answer_question.";
+
+    async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let request = caller.say(v1::SteerTaskRequest {
+            team: caller.team.clone(),
+            task_id: self.task_id.0,
+            text: self.message,
+            request_id: caller.request_id.clone(),
+        });
+        let answer = caller.services.steer_task(request).await?.into_inner();
+        let task = answer.task.unwrap_or_default();
+        let text = format!("The sub-agent of task #{} is told.\n{}", task.id, task.line);
+        Ok(Answer::new(state(&task).into(), text))
     }
 }
 

@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use ganger_proto::v1::{
-    self, mailbox_service_server::MailboxService, team_service_server::TeamService,
+    self, delegation_service_server::DelegationService, mailbox_service_server::MailboxService,
+    team_service_server::TeamService,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use super::{
     kinds::{Count, Id, Seconds, Word},
     refusal::No,
     registry::{Answer, Caller, Hints, Tool},
+    team::either,
 };
 
 mod ack;
@@ -136,10 +138,12 @@ copy.";
 arguments! {
     /// answer_question.
     AnswerQuestion {
-        /// Who asked: the question's `from`.
-        to = "to": String,
         /// The answer.
         answer = "answer": String,
+        /// The id of the task whose running sub-agent asks, as wait_tasks and check_task tell it.
+        task_id = "task_id": Option<Id>,
+        /// Instead of task_id: who asked, the question's `from`.
+        to = "to": Option<String>,
         /// The question's correlation_id; may be left out where only one question is open.
         question_id = "question_id": Option<String>,
     }
@@ -148,21 +152,58 @@ arguments! {
 impl Tool for AnswerQuestion {
     const NAME: &'static str = "answer_question";
     const DESCRIPTION: &'static str = "\
-Answers a question that read_messages told (type question): whoever asked waits for it, and goes \
-on without you when you take too long.";
+Answers a question: one that a running sub-agent asks (give its task_id), or one that \
+read_messages told (type question; give its `from` as to).\n\
+Whoever asked waits for it, and goes on without you when you take too long.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
-        let request = v1::SendMessageRequest {
-            to: vec![self.to],
-            r#type: v1::MessageType::Answer.into(),
-            text: self.answer,
-            correlation_id: self.question_id.unwrap_or_default(),
-            ..v1::SendMessageRequest::default()
-        };
-        let answer = send(caller, request).await?;
-        let text = format!("Answer {} sent. {}", answer.message_id, receipts(&answer));
-        Ok(Answer::new(sent(&answer).into(), text))
+        let question_id = self.question_id.unwrap_or_default();
+        // A sub-agent that is nobody's asks as `task:<id>`, and is on no roster.
+        let of_task = |to: &String| to.strip_prefix("task:")?.trim().parse().ok();
+        let asker: Option<u64> = self.to.as_ref().and_then(of_task);
+        match (asker, self.to, self.task_id) {
+            (Some(task), ..) | (None, None, Some(Id(task))) => {
+                answer_sub_agent(caller, task, self.answer, &question_id).await
+            }
+            (None, Some(to), _) => {
+                let request = v1::SendMessageRequest {
+                    to: vec![to],
+                    r#type: v1::MessageType::Answer.into(),
+                    text: self.answer,
+                    correlation_id: question_id,
+                    ..v1::SendMessageRequest::default()
+                };
+                let answer = send(caller, request).await?;
+                let text = format!("Answer {} sent. {}", answer.message_id, receipts(&answer));
+                Ok(Answer::new(sent(&answer).into(), text))
+            }
+            (None, None, None) => Err(either(Self::NAME, "task_id", "to").into()),
+        }
     }
+}
+
+/// Answers the question that a task's running sub-agent has asked.
+async fn answer_sub_agent(
+    caller: &Caller,
+    task_id: u64,
+    text: String,
+    question_id: &str,
+) -> Result<Answer, No> {
+    // `task:<id>/<attempt>/<number>`.
+    let number = question_id.rsplit('/').next();
+    let question = number.and_then(|number| number.parse().ok());
+    let request = caller.say(v1::AnswerQuestionRequest {
+        team: caller.team.clone(),
+        task_id,
+        text,
+        question: question.unwrap_or_default(),
+        request_id: caller.request_id.clone(),
+    });
+    let answer = caller.services.answer_question(request).await?;
+    let line = answer.into_inner().task.unwrap_or_default().line;
+    let result = json!({"success": true, "task_id": task_id.to_string(), "line": line});
+    let text = format!("The sub-agent of task #{task_id} has its answer.\n{line}");
+    Ok(Answer::new(result, text))
 }
 
 arguments! {

@@ -24,6 +24,8 @@ const TOOLS_FOR_CALLS: &[(&str, &str)] = &[
     ("MailboxService/SendMessage", "SendMessage"),
     ("MailboxService/ReceiveMessages", "read_messages"),
     ("DelegationService/CancelTask", "cancel_task"),
+    ("DelegationService/AnswerQuestion", "answer_question"),
+    ("DelegationService/SteerTask", "steer_task"),
     ("DelegationService/WaitTasks", "wait_tasks"),
     ("with CreateTeam", "with TeamCreate"),
     ("stop_running", "stopRunning"),

@@ -27,6 +27,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::of::<delegation::Task>(),
     Entry::of::<delegation::CheckTask>(),
     Entry::of::<delegation::WaitTasks>(),
+    Entry::of::<delegation::SteerTask>(),
     Entry::of::<delegation::CancelTask>(),
     Entry::of::<team::CheckTeammates>(),
     Entry::of::<mail::MessageTeammate>(),

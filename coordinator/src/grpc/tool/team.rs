@@ -293,7 +293,7 @@ impl Tool for CheckTeammates {
     const DESCRIPTION: &'static str = "\
 Tells how the team is: each member's status as the coordinator sees it (working, idle, stalled, \
 unreachable, waiting_for_answer, waiting_for_approval) with the cause, the tasks that are not \
-over yet, the counts, and whether somebody should verify the work now.\n\
+over yet with the questions that wait for you, the counts, and whether somebody should verify the work now.\n\
 Doesn't wait: for that use wait_tasks.";
     const HINTS: Hints = Hints::LOOKS;
 
@@ -354,6 +354,9 @@ fn checked(team: &v1::Team, members: &[v1::Member], open: &[v1::Task], is_cut: b
     );
     for task in open {
         let _ = write!(text, "\n{}", task.line);
+        if let Some(question) = &task.question {
+            let _ = write!(text, " (asks: {})", question.text);
+        }
     }
     if is_cut {
         text.push_str("\nThere is more than is shown here: use TaskList.");
@@ -367,12 +370,16 @@ fn checked(team: &v1::Team, members: &[v1::Member], open: &[v1::Task], is_cut: b
         );
     }
     let lines = open.iter().map(|task| {
-        json!({
+        let mut told = json!({
             "id": task.id.to_string(),
             "owner": task.owner,
             "status": json::status(task.status()),
             "line": task.line,
-        })
+        });
+        if let Some(question) = &task.question {
+            told["question"] = json::told(question, Case::Snake).into();
+        }
+        told
     });
     let result = json!({
         "team_name": team.name,

@@ -129,6 +129,7 @@ fn tools_are_those_that_lead_agents_know() {
         "wait_tasks",
         "answer_question",
         "cancel_task",
+        "steer_task",
     ];
     assert_eq!(names, BTreeSet::from(known));
     assert_eq!(TOOLS.len(), known.len());

@@ -56,3 +56,31 @@ fn attempt_with_an_output_that_leads_elsewhere_failed() {
         assert_eq!(&*report.result, "done");
     }
 }
+
+#[test]
+fn only_a_stale_question_ends_its_attempt() {
+    let fence = Fence {
+        epoch: board::id::Epoch(7),
+        team: board::id::TeamUid(1),
+        task: board::id::TaskId(1),
+        attempt: board::id::AttemptNumber(1),
+    };
+    let answered = |kind, taken: Result<(), &Refusal>| match ack(&fence, kind, taken) {
+        Told::ReportAck(ack) => (ack.accepted, ack.reason),
+        other => panic!("{other:?}"),
+    };
+    let stale = Refusal::Stale {
+        why: board::refusal::Staleness::Attempt,
+    };
+    let full = Refusal::Full {
+        what: "questions of an attempt",
+        max: 100,
+    };
+    let why = |refusal: &Refusal| refusal.to_string();
+
+    use v1::ReportKind::{Asked, Ended};
+    assert_eq!(answered(Asked, Ok(())), (true, String::new()));
+    assert_eq!(answered(Asked, Err(&full)), (true, why(&full)));
+    assert_eq!(answered(Asked, Err(&stale)), (false, why(&stale)));
+    assert_eq!(answered(Ended, Err(&full)), (false, why(&full)));
+}

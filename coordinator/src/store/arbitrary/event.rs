@@ -70,6 +70,27 @@ fn happening() -> impl Strategy<Value = Happening> {
             }
         }),
         task_id().prop_map(|task| Happening::TaskUnblocked { task }),
+        (task_id(), attempt_number(), short()).prop_map(|(task, attempt, text)| {
+            Happening::TaskAsked {
+                task,
+                attempt,
+                text,
+            }
+        }),
+        (task_id(), attempt_number(), short()).prop_map(|(task, attempt, text)| {
+            Happening::TaskAnswered {
+                task,
+                attempt,
+                text,
+            }
+        }),
+        (task_id(), attempt_number(), short()).prop_map(|(task, attempt, text)| {
+            Happening::TaskSteered {
+                task,
+                attempt,
+                text,
+            }
+        }),
         (
             task_id(),
             option::of(attempt_number()),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use board::{
     id::{Digest, Revision},
     task::{
-        AfterStop, Artifact, AttemptEnding, BlockerFailedPolicy, Claim, End, EndStatus,
+        AfterStop, Artifact, Asked, AttemptEnding, BlockerFailedPolicy, Claim, End, EndStatus,
         EndedAttempt, FailurePolicy, Hirer, Paused, Placement, Priority, Retry, Runner, Stop,
-        StopReason, Task, TaskKind, TaskState, Terms, Usage, Waiting,
+        StopReason, Task, TaskKind, TaskState, Terms, Usage, Waiting, Word, WordKind,
     },
 };
 use proptest::{
@@ -94,6 +94,46 @@ fn stop() -> impl Strategy<Value = Stop> {
     })
 }
 
+/// A question that waits, how many were asked, words that wait, and how many were given.
+type Talk = (Option<Asked>, u32, Vec<Word>, u32);
+
+fn talk() -> impl Strategy<Value = Talk> {
+    let asked = (
+        any::<u32>(),
+        text(),
+        (time(), time()),
+        message_id(),
+        short(),
+    )
+        .prop_map(
+            |(number, text, (at, deadline), message, correlation)| Asked {
+                number,
+                text,
+                at,
+                deadline,
+                message,
+                correlation,
+            },
+        );
+    let kind = prop_oneof![
+        any::<u32>().prop_map(WordKind::Answer),
+        any::<u32>().prop_map(WordKind::NoAnswer),
+        Just(WordKind::Steer),
+    ];
+    let word = (any::<u32>(), kind, text(), actor()).prop_map(|(number, kind, text, by)| Word {
+        number,
+        kind,
+        text,
+        by,
+    });
+    (
+        option::of(asked),
+        any::<u32>(),
+        vec(word, 0..3),
+        any::<u32>(),
+    )
+}
+
 fn state() -> impl Strategy<Value = TaskState> {
     let paused = (time(), actor(), short());
     let paused = paused.prop_map(|(at, by, reason)| Paused { at, by, reason });
@@ -129,16 +169,17 @@ fn state() -> impl Strategy<Value = TaskState> {
         time(),
         option::of(time()),
         option::of(any::<Duration>()),
-        option::of(stop()),
+        (option::of(stop()), talk()),
     )
         .prop_map(
-            |(attempt, worker, instance, who, dispatched_at, started_at, run_limit, stop)| {
+            |(attempt, worker, instance, who, dispatched_at, started_at, run_limit, rest)| {
                 let (member, mail) = who;
+                let (stop, (question, questions, words, last_word)) = rest;
                 Placement {
-                    question: None,
-                    questions: 0,
-                    words: Vec::new(),
-                    last_word: 0,
+                    question,
+                    questions,
+                    words,
+                    last_word,
                     attempt,
                     worker,
                     instance,

@@ -142,7 +142,7 @@ struct Letter {
 
 impl Letter {
     fn of(said: SendMessage) -> Result<Self, Refusal> {
-        let twice = |one, other| super::super::team::either(SendMessage::NAME, one, other);
+        let twice = |one, other| either(SendMessage::NAME, one, other);
         let mut to = match (said.to, said.recipient) {
             (Some(_), Some(_)) => return Err(twice("to", "recipient")),
             (to, recipient) => to.or(recipient).unwrap_or_default(),
