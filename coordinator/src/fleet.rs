@@ -5,6 +5,7 @@
 //! worker holds is not kept here: the board knows it.
 
 mod lease;
+mod offers;
 mod roster;
 mod session;
 

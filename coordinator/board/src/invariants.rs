@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod derived;
 mod mail;
+mod waiting;
 
 use derived::Derived;
 
 use crate::{
     board::{Board, Card, TeamBoard},
-    id::{AttemptNumber, MemberName, Revision, TaskId, WorkerName},
-    index::Queue,
+    id::{AttemptNumber, MemberName, Revision, TaskId},
     limits,
     task::{BlockerFailedPolicy, Status, Task, TaskState},
-    team::{Member, MemberKind},
+    team::MemberKind,
     time::Time,
 };
 
@@ -59,7 +59,7 @@ pub fn check(board: &Board) -> Result<(), Violation> {
             check_card(team, id, &entry.card)?;
         }
         check_edges(team)?;
-        derived.team(*uid, team)?;
+        derived.team(*uid, team, &board.limits)?;
         check_acyclic(team)?;
         mail::check(team)?;
     }
@@ -262,25 +262,6 @@ fn ready_since(team: &TeamBoard, task: &Task) -> Option<Time> {
     let waiting = task.waiting()?;
     let is_free = waiting.not_before.is_none() && waiting.paused.is_none();
     (is_free && open_blockers(team, task).is_empty()).then_some(waiting.since)
-}
-
-/// The queue in which a ready task stands (K13).
-fn queue(team: &TeamBoard, task: &Task) -> Option<Queue> {
-    let of_kind = |kind: MemberKind| -> Option<&Member> {
-        let owner = team.members.get(task.owner.as_ref()?)?;
-        (owner.is_present() && owner.kind == kind).then_some(owner)
-    };
-    let hosted = of_kind(MemberKind::Hosted);
-    let agent_type = match (&task.agent_type, hosted) {
-        (Some(agent_type), _) => agent_type.clone(),
-        (None, Some(hosted)) => hosted.agent_type.clone()?,
-        (None, None) => return None,
-    };
-    Some(Queue {
-        agent_type,
-        worker: of_kind(MemberKind::Worker).and_then(|m| WorkerName::parse(m.name.as_str()).ok()),
-        member: hosted.map(|member| member.name.clone()),
-    })
 }
 
 /// The next moment at which time alone does something to a task.

@@ -2,25 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use board::{
     Board,
-    id::{AgentTypeName, InstanceId, TeamUid, WorkerName},
+    id::{AgentTypeName, InstanceId, WorkerName},
     limits,
-    placement::Offer,
     time::Time,
 };
 
-use super::{Heard, Hello, Leases, Order, Outbox, SessionId};
+use super::{Heard, Hello, Leases, Order, Outbox, SessionId, offers::Offers};
 
 /// The workers, as far as this process of the coordinator knows them.
 #[derive(Debug)]
 pub struct Fleet {
-    leases: Leases,
-    workers: BTreeMap<WorkerName, WorkerEntry>,
+    pub(super) leases: Leases,
+    pub(super) workers: BTreeMap<WorkerName, WorkerEntry>,
     /// Processes that hold attempts and are not among the workers: they have not dialled in since
     /// the coordinator started, or another process took their name.
     ghosts: BTreeMap<InstanceId, Ghost>,
@@ -31,8 +29,9 @@ pub struct Fleet {
     /// count.
     settling: BTreeSet<(Time, InstanceId)>,
     /// The connected processes' names.
-    instances: BTreeMap<InstanceId, WorkerName>,
+    pub(super) instances: BTreeMap<InstanceId, WorkerName>,
     last_session: SessionId,
+    pub(super) offers: Offers,
 }
 
 /// A worker that dialled in.
@@ -110,6 +109,11 @@ impl WorkerEntry {
         }
     }
 
+    /// Whether its stream is up, whatever is heard of it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.outbox.is_some()
+    }
+
     /// How many more attempts it may be given.
     pub fn free(&self, board: &Board) -> u32 {
         let held = u32::try_from(board.held_count(self.hello.instance)).unwrap_or(u32::MAX);
@@ -133,6 +137,7 @@ impl Fleet {
             settling: BTreeSet::new(),
             instances: BTreeMap::new(),
             last_session: SessionId(0),
+            offers: Offers::default(),
         }
     }
 
@@ -193,12 +198,14 @@ impl Fleet {
             outbox: Some(outbox),
             check_at,
         };
+        self.offers.note(&name);
         self.workers.insert(name, entry);
         self.last_session
     }
 
     fn remove(&mut self, name: &WorkerName) -> Option<WorkerEntry> {
         let worker = self.workers.remove(name)?;
+        self.offers.note(name);
         self.checks.remove(&(worker.check_at, name.clone()));
         self.instances.remove(&worker.hello.instance);
         Some(worker)
@@ -252,6 +259,7 @@ impl Fleet {
             && worker.session == session
         {
             worker.is_draining = true;
+            self.offers.note(name);
         }
     }
 
@@ -261,6 +269,7 @@ impl Fleet {
             && worker.session == session
         {
             worker.outbox = None;
+            self.offers.note(name);
             if worker.hello.manual {
                 worker.heard.note(now);
             }
@@ -373,31 +382,6 @@ impl Fleet {
         }
     }
 
-    /// The free slots, for placement.
-    pub fn offers(&self, board: &Board, now: Time) -> Vec<Offer> {
-        let takes_work = |worker: &&WorkerEntry| {
-            worker.standing(now, &self.leases) == Standing::Connected && worker.free(board) > 0
-        };
-        let offer = |worker: &WorkerEntry| {
-            let teams = worker.hello.teams.as_ref().map(|teams| {
-                let uid = |name: &board::id::TeamName| Some(board.team_named(name.as_str())?.uid);
-                teams.iter().filter_map(uid).collect::<BTreeSet<TeamUid>>()
-            });
-            Offer {
-                worker: worker.hello.name.clone(),
-                instance: worker.hello.instance,
-                free: worker.free(board),
-                types: worker.hello.types.iter().map(|t| t.name.clone()).collect(),
-                teams,
-            }
-        };
-        self.workers
-            .values()
-            .filter(takes_work)
-            .map(offer)
-            .collect()
-    }
-
     /// The connected workers that offer a type.
     pub fn offering(&self, agent_type: &AgentTypeName) -> impl Iterator<Item = &WorkerEntry> {
         self.workers
@@ -416,19 +400,5 @@ impl Fleet {
                 });
             }
         }
-    }
-
-    /// Why a task that waits for this type isn't given to anybody.
-    pub fn queue_reason(&self, board: &Board, agent_type: &AgentTypeName) -> Arc<str> {
-        let mut offering = self.offering(agent_type).peekable();
-        if offering.peek().is_none() {
-            return format!("NO_WORKER_FOR_TYPE: no connected worker offers {agent_type}").into();
-        }
-        let (mut slots, mut free) = (0, 0);
-        for worker in offering {
-            slots += worker.hello.slots;
-            free += worker.free(board);
-        }
-        format!("{free} of {slots} slots for {agent_type} are free").into()
     }
 }
