@@ -9,6 +9,7 @@ mod ceiling;
 mod cluster;
 mod figures;
 mod mail;
+mod place;
 mod recover;
 mod spawn;
 mod watch;
@@ -42,6 +43,8 @@ enum Bench {
     Cycle,
     /// From a task's making to its assignment at an idle worker.
     Dispatch,
+    /// Rounds of placement: 100,000 queued tasks and 1,000 workers, and a tenth of both.
+    Place,
     /// A sub-agent that does nothing, in its sandbox.
     Spawn,
     /// A start after kill -9 with many tasks stored.
@@ -113,6 +116,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
         Bench::Create => calls::create(setting),
         Bench::Cycle => workers::cycle(setting),
         Bench::Dispatch => workers::dispatch(setting),
+        Bench::Place => place::rounds(),
         Bench::Spawn => spawn::spawn(setting),
         Bench::Recover { tasks, open } => recover::recover(setting, *tasks, *open),
         Bench::Mail => mail::mail(setting),
@@ -125,6 +129,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             calls::create(setting)?;
             workers::cycle(setting)?;
             workers::dispatch(setting)?;
+            place::rounds()?;
             spawn::spawn(setting)?;
             mail::mail(setting)?;
             board::ready(setting)?;
