@@ -4,13 +4,14 @@
 //! All problems are told at once. The environment is read here, by clap, and nowhere else.
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use board::id::AgentTypeName;
+use board::{id::AgentTypeName, limits::RunningLimits};
 use serde::Deserialize;
 
 use crate::{disk::DiskFloor, fleet::Leases, store::Retention};
@@ -117,6 +118,17 @@ struct Raw {
     disk_floor_percent: Option<u8>,
     watch_patience: Option<String>,
     threads: Option<usize>,
+    limits: Option<RawLimits>,
+}
+
+/// How many tasks run at once at the most, in a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    #[serde(default)]
+    agent_types: BTreeMap<String, u32>,
+    #[serde(default)]
+    labels: BTreeMap<String, u32>,
 }
 
 /// Sound settings.
@@ -142,6 +154,8 @@ pub struct Config {
     pub watch_patience: Duration,
     /// Threads for network work.
     pub threads: usize,
+    /// How many tasks workers run at once at the most.
+    pub limits: RunningLimits,
 }
 
 /// The fleet token. It shows itself to nobody.
@@ -195,6 +209,7 @@ impl Config {
             disk_floor: DiskFloor::default(),
             watch_patience: WATCH_PATIENCE,
             threads: 1,
+            limits: RunningLimits::default(),
         }
     }
 
@@ -243,6 +258,7 @@ fn span(
 fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
     let retention = retention(args, &raw, problems);
     let disk_floor = disk_floor(args, &raw, problems);
+    let limits = limits(raw.limits.unwrap_or_default(), problems);
     let defaults = Leases::default();
     let mut leases = Leases {
         heartbeat: span(
@@ -332,6 +348,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         disk_floor,
         watch_patience,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
+        limits,
     })
 }
 
@@ -365,6 +382,38 @@ fn disk_floor(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> DiskFloor {
     DiskFloor {
         bytes: bytes.unwrap_or(defaults.bytes),
         percent,
+    }
+}
+
+/// The bounds on what runs. 0 is a bound like any: nothing of that runs.
+fn limits(raw: RawLimits, problems: &mut Vec<String>) -> RunningLimits {
+    let mut limits = RunningLimits::default();
+    for (name, max) in raw.agent_types {
+        check_bound("agent_types", &name, max, problems);
+        match AgentTypeName::parse(&name) {
+            Ok(agent_type) => {
+                limits.agent_types.insert(agent_type, max);
+            }
+            Err(why) => problems.push(format!("limits.agent_types: {name:?} {why}")),
+        }
+    }
+    for (label, max) in raw.labels {
+        check_bound("labels", &label, max, problems);
+        let chars = label.chars().count();
+        if label.trim().is_empty() || chars > board::limits::LABEL_CHARS_MAX {
+            problems.push(format!("limits.labels: {label:?} is no label of a task"));
+        }
+        limits.labels.insert(label.into(), max);
+    }
+    limits
+}
+
+fn check_bound(of: &str, name: &str, max: u32, problems: &mut Vec<String>) {
+    let most = board::limits::RUNNING_MAX;
+    if max > most {
+        problems.push(format!(
+            "limits.{of}: {name:?} is {max}, and may be {most} at the most"
+        ));
     }
 }
 

@@ -12,6 +12,7 @@ mod fleet;
 mod hindrance;
 mod liveness;
 mod mail;
+mod placing;
 mod presence;
 mod reader;
 mod release;
@@ -37,7 +38,6 @@ use board::{
         TeamUid,
     },
     mail::Letter,
-    placement,
     record::{Outcome, Record, RequestKey},
     refusal::{Obstacle, Refusal},
     stuck::Stuck,
@@ -64,9 +64,6 @@ use crate::{
     hub::{Hub, MailHub},
     store::{BackupSink, Batch, Store, StoreError},
 };
-
-/// Tasks that one group gives to workers; a group has up to 128 commands beside.
-const ASSIGNMENTS_PER_GROUP: usize = 128;
 
 /// How long, and how many, finished tasks stay in memory whole.
 const FINISHED_KEPT_SPAN: Duration = Duration::from_secs(600);
@@ -120,6 +117,10 @@ pub struct Engine {
     disk: DiskGauge,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
+    /// When they are looked at again although nothing is known to have changed.
+    rescan_at: Time,
+    /// The moment of the last input.
+    now: Time,
 }
 
 /// What one group of inputs has come to so far.
@@ -171,6 +172,7 @@ impl RecordKey {
 impl Engine {
     /// Takes one input. Its answer is kept until [`Engine::commit`].
     pub fn take(&mut self, input: Input, now: Time) {
+        self.now = now;
         match input {
             Input::Call(call, reply) => self.call(&call, reply, now),
             Input::Read(read) => {
@@ -187,6 +189,7 @@ impl Engine {
 
     /// Adds what time brings.
     pub fn elapse(&mut self, now: Time) {
+        self.now = now;
         if self.fleet.next_deadline().is_some_and(|at| at <= now) {
             // A worker that was silent may have been heard again: its slots are on offer, and
             // nothing else says so.
@@ -212,27 +215,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// Gives waiting tasks to free slots. Says whether there may be more to give.
-    pub fn place(&mut self, now: Time) -> bool {
-        if !self.may_place || !self.board.is_queueing() || self.disk.is_low() {
-            return false;
-        }
-        let offers = self.fleet.offers(&self.board, now);
-        let assignments = placement::place(&self.board, offers, ASSIGNMENTS_PER_GROUP);
-        self.may_place = assignments.len() == ASSIGNMENTS_PER_GROUP;
-        for assignment in assignments {
-            let command = FleetCommand::Dispatch(
-                assignment.task,
-                assignment.worker.clone(),
-                assignment.instance,
-            );
-            if let Err(refusal) = self.decide_fleet(&command, now) {
-                tracing::error!(%refusal, "placement chose a task that can't be placed");
-            }
-        }
-        self.may_place
     }
 
     /// Writes what the group changed, in one commit, and lets out what waited for that. An error
@@ -282,7 +264,8 @@ impl Engine {
         let spared = self.fleet.spared(now);
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
         let look = self.absence.next_look(&self.board);
-        [fleet, board, look].into_iter().flatten().min()
+        let rescan = self.next_rescan();
+        [fleet, board, look, rescan].into_iter().flatten().min()
     }
 
     /// Asks the board something that wants to know what lives in memory alone.
@@ -336,24 +319,9 @@ impl Engine {
         let Some(mut view) = self.board.view(key) else {
             return Err(self.task_unknown(key));
         };
-        self.add_queue_reason(&mut view);
+        self.add_queue_reason(key, &mut view);
         self.add_doing(key.0, &mut view);
         Ok(view)
-    }
-
-    fn add_queue_reason(&self, view: &mut TaskView) {
-        if view.phase == Some(board::view::Phase::Queued)
-            && let Some(queue) = &view.queue
-        {
-            let reason = self
-                .scarcity()
-                .unwrap_or_else(|| self.fleet.queue_reason(&self.board, &queue.agent_type));
-            view.phase_reason = if view.phase_reason.is_empty() {
-                reason
-            } else {
-                format!("{reason}; {}", view.phase_reason).into()
-            };
-        }
     }
 
     /// Brings a finished task back into memory.
@@ -389,7 +357,7 @@ impl Engine {
     /// Evolves the board, and adds the decision to the group.
     fn take_in(&mut self, decision: Decision, now: Time) {
         for record in decision.records {
-            self.board.install(&record);
+            self.install(&record);
             match &record {
                 Record::Task(team, task) if task.end().is_some() => {
                     self.finished.push_back((now, (*team, task.id)));

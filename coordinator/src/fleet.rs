@@ -6,6 +6,7 @@
 
 mod drain;
 mod lease;
+mod offers;
 mod roster;
 mod session;
 mod worker;

@@ -246,6 +246,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let store = SledStore::open(&dir.join(BOARD_DIR), options)?;
         let mut clock = None;
         let setup = Setup {
+            limits: config.limits.clone(),
             tombstones_kept: config.teams_kept_for,
             store: Box::new(store),
             hub,

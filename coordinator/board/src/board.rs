@@ -17,8 +17,8 @@ use crate::{
         AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
         TeamName, TeamUid,
     },
-    index::{Marks, TeamIndex, wakes_since},
-    limits,
+    index::{Marks, Queueing, Running, TeamIndex, wakes_since},
+    limits::{self, RunningLimits},
     mail::{Filed, Mailbox},
     record::{Meta, OfferedType},
     shelf::Shelf,
@@ -35,8 +35,12 @@ pub struct Board {
     /// All teams by name; the last one of a name is meant where the name is said.
     pub(crate) names: BTreeSet<(TeamName, TeamUid)>,
     pub(crate) offered: BTreeMap<AgentTypeName, OfferedType>,
-    /// Teams with something in a queue.
-    pub(crate) queueing: BTreeSet<TeamUid>,
+    /// Teams with something that may go to a worker, by how it is run.
+    pub(crate) queueing: Queueing,
+    /// How many tasks workers have.
+    pub(crate) running: Running,
+    /// How many they may have.
+    pub(crate) limits: Arc<RunningLimits>,
     /// The next moment at which each task wants to be looked at.
     pub(crate) deadlines: BTreeSet<(Time, TaskKey)>,
     /// Ended tasks whose dependants are still to be cancelled.
@@ -163,9 +167,15 @@ pub(crate) fn holds_back(
 }
 
 impl Board {
-    /// An empty board of this epoch.
+    /// An empty board of this epoch, on which nothing bounds how much runs.
     pub fn new(epoch: Epoch) -> Self {
+        Self::with_limits(epoch, Arc::default())
+    }
+
+    /// An empty board of this epoch, with these bounds on what runs.
+    pub fn with_limits(epoch: Epoch, limits: Arc<RunningLimits>) -> Self {
         Self {
+            limits,
             meta: Meta {
                 epoch,
                 last_team: TeamUid(0),
@@ -173,7 +183,8 @@ impl Board {
             teams: BTreeMap::new(),
             names: BTreeSet::new(),
             offered: BTreeMap::new(),
-            queueing: BTreeSet::new(),
+            queueing: BTreeMap::new(),
+            running: Running::default(),
             deadlines: BTreeSet::new(),
             cascades: BTreeSet::new(),
             serving: BTreeMap::new(),
@@ -378,9 +389,34 @@ impl Board {
         self.offered.get(name)
     }
 
-    /// Whether any task waits for a worker.
+    /// Whether any task may go to a worker, if there is one that fits.
     pub fn is_queueing(&self) -> bool {
         !self.queueing.is_empty()
+    }
+
+    /// The bounds on how many tasks workers have, over all teams.
+    pub fn limits(&self) -> &RunningLimits {
+        &self.limits
+    }
+
+    /// How many tasks workers have, over all teams.
+    pub fn running_in_all(&self) -> u32 {
+        self.running.all
+    }
+
+    /// How many of them are of an agent type.
+    pub fn running_of_type(&self, agent_type: &AgentTypeName) -> u32 {
+        self.running.of_type(agent_type)
+    }
+
+    /// How many of them have a label, where that bounds how much runs.
+    pub fn running_with_label(&self, label: &str) -> u32 {
+        self.running.of_label(label)
+    }
+
+    /// The process of the worker that has a task.
+    pub fn instance_of(&self, key: TaskKey) -> Option<InstanceId> {
+        Some(self.whole(key)?.placement()?.instance)
     }
 
     /// What a worker's process holds, with fences.

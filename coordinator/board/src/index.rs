@@ -1,30 +1,25 @@
 //! What is derived from a team's tasks, kept in step with each change.
 
+mod queues;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+pub use self::queues::{Avoids, Queue, Want};
+pub(crate) use self::queues::{
+    Listing, Placed, Queueing, Queues, Running, is_for_worker, queue_of,
+};
 use crate::{
     event::Actor,
-    id::{AgentTypeName, InstanceId, MemberName, TaskId, WorkerName},
+    id::{MemberName, TaskId},
     ids::IdSet,
-    limits,
+    limits::{self, RunningLimits},
     task::{Priority, Status, Task, TaskState},
-    team::{Member, MemberKind},
+    team::Member,
     time::Time,
 };
-
-/// Who may run a task, and so in which queue it stands.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Queue {
-    /// How it is run.
-    pub agent_type: AgentTypeName,
-    /// The only worker that may run it: its owner.
-    pub worker: Option<WorkerName>,
-    /// The hosted member that it belongs to, who runs one task at a time.
-    pub member: Option<MemberName>,
-}
 
 /// A task's place in its queue: the moment it became ready less what its priority is worth, then
 /// its id. It never changes while the task waits, so that nothing is ever sorted again and
@@ -35,9 +30,10 @@ pub type Place = (Time, TaskId);
 /// elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Marks {
-    pub(crate) queued: Option<Box<(Queue, Place)>>,
+    pub(crate) queued: Option<Box<(Arc<Queue>, Place)>>,
     pub(crate) wakes_at: Option<Time>,
-    pub(crate) placed: Option<Box<(InstanceId, Option<MemberName>)>>,
+    /// As it was counted: its labels and its type may change while it runs.
+    pub(crate) placed: Option<Box<Placed>>,
     /// Pending, and held back by nothing.
     pub(crate) is_ready: bool,
     /// Its place among those that wait for a claim.
@@ -106,12 +102,9 @@ impl ByPriority {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TeamIndex {
     pub(crate) dependants: BTreeMap<TaskId, Vec<TaskId>>,
-    pub(crate) queues: BTreeMap<Queue, BTreeSet<Place>>,
-    pub(crate) running: u32,
+    pub(crate) queues: Queues,
     /// How many tasks are being stopped.
     pub(crate) stopping: usize,
-    /// The task at which each hosted member is run.
-    pub(crate) running_members: BTreeMap<MemberName, BTreeSet<TaskId>>,
     pub(crate) claimed: BTreeSet<TaskId>,
     /// The tasks that each member holds by a claim.
     pub(crate) holding: BTreeMap<MemberName, BTreeSet<TaskId>>,
@@ -141,18 +134,6 @@ pub(crate) struct TeamIndex {
 impl TeamIndex {
     pub(crate) fn dependants(&self, task: TaskId) -> &[TaskId] {
         self.dependants.get(&task).map_or(&[], Vec::as_slice)
-    }
-
-    pub(crate) fn queues(&self) -> impl Iterator<Item = (&Queue, &BTreeSet<Place>)> {
-        self.queues.iter()
-    }
-
-    pub(crate) fn running(&self) -> u32 {
-        self.running
-    }
-
-    pub(crate) fn is_member_busy(&self, member: &MemberName) -> bool {
-        self.running_members.contains_key(member)
     }
 
     pub(crate) fn claimed(&self) -> impl Iterator<Item = &TaskId> {
@@ -265,15 +246,11 @@ impl TeamIndex {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.queues.values().map(BTreeSet::len).sum()
+        self.queues.lines.values().map(BTreeSet::len).sum()
     }
 
     pub(crate) fn in_status(&self, status: Status) -> usize {
         self.counts.get(&status).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn is_queue_empty(&self) -> bool {
-        self.queues.is_empty()
     }
 
     pub(crate) fn count(&mut self, before: Option<Status>, after: Status) {
@@ -308,37 +285,6 @@ impl TeamIndex {
             }
         }
     }
-
-    pub(crate) fn enqueue(&mut self, queue: &Queue, place: Place) {
-        if let Some(places) = self.queues.get_mut(queue) {
-            places.insert(place);
-        } else {
-            self.queues.insert(queue.clone(), BTreeSet::from([place]));
-        }
-    }
-
-    pub(crate) fn dequeue(&mut self, queue: &Queue, place: Place) {
-        if let Some(places) = self.queues.get_mut(queue) {
-            places.remove(&place);
-            if places.is_empty() {
-                self.queues.remove(queue);
-            }
-        }
-    }
-
-    pub(crate) fn add_running(&mut self, member: Option<&MemberName>, task: TaskId) {
-        self.running += 1;
-        if let Some(member) = member {
-            insert(&mut self.running_members, member, task);
-        }
-    }
-
-    pub(crate) fn remove_running(&mut self, member: Option<&MemberName>, task: TaskId) {
-        self.running -= 1;
-        if let Some(member) = member {
-            remove(&mut self.running_members, member, &task);
-        }
-    }
 }
 
 fn insert<K: Ord + Clone, T: Ord>(sets: &mut BTreeMap<K, BTreeSet<T>>, key: &K, item: T) {
@@ -371,24 +317,6 @@ fn release<K: Ord, N: Copy + PartialEq + std::ops::SubAssign + From<u8>>(
     }
 }
 
-/// Who may run a task; none when it waits for a claim (K13).
-pub(crate) fn queue_of(task: &Task, members: &BTreeMap<MemberName, Member>) -> Option<Queue> {
-    let owner = task
-        .owner
-        .as_ref()
-        .and_then(|name| members.get(name))
-        .filter(|member| member.is_present());
-    let hosted = owner.filter(|member| member.kind == MemberKind::Hosted);
-    let worker = owner.filter(|member| member.kind == MemberKind::Worker);
-    let own_type = hosted.and_then(|member| member.agent_type.as_ref());
-    let agent_type = task.agent_type.as_ref().or(own_type)?;
-    Some(Queue {
-        agent_type: agent_type.clone(),
-        worker: worker.and_then(|member| WorkerName::parse(member.name.as_str()).ok()),
-        member: hosted.map(|member| member.name.clone()),
-    })
-}
-
 fn unowned_labels(task: &Task) -> &[Arc<str>] {
     match task.owner {
         None => &task.labels,
@@ -412,6 +340,7 @@ pub(crate) fn marks(
     task: &Task,
     members: &BTreeMap<MemberName, Member>,
     is_held_back: bool,
+    limits: &RunningLimits,
 ) -> Marks {
     let mut marks = Marks {
         wakes_at: wakes_at(task),
@@ -421,14 +350,13 @@ pub(crate) fn marks(
         TaskState::Pending(waiting) if !is_held_back && waiting.is_free() => {
             let (at, id) = place_of(waiting.since, task);
             marks.is_ready = true;
-            match queue_of(task, members) {
-                Some(queue) => marks.queued = Some(Box::new((queue, (at, id)))),
+            match queue_of(task, members, limits) {
+                Some(queue) => marks.queued = Some(Box::new((Arc::new(queue), (at, id)))),
                 None => marks.claimable = Some(at),
             }
         }
-        TaskState::Placed(placement) => {
-            let placed = (placement.instance, placement.member.clone());
-            marks.placed = Some(Box::new(placed));
+        TaskState::Placed(_) => {
+            marks.placed = queues::placed_of(task, members, limits).map(Box::new);
         }
         _ => {}
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     board::{Board, Card, Entry, TeamBoard, is_any, is_open},
     id::{MemberName, MessageId, TaskId, TaskKey, TeamUid},
-    index::{Marks, TeamIndex, marks},
+    index::{Listing, Marks, TeamIndex, marks},
     mail::{Filed, Letter, Mailbox, Recipients},
     orphans::{Support, concerned, is_orphan},
     record::Record,
@@ -42,7 +42,10 @@ impl Board {
 
     fn install_team(&mut self, team: &Team) {
         if let Some(dissolved) = &team.dissolved {
-            self.queueing.remove(&team.uid);
+            self.queueing.retain(|_, teams| {
+                teams.remove(&team.uid);
+                !teams.is_empty()
+            });
             if dissolved.is_settled {
                 self.dissolving.remove(&team.uid);
                 self.tombstones.insert((dissolved.at, team.uid));
@@ -194,6 +197,8 @@ impl Board {
         team.index.uncount(card.status());
         team.index.over.remove(&id);
         team.index.disown(card.parent(), id);
+        self.set_window((uid, id), 0);
+        let team = self.team_of(uid);
         if let Card::Whole(task) = &card {
             team.index.leave(task);
         }
@@ -258,6 +263,7 @@ impl Board {
         } else {
             team.index.over.remove(&id);
         }
+        self.set_window((uid, id), window_of(&card));
         let owner_before = before.as_ref().and_then(|b| b.card.owner().cloned());
         let holder_before = before.as_ref().and_then(|b| b.card.lent_to());
         let support_before = before.as_ref().map(|b| Support::of(&b.card));
@@ -298,6 +304,17 @@ impl Board {
         }
     }
 
+    /// So many children of a task may run at once; 0 for as many as there are.
+    fn set_window(&mut self, (uid, id): TaskKey, window: u32) {
+        let team = self.teams.get_mut(&uid).expect("a task's team is there");
+        let mut listing = Listing {
+            team: uid,
+            is_open: team.head.is_open(),
+            queueing: &mut self.queueing,
+        };
+        team.index.queues.set_window(id, window, &mut listing);
+    }
+
     /// Works out anew what the indexes are to hold of a task, because something around it has
     /// changed.
     fn mark_again(&mut self, key: TaskKey) {
@@ -323,13 +340,15 @@ impl Board {
         };
         let is_held_back =
             is_orphan(team, task) || is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id));
-        let marks = marks(task, &team.members, is_held_back);
-        if let Some(queued) = &marks.queued {
-            let (queue, place) = &**queued;
-            team.index.enqueue(queue, *place);
-            if team.head.is_open() {
-                self.queueing.insert(uid);
-            }
+        let mut marks = marks(task, &team.members, is_held_back, &self.limits);
+        let mut listing = Listing {
+            team: uid,
+            is_open: team.head.is_open(),
+            queueing: &mut self.queueing,
+        };
+        if let Some((queue, place)) = marks.queued.as_deref_mut() {
+            let queues = &mut team.index.queues;
+            *queue = queues.enqueue(queue.clone(), *place, &mut listing);
         }
         if marks.is_ready {
             team.index.ready.insert(task.priority, id);
@@ -341,9 +360,9 @@ impl Board {
             self.deadlines.insert((at, key));
         }
         if let Some(placed) = &marks.placed {
-            let (instance, member) = &**placed;
-            team.index.add_running(member.as_ref(), id);
-            self.placed.entry(*instance).or_default().insert(key);
+            team.index.queues.add_running(id, placed, &mut listing);
+            self.running.add(placed);
+            self.placed.entry(placed.instance).or_default().insert(key);
         }
         team.tasks
             .get_mut(&id)
@@ -359,12 +378,14 @@ impl Board {
             .teams
             .get_mut(&uid)
             .expect("unmark is for installed tasks");
+        let mut listing = Listing {
+            team: uid,
+            is_open: team.head.is_open(),
+            queueing: &mut self.queueing,
+        };
         if let Some(queued) = marks.queued {
             let (queue, place) = *queued;
-            team.index.dequeue(&queue, place);
-            if team.index.is_queue_empty() {
-                self.queueing.remove(&uid);
-            }
+            team.index.queues.dequeue(&queue, place, &mut listing);
         }
         if let Card::Whole(task) = card {
             if marks.is_ready {
@@ -378,15 +399,23 @@ impl Board {
             self.deadlines.remove(&(at, key));
         }
         if let Some(placed) = marks.placed {
-            let (instance, member) = *placed;
-            team.index.remove_running(member.as_ref(), id);
-            if let Some(held) = self.placed.get_mut(&instance) {
+            team.index.queues.remove_running(id, &placed, &mut listing);
+            self.running.remove(&placed);
+            if let Some(held) = self.placed.get_mut(&placed.instance) {
                 held.remove(&key);
                 if held.is_empty() {
-                    self.placed.remove(&instance);
+                    self.placed.remove(&placed.instance);
                 }
             }
         }
+    }
+}
+
+/// How many children of a card's task may run at once; 0 for as many as there are.
+fn window_of(card: &Card) -> u32 {
+    match card {
+        Card::Whole(task) if task.end().is_none() => task.terms().window,
+        _ => 0,
     }
 }
 

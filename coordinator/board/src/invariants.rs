@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod derived;
 mod mail;
+mod waiting;
 
 use derived::Derived;
 
 use crate::{
     board::{Board, Card, TeamBoard},
-    id::{AttemptNumber, MemberName, Revision, TaskId, WorkerName},
-    index::Queue,
+    id::{AttemptNumber, MemberName, Revision, TaskId},
     limits,
     task::{AfterStop, BlockerFailedPolicy, EndStatus, Hirer, Status, Task, TaskState},
-    team::{Member, MemberKind},
+    team::MemberKind,
     time::Time,
 };
 
@@ -59,7 +59,7 @@ pub fn check(board: &Board) -> Result<(), Violation> {
             check_card(team, id, &entry.card)?;
         }
         check_edges(team)?;
-        derived.team(*uid, team)?;
+        derived.team(*uid, team, &board.limits)?;
         check_acyclic(team)?;
         mail::check(team)?;
     }
@@ -320,25 +320,6 @@ fn is_orphan(team: &TeamBoard, task: &Task) -> bool {
     let has_lost = task.parent.is_some_and(is_called_off)
         || terms.hired_by.is_some_and(|hirer| !runs_on(hirer));
     task.end().is_none() && !terms.outlives_parent && has_lost
-}
-
-/// The queue in which a ready task stands (K13).
-fn queue(team: &TeamBoard, task: &Task) -> Option<Queue> {
-    let of_kind = |kind: MemberKind| -> Option<&Member> {
-        let owner = team.members.get(task.owner.as_ref()?)?;
-        (owner.is_present() && owner.kind == kind).then_some(owner)
-    };
-    let hosted = of_kind(MemberKind::Hosted);
-    let agent_type = match (&task.agent_type, hosted) {
-        (Some(agent_type), _) => agent_type.clone(),
-        (None, Some(hosted)) => hosted.agent_type.clone()?,
-        (None, None) => return None,
-    };
-    Some(Queue {
-        agent_type,
-        worker: of_kind(MemberKind::Worker).and_then(|m| WorkerName::parse(m.name.as_str()).ok()),
-        member: hosted.map(|member| member.name.clone()),
-    })
 }
 
 /// The next moment at which time alone does something to a task.

@@ -31,7 +31,7 @@
 //! 7. Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
 //! 8. A task stands in a queue if and only if it waits for nothing but a worker: it is pending,
 //!    unblocked, no orphan, not backing off, and its own or its hosted owner's type says how it is
-//!    run.
+//!    run. The first of a queue is its head, unless its member is busy or its window is full.
 //! 9. What is counted and listed of tasks is what their cards say.
 //! 10. A hosted member runs one task at a time.
 //! 11. The next deadline of each task and each member is listed, and no other.

@@ -1,6 +1,18 @@
 //! Every bound of the board, in one place. Lengths of texts are in bytes unless said otherwise.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::id::AgentTypeName;
+
+/// How many tasks workers run at once at the most, over all teams, as the coordinator was set up.
+/// Of what is bounded to 0 nothing runs until it is set up otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunningLimits {
+    /// Of an agent type.
+    pub agent_types: BTreeMap<AgentTypeName, u32>,
+    /// With a label: of a task that has several of them, each is a bound.
+    pub labels: BTreeMap<Arc<str>, u32>,
+}
 
 const KIB: usize = 1024;
 
@@ -140,6 +152,8 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 pub const REFUSAL_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait after a worker refused an assignment.
 pub const REFUSAL_BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// How long a task that a worker lost or refused is kept from it, while another could take it.
+pub const AVOIDANCE: Duration = Duration::from_secs(60);
 /// The longest run limit.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 

@@ -1,37 +1,39 @@
 //! Which waiting task goes to which worker: a problem in, assignments out.
 //!
-//! The team that runs the fewest tasks goes first; within it the task with the least place in its
-//! queue; it goes to the worker with the most free slots. It ends: each turn either takes a free
-//! slot, or drops a queue or a team that nobody can serve in this round any more (slots only get
-//! fewer, members only busier). It starves nobody: places never change while tasks wait, so every
-//! task becomes the least of its queue, and every team the one with the fewest running.
+//! The team that runs the least for its weight goes first; within it the task with the least place
+//! of those that nothing holds back; it goes to the worker with the most free slots.
+//!
+//! A round ends: each turn takes a free slot, or lays aside, for the round, a team or a kind of
+//! want that nobody can serve any more, or a queue whose member or window got busy in this round.
+//! Slots only get fewer in a round, members only busier, and bounds are only reached: what was laid
+//! aside need not be looked at again. It looks at heads of queues only, and only at those of types
+//! that somebody has a free slot for: what waits behind them, or for others, costs nothing.
+//!
+//! It starves nobody: places never change while tasks wait, so that every task comes to be the
+//! least of its team; and a team that is given nothing keeps its share while those of the others
+//! grow, so that its turn comes. A task that is kept from a worker stands in a queue of its like, so
+//! that it holds up nobody, and only for a time.
+
+mod slots;
+mod why;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, btree_set},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, btree_map},
     iter::Peekable,
+    sync::Arc,
 };
 
+pub use self::{
+    slots::{Offer, Slots, Supply},
+    why::{Why, why},
+};
 use crate::{
     board::{Board, TeamBoard},
     id::{AgentTypeName, InstanceId, MemberName, TaskId, TaskKey, TeamUid, WorkerName},
-    index::{Place, Queue},
+    index::{Avoids, Place, Queue, Want},
+    time::Time,
 };
-
-/// A worker with free slots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Its name.
-    pub worker: WorkerName,
-    /// Its process.
-    pub instance: InstanceId,
-    /// How many slots are free.
-    pub free: u32,
-    /// What it runs.
-    pub types: BTreeSet<AgentTypeName>,
-    /// For which teams; none for all.
-    pub teams: Option<BTreeSet<TeamUid>>,
-}
 
 /// A task that goes to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,161 +46,304 @@ pub struct Assignment {
     pub instance: InstanceId,
 }
 
-/// Gives up to `most` waiting tasks to the workers that offer to take them.
-pub fn place(board: &Board, offers: Vec<Offer>, most: usize) -> Vec<Assignment> {
-    let mut slots = Slots::new(&offers);
-    let mut assignments = Vec::new();
-    let mut turn: BTreeSet<(u32, TeamUid)> = board
-        .queueing
-        .iter()
-        .map(|uid| (board.teams[uid].index.running(), *uid))
-        .collect();
+/// What is known of workers at a moment.
+#[derive(Clone, Copy)]
+pub struct Moment<'m> {
+    /// When it is.
+    pub now: Time,
+    /// Whether a worker that takes work is well right now. Who is not is given nothing.
+    pub is_heard: &'m dyn Fn(&WorkerName) -> bool,
+}
+
+/// Gives up to `most` waiting tasks to the workers that have free slots, and takes those slots.
+pub fn place(board: &Board, slots: &mut Slots, moment: Moment<'_>, most: usize) -> Vec<Assignment> {
+    let mut round = Round::new(board, moment);
+    let mut turns = round.turns(slots);
     let mut lines: BTreeMap<TeamUid, Lines<'_>> = BTreeMap::new();
-    while assignments.len() < most && !slots.are_taken() {
-        let Some((running, uid)) = turn.pop_first() else {
+    let mut assignments = Vec::new();
+    while assignments.len() < most {
+        let Some((share, uid)) = turns.pop_first() else {
             break;
         };
+        let team = &board.teams[&uid];
         let lines = lines
             .entry(uid)
-            .or_insert_with(|| Lines::new(&board.teams[&uid]));
-        let Some((task, at)) = lines.next(uid, &slots) else {
+            .or_insert_with(|| Lines::new(uid, team, &round, slots));
+        let Some((task, want, offer)) = lines.next(&round, slots) else {
             continue;
         };
-        slots.take(at);
+        let (worker, instance) = (offer.worker.clone(), offer.instance);
+        slots.take(&worker);
+        round.count(want);
         assignments.push(Assignment {
             task: (uid, task),
-            worker: offers[at].worker.clone(),
-            instance: offers[at].instance,
+            worker,
+            instance,
         });
-        turn.insert((running + 1, uid));
+        let share = share.and_one();
+        if !is_at_limit(team, share.running) {
+            turns.insert((share, uid));
+        }
     }
     assignments
 }
 
-/// The queues of a team, as far as this round has come in them.
+/// How much a team runs for its weight.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    running: u32,
+    weight: u32,
+}
+
+impl Share {
+    fn of(team: &TeamBoard) -> Self {
+        Self {
+            running: team.index.queues.running,
+            weight: team.head.weight.max(1),
+        }
+    }
+
+    fn and_one(self) -> Self {
+        Self {
+            running: self.running + 1,
+            ..self
+        }
+    }
+}
+
+impl Ord for Share {
+    /// One fraction against the other, without a division.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let one = u64::from(self.running) * u64::from(other.weight);
+        one.cmp(&(u64::from(other.running) * u64::from(self.weight)))
+    }
+}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Share {}
+
+/// Whether a team that runs so many tasks may run no more.
+fn is_at_limit(team: &TeamBoard, running: u32) -> bool {
+    let max = team.head.max_running;
+    max > 0 && running >= max
+}
+
+/// What a round has given out, as far as bounds over all teams go.
+struct Round<'b> {
+    board: &'b Board,
+    moment: Moment<'b>,
+    types: BTreeMap<&'b AgentTypeName, u32>,
+    labels: BTreeMap<&'b str, u32>,
+}
+
+impl<'b> Round<'b> {
+    fn new(board: &'b Board, moment: Moment<'b>) -> Self {
+        Self {
+            board,
+            moment,
+            types: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// The teams that have something for which there is a free slot, each where its share puts it.
+    fn turns(&self, slots: &Slots) -> BTreeSet<(Share, TeamUid)> {
+        let served = self.board.queueing.iter();
+        let served = served.filter(|(agent_type, _)| self.is_served(agent_type, slots));
+        let teams = served.flat_map(|(_, teams)| teams);
+        let turn = |uid: &TeamUid| {
+            let team = &self.board.teams[uid];
+            let share = Share::of(team);
+            (!is_at_limit(team, share.running)).then_some((share, *uid))
+        };
+        teams.filter_map(turn).collect()
+    }
+
+    /// Whether anything of a type can be given out.
+    fn is_served(&self, agent_type: &AgentTypeName, slots: &Slots) -> bool {
+        slots.supply(agent_type).free > 0 && !self.is_type_full(agent_type)
+    }
+
+    fn is_type_full(&self, agent_type: &AgentTypeName) -> bool {
+        let Some(max) = self.board.limits.agent_types.get(agent_type) else {
+            return false;
+        };
+        let given = self.types.get(agent_type).copied().unwrap_or(0);
+        self.board.running.of_type(agent_type) + given >= *max
+    }
+
+    fn is_label_full(&self, label: &str) -> bool {
+        let Some(max) = self.board.limits.labels.get(label) else {
+            return false;
+        };
+        let given = self.labels.get(label).copied().unwrap_or(0);
+        self.board.running.of_label(label) + given >= *max
+    }
+
+    fn is_full_for(&self, want: &Want) -> bool {
+        self.is_type_full(&want.agent_type)
+            || want.limited.iter().any(|label| self.is_label_full(label))
+    }
+
+    fn count(&mut self, want: &'b Want) {
+        *self.types.entry(&want.agent_type).or_default() += 1;
+        for label in &want.limited {
+            *self.labels.entry(label).or_default() += 1;
+        }
+    }
+}
+
+/// The worker for the first task of those that want the same. One that is kept from a worker is
+/// kept from it while another could take it, and for a time.
+fn worker_for<'s>(
+    uid: TeamUid,
+    want: &Want,
+    place: Place,
+    slots: &'s Slots,
+    moment: Moment<'_>,
+) -> Option<&'s Offer> {
+    let avoided = avoided(uid, want, place, slots, moment);
+    slots.best(uid, want, avoided, moment.is_heard)
+}
+
+fn avoided<'w>(
+    uid: TeamUid,
+    want: &'w Want,
+    place: Place,
+    slots: &Slots,
+    moment: Moment<'_>,
+) -> Option<&'w Avoids> {
+    let avoids = want.avoids.as_ref();
+    avoids.filter(|avoids| {
+        moment.now < avoids.until(place)
+            && slots.is_any_fitting(uid, want, Some(avoids), moment.is_heard)
+    })
+}
+
+/// The tasks of a team that wait, as far as this round has come with them.
 struct Lines<'b> {
+    uid: TeamUid,
     team: &'b TeamBoard,
-    queues: Vec<(&'b Queue, Peekable<btree_set::Iter<'b, Place>>)>,
-    /// The first of each queue that somebody may still serve.
+    wants: Vec<Line<'b>>,
+    /// The first of each kind of want that somebody may still serve.
     heads: BTreeSet<(Place, usize)>,
     /// The hosted members who got a task in this round.
     busy: BTreeSet<&'b MemberName>,
+    /// How many children of each task were given out in this round.
+    children: BTreeMap<TaskId, u32>,
+}
+
+/// The heads of the queues whose tasks want the same.
+struct Line<'b> {
+    want: &'b Want,
+    heads: Peekable<btree_map::Iter<'b, Place, Arc<Queue>>>,
+    /// The heads of queues from which this round has taken.
+    next: BTreeMap<Place, &'b Arc<Queue>>,
+}
+
+impl<'b> Line<'b> {
+    fn first(&mut self) -> Option<Place> {
+        let head = self.heads.peek().map(|(place, _)| **place);
+        let next = self.next.first_key_value().map(|(place, _)| *place);
+        head.into_iter().chain(next).min()
+    }
+
+    fn pop(&mut self, place: Place) -> Option<&'b Arc<Queue>> {
+        if let Some(queue) = self.next.remove(&place) {
+            return Some(queue);
+        }
+        self.heads.next().map(|(_, queue)| queue)
+    }
 }
 
 impl<'b> Lines<'b> {
-    fn new(team: &'b TeamBoard) -> Self {
-        let mut queues: Vec<_> = team
-            .index
-            .queues()
-            .map(|(queue, places)| (queue, places.iter().peekable()))
-            .collect();
-        let heads = queues.iter_mut().enumerate();
-        let heads = heads.filter_map(|(line, (_, places))| Some((**places.peek()?, line)));
+    fn new(uid: TeamUid, team: &'b TeamBoard, round: &Round<'_>, slots: &Slots) -> Self {
+        let types = team.index.queues.heads.iter();
+        let types = types.filter(|(agent_type, _)| round.is_served(agent_type, slots));
+        let wants = types
+            .flat_map(|(_, heads)| heads)
+            .map(|(want, heads)| Line {
+                want,
+                heads: heads.iter().peekable(),
+                next: BTreeMap::new(),
+            });
+        let mut wants: Vec<_> = wants.collect();
+        let heads = wants.iter_mut().enumerate();
+        let heads = heads.filter_map(|(at, line)| Some((line.first()?, at)));
         Self {
+            uid,
             team,
             heads: heads.collect(),
-            queues,
+            wants,
             busy: BTreeSet::new(),
+            children: BTreeMap::new(),
         }
     }
 
-    /// The task whose turn it is, and the offer that takes it. A queue that nobody can serve is
-    /// dropped for the round.
-    fn next(&mut self, uid: TeamUid, slots: &Slots<'_>) -> Option<(TaskId, usize)> {
-        while let Some(((_, task), line)) = self.heads.pop_first() {
-            let (queue, places) = &mut self.queues[line];
-            let is_busy =
-                |member| self.team.index.is_member_busy(member) || self.busy.contains(member);
-            if queue.member.as_ref().is_some_and(is_busy) {
+    /// The task whose turn it is, and the offer that takes it. What wants something that nobody
+    /// has is dropped for the round.
+    fn next<'s>(
+        &mut self,
+        round: &Round<'_>,
+        slots: &'s Slots,
+    ) -> Option<(TaskId, &'b Want, &'s Offer)> {
+        while let Some((place, at)) = self.heads.pop_first() {
+            let line = &mut self.wants[at];
+            if round.is_full_for(line.want) {
                 continue;
             }
-            let Some(at) = slots.best(uid, queue) else {
+            let worker = worker_for(self.uid, line.want, place, slots, round.moment);
+            let Some(offer) = worker else {
                 continue;
             };
-            places.next();
-            if let Some(place) = places.peek() {
-                self.heads.insert((**place, line));
+            let want = line.want;
+            let queue = line.pop(place);
+            let taken = queue.filter(|queue| !self.is_held(queue));
+            if let Some(queue) = taken {
+                self.take(at, place, queue);
             }
-            self.busy.extend(&queue.member);
-            return Some((task, at));
+            if let Some(first) = self.wants[at].first() {
+                self.heads.insert((first, at));
+            }
+            if taken.is_some() {
+                return Some((place.1, want, offer));
+            }
         }
         None
     }
-}
 
-/// Where an offer stands among those of one type: by its free slots, then by its worker's name.
-type Standing<'o> = (Reverse<u32>, &'o WorkerName, usize);
-
-/// The free slots, the worker with the most of them first.
-struct Slots<'o> {
-    offers: &'o [Offer],
-    free: Vec<u32>,
-    by_worker: BTreeMap<&'o WorkerName, usize>,
-    by_type: BTreeMap<&'o AgentTypeName, BTreeSet<Standing<'o>>>,
-}
-
-impl<'o> Slots<'o> {
-    fn new(offers: &'o [Offer]) -> Self {
-        let mut slots = Self {
-            offers,
-            free: offers.iter().map(|offer| offer.free).collect(),
-            by_worker: BTreeMap::new(),
-            by_type: BTreeMap::new(),
+    /// Whether a queue must wait because of what this round has given out.
+    fn is_held(&self, queue: &Queue) -> bool {
+        let is_busy = |member| self.busy.contains(member);
+        let is_full = |parent: TaskId| {
+            let given = self.children.get(&parent).copied().unwrap_or(0);
+            self.team.index.queues.is_window_full(parent, given)
         };
-        for (at, offer) in offers.iter().enumerate() {
-            slots.by_worker.insert(&offer.worker, at);
-            slots.enter(at);
+        queue.member.as_ref().is_some_and(is_busy) || queue.parent.is_some_and(is_full)
+    }
+
+    fn take(&mut self, at: usize, place: Place, queue: &'b Arc<Queue>) {
+        self.busy.extend(&queue.member);
+        if let Some(parent) = queue.parent {
+            *self.children.entry(parent).or_default() += 1;
         }
-        slots
-    }
-
-    fn are_taken(&self) -> bool {
-        self.by_type.is_empty()
-    }
-
-    /// The offer that a task of this queue goes to.
-    fn best(&self, team: TeamUid, queue: &Queue) -> Option<usize> {
-        let of_type = self.by_type.get(&queue.agent_type)?;
-        let fits = |at: &usize| {
-            let teams = &self.offers[*at].teams;
-            teams.as_ref().is_none_or(|teams| teams.contains(&team))
-        };
-        match &queue.worker {
-            Some(only) => {
-                let at = *self.by_worker.get(only)?;
-                let has_slot = of_type.contains(&(Reverse(self.free[at]), only, at));
-                Some(at).filter(|_| has_slot).filter(fits)
-            }
-            None => of_type.iter().map(|(_, _, at)| *at).find(fits),
-        }
-    }
-
-    fn take(&mut self, at: usize) {
-        self.leave(at);
-        self.free[at] -= 1;
-        self.enter(at);
-    }
-
-    fn enter(&mut self, at: usize) {
-        if self.free[at] == 0 {
-            return;
-        }
-        let Offer { worker, types, .. } = &self.offers[at];
-        let place = (Reverse(self.free[at]), worker, at);
-        for agent_type in types {
-            self.by_type.entry(agent_type).or_default().insert(place);
-        }
-    }
-
-    fn leave(&mut self, at: usize) {
-        let Offer { worker, types, .. } = &self.offers[at];
-        for agent_type in types {
-            if let Some(of_type) = self.by_type.get_mut(agent_type) {
-                of_type.remove(&(Reverse(self.free[at]), worker, at));
-                if of_type.is_empty() {
-                    self.by_type.remove(agent_type);
-                }
-            }
+        let places = &self.team.index.queues.lines[queue];
+        let after = (std::ops::Bound::Excluded(place), std::ops::Bound::Unbounded);
+        if !self.is_held(queue)
+            && let Some(next) = places.range(after).next()
+        {
+            self.wants[at].next.insert(*next, queue);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     event::Actor,
     id::{TaskId, TeamUid},
     ids::IdSet,
-    index::queue_of,
+    index::is_for_worker,
     limits,
     task::{Placement, Status, Task, TaskState},
     team::{Member, MemberKind},
@@ -198,7 +198,7 @@ impl Search<'_> {
                 if !blockers.is_empty() {
                     return Standing::WaitsFor(blockers);
                 }
-                let is_for_worker = queue_of(task, &self.team.members).is_some();
+                let is_for_worker = is_for_worker(task, &self.team.members);
                 if waiting.not_before.is_some() || is_for_worker {
                     return Standing::GetsOn;
                 }

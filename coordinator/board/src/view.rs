@@ -89,7 +89,7 @@ impl Board {
             _ => Vec::new(),
         };
         let queue = match task.state {
-            TaskState::Pending(_) => queue_of(&task, &team.members),
+            TaskState::Pending(_) => queue_of(&task, &team.members, &self.limits),
             _ => None,
         };
         let lost = loss_on_board(team, &task);
@@ -130,7 +130,9 @@ impl Board {
 
     /// How many tasks of a team workers have.
     pub fn running(&self, uid: TeamUid) -> u32 {
-        self.teams.get(&uid).map_or(0, |team| team.index.running())
+        self.teams
+            .get(&uid)
+            .map_or(0, |team| team.index.queues.running)
     }
 
     /// A team's counts.
@@ -148,11 +150,23 @@ impl Board {
         }
     }
 
-    /// A task's place in its queue, from 1.
+    /// A task's place among those of its team that the same workers run for the same member, from
+    /// 1: what goes before it unless a bound holds it back.
     pub fn queue_place(&self, (team, task): TaskKey) -> Option<usize> {
         let team = self.teams.get(&team)?;
         let (queue, place) = team.tasks.get(&task)?.marks.queued.as_deref()?;
-        Some(team.index.queues.get(queue)?.range(..=*place).count())
+        let competes = |other: &&Arc<Queue>| {
+            other.want.agent_type == queue.want.agent_type
+                && other.want.worker == queue.want.worker
+                && other.member == queue.member
+        };
+        let lines = team.index.queues.lines.iter();
+        let lines = lines.filter(|(other, _)| competes(other));
+        Some(
+            lines
+                .map(|(_, places)| places.range(..=*place).count())
+                .sum(),
+        )
     }
 
     /// What the hosted owner of a waiting task runs meanwhile.
@@ -176,7 +190,7 @@ impl Board {
     ) -> impl Iterator<Item = &'b Arc<Task>> + use<'b> {
         let index = self.teams.get(&uid).map(|team| &team.index);
         let held = index.and_then(|index| index.holding.get(member));
-        let run = index.and_then(|index| index.running_members.get(member));
+        let run = index.and_then(|index| index.queues.running_members.get(member));
         let tasks = held.into_iter().chain(run).flatten();
         tasks.filter_map(move |id| self.whole((uid, *id)))
     }

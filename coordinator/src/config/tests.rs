@@ -108,6 +108,7 @@ fn example_file_has_every_key_at_its_default() {
         disk_floor_percent,
         watch_patience,
         threads,
+        limits,
     } = toml::from_str(&text).unwrap();
     assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
     assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
@@ -119,6 +120,32 @@ fn example_file_has_every_key_at_its_default() {
     assert_eq!((insecure, threads), (Some(false), Some(1)));
     assert_eq!(token_file, None);
     assert!(text.contains("\n# token_file = "));
+    assert!(limits.is_none() && text.contains("\n# [limits.agent_types]\n"));
+    assert!(text.contains("\n# [limits.labels]\n"));
+}
+
+#[test]
+fn bounds_of_types_and_labels_are_read_and_what_can_bear_none_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coordinator.toml");
+    let in_file = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Config::load(&Args {
+            config: Some(path.clone()),
+            ..args()
+        })
+    };
+
+    let bounds = "[limits.agent_types]\ncoder = 4\n[limits.labels]\n\"model:opus\" = 0\n";
+    let limits = in_file(bounds).unwrap().limits;
+
+    let coder = AgentTypeName::parse("coder").unwrap();
+    assert_eq!(limits.agent_types, [(coder, 4)].into());
+    assert_eq!(limits.labels, [("model:opus".into(), 0)].into());
+    let unsound =
+        "[limits.agent_types]\n\"a b\" = 1\ncoder = 1000001\n[limits.labels]\n\" \" = 1\n";
+    let ConfigError(problems) = in_file(unsound).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:#?}");
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn running() -> Running {
 fn running_on(store: MemoryStore) -> Running {
     let lanes = Arc::new(Lanes::default());
     let setup = Setup {
+        limits: board::limits::RunningLimits::default(),
         store: Box::new(store.clone()),
         hub: Hub::default(),
         new_epoch: Epoch(1),

@@ -1,9 +1,9 @@
 //! Looking: what the board, the fleet and the store have to say at one moment.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use board::{
-    id::{Fence, InstanceId, TeamName, TeamUid},
+    id::{AgentTypeName, Fence, InstanceId, TeamName, TeamUid},
     record::OfferedType,
     refusal::{Refusal, Staleness},
     time::Time,
@@ -73,6 +73,12 @@ pub struct StatusView {
     pub remembered: u64,
     /// How long outcomes are remembered at the least, as things stand.
     pub request_horizon: Duration,
+    /// How many tasks workers have.
+    pub running: u32,
+    /// Agent types that are bounded: how many tasks workers have of each, and may have.
+    pub bounded_types: Vec<(AgentTypeName, u32, u32)>,
+    /// Labels that are.
+    pub bounded_labels: Vec<(Arc<str>, u32, u32)>,
 }
 
 impl<'e> Reader<'e> {
@@ -145,7 +151,19 @@ impl<'e> Reader<'e> {
         let workers = || self.engine.fleet.workers().filter(is_there);
         let outcomes = self.engine.store.outcomes_kept();
         let horizon = Horizon::default();
+        let (types, labels) = (&board.limits().agent_types, &board.limits().labels);
+        let types = types.iter().map(|(agent_type, max)| {
+            let running = board.running_of_type(agent_type);
+            (agent_type.clone(), running, *max)
+        });
+        let labels = labels.iter().map(|(label, max)| {
+            let running = board.running_with_label(label);
+            (label.clone(), running, *max)
+        });
         StatusView {
+            running: board.running_in_all(),
+            bounded_types: types.collect(),
+            bounded_labels: labels.collect(),
             epoch: board.meta().epoch,
             commits: self.engine.commits,
             teams: board.teams().count(),

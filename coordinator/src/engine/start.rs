@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,6 +11,7 @@ use board::{
     command::{Call, Caller, CreateTeam, FleetCommand, Wish},
     decide,
     id::{AgentTypeName, Epoch, MemberName, TeamName},
+    limits::RunningLimits,
     record::{OfferedType, Record},
     time::Time,
 };
@@ -39,13 +41,15 @@ pub struct Setup {
     pub expected_types: Vec<AgentTypeName>,
     /// How long a team that is over is kept.
     pub tombstones_kept: Duration,
+    /// How many tasks workers run at once at the most.
+    pub limits: RunningLimits,
 }
 
 impl Engine {
     /// Loads the board, and makes what a new one must have. `now` turns the time of the last
     /// commit into the present moment.
     pub fn start(mut setup: Setup, now: impl FnOnce(Time) -> Time) -> Result<Self, StoreError> {
-        let mut board = Board::new(setup.new_epoch);
+        let mut board = Board::with_limits(setup.new_epoch, Arc::new(setup.limits));
         let opened = setup.store.load(&mut |record| board.install(&record))?;
         let now = now(opened.time);
         let fleet = Fleet::new(setup.leases, &board, now);
@@ -65,6 +69,8 @@ impl Engine {
             tombstones_kept: setup.tombstones_kept,
             disk: DiskGauge::default(),
             may_place: true,
+            rescan_at: now,
+            now,
         };
         if engine.commits == 0 {
             let meta = Record::Meta(engine.board.meta());

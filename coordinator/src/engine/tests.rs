@@ -96,6 +96,7 @@ impl World {
     fn on(store: MemoryStore, now: Time) -> Self {
         let hub = Hub::default();
         let setup = Setup {
+            limits: board::limits::RunningLimits::default(),
             store: Box::new(store.clone()),
             hub: hub.clone(),
             new_epoch: Epoch(7),

@@ -8,22 +8,21 @@ use std::{
 
 use board::{
     Board,
-    id::{AgentTypeName, InstanceId, TeamUid, WorkerName},
+    id::{AgentTypeName, InstanceId, WorkerName},
     limits,
-    placement::Offer,
     time::Time,
 };
 
 use super::{
     Drain, Heard, Hello, HelloRefused as Refused, Leases, Order, Outbox, PROTOCOL, PROTOCOL_MIN,
-    SessionId, Standing, WorkerEntry, drain::Drains,
+    SessionId, Standing, WorkerEntry, drain::Drains, offers::Offers,
 };
 
 /// The workers, as far as this process of the coordinator knows them.
 #[derive(Debug)]
 pub struct Fleet {
-    leases: Leases,
-    workers: BTreeMap<WorkerName, WorkerEntry>,
+    pub(super) leases: Leases,
+    pub(super) workers: BTreeMap<WorkerName, WorkerEntry>,
     /// Processes that hold attempts and are not among the workers: they have not dialled in since
     /// the coordinator started, or another process took their name.
     ghosts: BTreeMap<InstanceId, Ghost>,
@@ -38,9 +37,10 @@ pub struct Fleet {
     /// count.
     settling: BTreeSet<(Time, InstanceId)>,
     /// The connected processes' names.
-    instances: BTreeMap<InstanceId, WorkerName>,
+    pub(super) instances: BTreeMap<InstanceId, WorkerName>,
     drains: Drains,
     last_session: SessionId,
+    pub(super) offers: Offers,
 }
 
 /// A process that is not connected and whose attempts are still its own.
@@ -73,6 +73,7 @@ impl Fleet {
             instances: BTreeMap::new(),
             drains: Drains::default(),
             last_session: SessionId(0),
+            offers: Offers::default(),
         }
     }
 
@@ -148,12 +149,14 @@ impl Fleet {
             outbox: Some(outbox),
             check_at,
         };
+        self.offers.note(&name);
         self.workers.insert(name, entry);
         self.last_session
     }
 
     fn remove(&mut self, name: &WorkerName) -> Option<WorkerEntry> {
         let worker = self.workers.remove(name)?;
+        self.offers.note(name);
         self.checks.remove(&(worker.check_at, name.clone()));
         self.instances.remove(&worker.hello.instance);
         Some(worker)
@@ -207,6 +210,7 @@ impl Fleet {
             && worker.session == session
         {
             worker.is_draining = true;
+            self.offers.note(name);
         }
     }
 
@@ -223,6 +227,7 @@ impl Fleet {
             return false;
         };
         worker.is_draining = true;
+        self.offers.note(name);
         let instance = worker.hello.instance;
         let drain = self.drains.note(instance, reason, timeout, now);
         if let Some(order) = drain.map(Drain::order) {
@@ -242,6 +247,7 @@ impl Fleet {
             && worker.session == session
         {
             worker.outbox = None;
+            self.offers.note(name);
             if worker.hello.manual {
                 worker.heard.note(now);
             }
@@ -362,31 +368,6 @@ impl Fleet {
         }
     }
 
-    /// The free slots, for placement.
-    pub fn offers(&self, board: &Board, now: Time) -> Vec<Offer> {
-        let takes_work = |worker: &&WorkerEntry| {
-            worker.standing(now) == Standing::Connected && worker.free(board) > 0
-        };
-        let offer = |worker: &WorkerEntry| {
-            let teams = worker.hello.teams.as_ref().map(|teams| {
-                let uid = |name: &board::id::TeamName| Some(board.team_named(name.as_str())?.uid);
-                teams.iter().filter_map(uid).collect::<BTreeSet<TeamUid>>()
-            });
-            Offer {
-                worker: worker.hello.name.clone(),
-                instance: worker.hello.instance,
-                free: worker.free(board),
-                types: worker.hello.types.iter().map(|t| t.name.clone()).collect(),
-                teams,
-            }
-        };
-        self.workers
-            .values()
-            .filter(takes_work)
-            .map(offer)
-            .collect()
-    }
-
     /// The connected workers that offer a type.
     pub fn offering(&self, agent_type: &AgentTypeName) -> impl Iterator<Item = &WorkerEntry> {
         self.workers
@@ -405,19 +386,5 @@ impl Fleet {
                 });
             }
         }
-    }
-
-    /// Why a task that waits for this type isn't given to anybody.
-    pub fn queue_reason(&self, board: &Board, agent_type: &AgentTypeName) -> Arc<str> {
-        let mut offering = self.offering(agent_type).peekable();
-        if offering.peek().is_none() {
-            return format!("NO_WORKER_FOR_TYPE: no connected worker offers {agent_type}").into();
-        }
-        let (mut slots, mut free) = (0, 0);
-        for worker in offering {
-            slots += worker.hello.slots;
-            free += worker.free(board);
-        }
-        format!("{free} of {slots} slots for {agent_type} are free").into()
     }
 }

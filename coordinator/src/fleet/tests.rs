@@ -383,7 +383,7 @@ fn full_outbox_cuts_the_stream_and_the_lease_goes_on() {
 }
 
 #[test]
-fn free_slots_of_the_draining_the_unreachable_and_the_full_are_not_offered() {
+fn slots_of_the_draining_and_the_unreachable_are_not_offered() {
     let board = board_with_attempts_of("full", 1, 2);
     let mut fleet = Fleet::new(LEASES, &board, at(0));
     dial(&mut fleet, manual("full", 1), at(0));
@@ -399,11 +399,15 @@ fn free_slots_of_the_draining_the_unreachable_and_the_full_are_not_offered() {
     };
     dial(&mut fleet, serving, at(0));
 
-    let offers = fleet.offers(&board, at(11));
+    fleet.refresh_offers(&board);
 
-    let offered: Vec<_> = offers.iter().map(|o| (o.worker.as_str(), o.free)).collect();
-    assert_eq!(offered, [("free", 2)]);
-    assert_eq!(offers[0].teams, Some([TeamUid(1)].into()));
+    let offers = fleet.slots().offers();
+    let offered: Vec<_> = offers.map(|o| (o.worker.as_str(), o.free)).collect();
+    // The silent one is asked for when something is about to go to it.
+    assert_eq!(offered, [("free", 2), ("full", 0), ("silent", 2)]);
+    let free = fleet.slots().offer(&worker_name("free")).unwrap();
+    assert_eq!(free.teams, Some([TeamUid(1)].into()));
+    assert_eq!(fleet.mend_offers(&board), []);
 }
 
 #[test]

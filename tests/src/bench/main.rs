@@ -12,6 +12,7 @@ mod figures;
 mod idle;
 mod load;
 mod mail;
+mod place;
 mod progress;
 mod recover;
 mod restart;
@@ -98,6 +99,8 @@ enum Bench {
         #[arg(long, default_value_t = 50)]
         per_connection: usize,
     },
+    /// Rounds of placement: 100,000 queued tasks and 1,000 workers, and a tenth of both.
+    Place,
     /// A sub-agent that does nothing, in its sandbox.
     Spawn,
     /// A start after kill -9 with many tasks stored.
@@ -218,6 +221,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             workers,
             per_connection,
         } => restart::restart(setting, *workers, *per_connection),
+        Bench::Place => place::rounds(),
         Bench::Spawn => spawn::spawn(setting),
         Bench::Recover { tasks, open } => recover::recover(setting, *tasks, *open),
         Bench::Mail => mail::mail(setting),
@@ -231,6 +235,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             workers::cycle(setting)?;
             workers::dispatch(setting)?;
             load::dispatch(setting, load::Load::default())?;
+            place::rounds()?;
             spawn::spawn(setting)?;
             mail::mail(setting)?;
             board::ready(setting)?;

@@ -117,6 +117,7 @@ pub fn fill(setting: &Setting, tasks: u64, open: u64) -> anyhow::Result<()> {
     let dir = setting.dir.join("recover").join("board");
     std::fs::create_dir_all(setting.dir.join("recover"))?;
     let setup = Setup {
+        limits: ::board::limits::RunningLimits::default(),
         tombstones_kept: std::time::Duration::from_secs(3_600),
         store: Box::new(SledStore::open(&dir, Options::default())?),
         hub: Hub::default(),

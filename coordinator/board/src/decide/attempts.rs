@@ -78,11 +78,16 @@ fn runs_as(
     let Some((queue, _)) = team.tasks[&key.1].marks.queued.as_deref() else {
         return refuse("does not wait for a worker");
     };
-    if queue.worker.as_ref().is_some_and(|only| only != worker) {
+    if queue
+        .want
+        .worker
+        .as_ref()
+        .is_some_and(|only| only != worker)
+    {
         return refuse("belongs to another worker");
     }
     match &queue.member {
-        Some(member) if team.index.is_member_busy(member) => {
+        Some(member) if team.index.queues.is_member_busy(member) => {
             refuse("belongs to a member who runs another")
         }
         member => Ok(member.clone()),

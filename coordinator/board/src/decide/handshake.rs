@@ -86,7 +86,10 @@ pub(super) fn ask_to_stop(
         deadline: asked.deadline,
     };
     let is_at_rest = member.kind == MemberKind::Hosted
-        && !draft.board.teams[&who.team].index.is_member_busy(name);
+        && !draft.board.teams[&who.team]
+            .index
+            .queues
+            .is_member_busy(name);
     member.shutdown = Some(shutdown.clone());
     draft.put_member(who.team, member);
     if is_at_rest {

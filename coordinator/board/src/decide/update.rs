@@ -12,8 +12,7 @@ use crate::{
     draft::Draft,
     event::{Actor, Fields, Happening},
     id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey},
-    index::queue_of,
-    limits, nudge,
+    index, limits, nudge,
     refusal::{Obstacle, Refusal},
     task::{AttemptEnding, EndStatus, Status, StopReason, TaskState},
 };
@@ -106,7 +105,7 @@ fn is_for_worker(draft: &Draft<'_>, key: TaskKey) -> Result<bool, Obstacle> {
     let members = &draft.board.teams[&key.0].members;
     let task = draft.task(key)?;
     Ok(match task.state {
-        TaskState::Pending(_) => queue_of(task, members).is_some(),
+        TaskState::Pending(_) => index::is_for_worker(task, members),
         _ => task.agent_type.is_some(),
     })
 }

@@ -34,7 +34,7 @@ impl Draft<'_> {
     pub(crate) fn is_at_work(&self, (team, member): &MemberKey) -> bool {
         let index = self.board.teams.get(team).map(|board| &board.index);
         let holding = index.and_then(|index| index.holding.get(member));
-        let running = index.and_then(|index| index.running_members.get(member));
+        let running = index.and_then(|index| index.queues.running_members.get(member));
         let kept = holding.into_iter().chain(running);
         let kept: usize = kept.map(BTreeSet::len).sum();
         self.has_any(*team, kept, |_| true, |task| is_its_work(task, member))
@@ -45,14 +45,12 @@ impl Draft<'_> {
         let Some(board) = self.board.teams.get(team) else {
             return false;
         };
-        let queues = board.index.queues.iter();
-        let queues = queues.filter(|(queue, _)| queue.member.as_ref() == Some(member));
-        let mut waiting = queues.flat_map(|(_, places)| places);
+        let mut waiting = board.index.queues.of_member(member).flatten();
         let mut drafted = self.tasks.iter().filter(|((of, _), _)| of == team);
         // What the draft didn't touch waits as before.
         waiting.any(|(_, id)| !self.tasks.contains_key(&(*team, *id)))
             || drafted.any(|(_, task)| {
-                let queue = queue_of(task, &board.members);
+                let queue = queue_of(task, &board.members, &self.board.limits);
                 task.waiting().is_some_and(|waiting| waiting.is_free())
                     && queue.is_some_and(|queue| queue.member.as_ref() == Some(member))
                     && !self.is_blocked(*team, task)

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checked, hold, is_orphan, queue, ready_since, same, wakes_at};
+use super::{
+    Checked, hold, is_orphan, ready_since, same,
+    waiting::{self, Waiting},
+    wakes_at,
+};
 use crate::{
     board::{Board, Card, Entry, TeamBoard},
     event::Actor,
     id::{InstanceId, MemberKey, MemberName, TaskKey, TeamUid},
     index::{Place, TeamIndex},
+    limits::RunningLimits,
     task::{AfterStop, Task, TaskState},
     team::{MemberKind, Plan},
     time::Time,
@@ -16,7 +21,7 @@ use crate::{
 /// What must be derived from the cards alone.
 #[derive(Default)]
 pub(super) struct Derived {
-    queueing: BTreeSet<TeamUid>,
+    waiting: Waiting,
     deadlines: BTreeSet<(Time, TaskKey)>,
     cascades: BTreeSet<TaskKey>,
     placed: BTreeMap<InstanceId, BTreeSet<TaskKey>>,
@@ -31,7 +36,12 @@ pub(super) struct Derived {
 
 impl Derived {
     /// Adds a team, and checks its own indexes.
-    pub(super) fn team(&mut self, uid: TeamUid, team: &TeamBoard) -> Checked {
+    pub(super) fn team(
+        &mut self,
+        uid: TeamUid,
+        team: &TeamBoard,
+        limits: &RunningLimits,
+    ) -> Checked {
         let mut index = TeamIndex::default();
         for (id, entry) in team.tasks.iter() {
             *index.counts.entry(entry.card.status()).or_default() += 1;
@@ -44,20 +54,16 @@ impl Derived {
                 index.dependants.entry(*blocker).or_default().push(id);
             }
             match &entry.card {
-                Card::Whole(task) => self.task((uid, id), team, task, &mut index),
+                Card::Whole(task) => self.task((uid, id), team, task, limits, &mut index),
                 Card::Outline(stub) if stub.cascade_due && team.head.is_open() => {
                     self.cascades.insert((uid, id));
                 }
                 Card::Outline(_) => {}
             }
         }
-        if !index.queues.is_empty() && team.head.is_open() {
-            self.queueing.insert(uid);
-        }
         self.members(uid, team, &index);
         let kept = &team.index;
         same(4, "dependants", &kept.dependants, &index.dependants)?;
-        same(8, "queues", &kept.queues, &index.queues)?;
         same(9, "counts", &kept.counts, &index.counts)?;
         same(9, "claimed", &kept.claimed, &index.claimed)?;
         same(9, "holding", &kept.holding, &index.holding)?;
@@ -76,25 +82,26 @@ impl Derived {
             &index.open_children,
         )?;
         same(9, "hired", &kept.hired, &index.hired)?;
-        same(9, "running", kept.running, index.running)?;
         same(9, "stopping", kept.stopping, index.stopping)?;
-        let (members, derived) = (&kept.running_members, &index.running_members);
-        same(9, "running members", members, derived)?;
-        for (member, tasks) in members {
+        for (member, tasks) in &kept.queues.running_members {
             hold(10, tasks.len() <= 1, || format!("{member} runs {tasks:?}"))?;
         }
-        Ok(())
+        self.waiting.team(uid, team, index.queues)
     }
 
-    fn task(&mut self, key: TaskKey, team: &TeamBoard, task: &Task, index: &mut TeamIndex) {
+    fn task(
+        &mut self,
+        key: TaskKey,
+        team: &TeamBoard,
+        task: &Task,
+        limits: &RunningLimits,
+        index: &mut TeamIndex,
+    ) {
         if let Some(since) = ready_since(team, task) {
             let place = (since - task.priority.bonus(), task.id);
             index.ready.insert(task.priority, task.id);
-            match queue(team, task) {
-                Some(queue) => {
-                    index.queues.entry(queue).or_default().insert(place);
-                }
-                None => offer(task, place, index),
+            if !waiting::enqueue(team, task, place, limits, &mut index.queues) {
+                offer(task, place, index);
             }
         }
         if task.end().is_none() {
@@ -119,6 +126,9 @@ impl Derived {
             if is_orphan(team, task) && !is_stopped && team.head.is_open() {
                 self.orphans.insert(key);
             }
+            let terms = task.terms.iter().filter(|terms| terms.window > 0);
+            let windows = &mut index.queues.windows;
+            windows.extend(terms.map(|terms| (task.id, terms.window)));
         }
         if let Some(at) = wakes_at(task) {
             self.deadlines.insert((at, key));
@@ -134,12 +144,17 @@ impl Derived {
                 }
             }
             TaskState::Placed(placement) => {
-                index.running += 1;
+                let queues = &mut index.queues;
+                queues.running += 1;
                 index.stopping += usize::from(placement.stop.is_some());
                 if let Some(member) = &placement.member {
-                    let runs = index.running_members.entry(member.clone());
+                    let runs = queues.running_members.entry(member.clone());
                     runs.or_default().insert(task.id);
                 }
+                if let Some(parent) = task.parent {
+                    *queues.running_children.entry(parent).or_default() += 1;
+                }
+                self.waiting.placed(team, task, limits);
                 self.placed
                     .entry(placement.instance)
                     .or_default()
@@ -194,7 +209,7 @@ impl Derived {
     }
 
     pub(super) fn check(&self, board: &Board) -> Checked {
-        same(8, "queueing", &board.queueing, &self.queueing)?;
+        self.waiting.check(board)?;
         same(9, "placed", &board.placed, &self.placed)?;
         same(11, "deadlines", &board.deadlines, &self.deadlines)?;
         same(12, "cascades", &board.cascades, &self.cascades)?;

@@ -22,6 +22,8 @@ pub enum Act {
     Hear(u8),
     Wait(u32),
     Spare(Vec<u8>),
+    /// What a team is worth, and how much it may run.
+    Share(bool, u8, u8),
 }
 
 /// What is done to one task, or to whichever is the best. An attempt that is named is off by so
@@ -80,6 +82,8 @@ pub struct NewSpec {
     pub share_todos: bool,
     pub retry: Option<u8>,
     pub failure_policy: FailurePolicy,
+    pub zone: Option<u8>,
+    pub window: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +101,7 @@ pub struct Change {
     pub failure_policy: Option<FailurePolicy>,
     pub retry: Option<u8>,
     pub deadline: Option<Option<u32>>,
+    pub window: Option<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -170,11 +175,13 @@ fn new_spec(owned: f64, typed: f64) -> impl Strategy<Value = NewSpec> {
         prop::bool::weighted(0.2),
         rarely(any::<u8>()),
         failure_policy(),
+        rarely(any::<u8>()),
+        prop_oneof![3 => Just(0_u8), 1 => 1..4_u8],
     );
     (runs, bounds, more).prop_map(|(runs, bounds, more)| {
         let (owner, agent_type, blocked_by, items, blocks) = runs;
         let (policy, priority, deadline, timeout, crash_limit, is_verification) = bounds;
-        let (label, parent, share_todos, retry, failure_policy) = more;
+        let (label, parent, share_todos, retry, failure_policy, zone, window) = more;
         NewSpec {
             owner,
             agent_type,
@@ -192,6 +199,8 @@ fn new_spec(owned: f64, typed: f64) -> impl Strategy<Value = NewSpec> {
             share_todos,
             retry,
             failure_policy,
+            zone,
+            window,
         }
     })
 }
@@ -221,10 +230,11 @@ fn change() -> impl Strategy<Value = Change> {
         rarely(failure_policy()),
         rarely(any::<u8>()),
         prop::option::weighted(0.1, prop::option::of(0..200_000_u32)),
+        rarely(0..4_u8),
     );
     (plain, plan).prop_map(|(plain, plan)| {
         let (status, owner, subject, priority, edges, stop_running) = plain;
-        let ([label, unlabel], agent_type, policy, failure_policy, retry, deadline) = plan;
+        let ([label, unlabel], agent_type, policy, failure_policy, retry, deadline, window) = plan;
         Change {
             status,
             owner,
@@ -239,6 +249,7 @@ fn change() -> impl Strategy<Value = Change> {
             failure_policy,
             retry,
             deadline,
+            window,
         }
     })
 }
@@ -368,5 +379,7 @@ pub fn act() -> impl Strategy<Value = Act> {
         2 => (any::<u8>(), any::<bool>(), roster()).prop_map(|(w, t, r)| Act::Roster(w, t, r)),
         3 => prop_oneof![3 => 0..2_000_u32, 1 => 0..100_000_u32].prop_map(Act::Wait),
         1 => few(2).prop_map(Act::Spare),
+        1 => (any::<bool>(), 1..5_u8, prop_oneof![1 => Just(0), 2 => 1..4_u8])
+            .prop_map(|(team, weight, max)| Act::Share(team, weight, max)),
     ]
 }

@@ -276,7 +276,7 @@ fn a_task_that_a_member_claimed_has_no_sub_agent() {
 
 #[test]
 fn only_an_interactive_type_is_steered() {
-    let shell = board::command::NewTask {
+    let shell = NewTask {
         agent_type: Some(agent_type("shell")),
         prompt: "true".into(),
         ..card("a")

@@ -6,7 +6,7 @@ use board::{
     command::{Ack, Answer, FleetCommand, NewTask, Removal, Wish},
     id::{TaskId, TeamName, TeamUid},
     limits,
-    placement::{self, Offer},
+    placement::{self, Moment, Offer, Slots},
     record::Record,
     refusal::{Refusal, Staleness},
     task::{AttemptEnding, BlockerFailedPolicy, EndStatus, Retry, Status, StopReason},
@@ -311,21 +311,28 @@ fn many_tasks_are_cancelled_in_steps_and_none_is_placed_meanwhile() {
     let offer = Offer {
         worker: worker_name("w2"),
         instance: instance("w2"),
+        slots: 10,
         free: 10,
         types: [agent_type("coder")].into(),
         teams: None,
+        labels: [].into(),
     };
-    assert_eq!(
-        placement::place(&script.board, vec![offer.clone()], 5).len(),
-        5
-    );
+    let placed = |script: &Script| {
+        let moment = Moment {
+            now: script.now,
+            is_heard: &|_| true,
+        };
+        let mut slots = Slots::of([offer.clone()]);
+        placement::place(&script.board, &mut slots, moment, 5).len()
+    };
+    assert_eq!(placed(&script), 5);
 
     let told = script.by(LEAD, dissolve(true)).unwrap();
 
     // What runs is stopped first, wherever it stands.
     told.answers(&dissolved(false, &[1, 2_500]));
     assert_eq!(script.board.counts(TEAM).cancelled, 998);
-    assert_eq!(placement::place(&script.board, vec![offer], 5), vec![]);
+    assert_eq!(placed(&script), 0);
     let dispatched = script.try_dispatch(1_500, "w2");
     let stale = Refusal::Stale {
         why: Staleness::Team,

@@ -182,7 +182,7 @@ fn a_running_task_gets_another_type_only_by_being_stopped() {
         .end(1, done("late"))
         .is(&["worker w1: #1 requeued after attempt 1: is to be run as prover"]);
     let queue = script.board.view(key(1)).unwrap().queue.unwrap();
-    assert_eq!(queue.agent_type, agent_type("prover"));
+    assert_eq!(queue.want.agent_type, agent_type("prover"));
 }
 
 #[test]

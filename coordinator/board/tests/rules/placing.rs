@@ -1,28 +1,48 @@
 //! Which waiting task goes to which worker (D10, W2, K13).
 
+use std::collections::BTreeMap;
+
 use board::{
-    command::{NewTask, Wish},
-    id::{TeamName, TeamUid},
-    placement::{Offer, place},
-    task::Priority,
+    command::{FleetCommand, NewTask, TeamChanges, Update, Wish},
+    id::{TaskId, TaskKey, TeamName, TeamUid},
+    limits::RunningLimits,
+    placement::{self, Assignment, Moment, Offer, Slots, Why, place},
+    task::{Priority, Status},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
 };
 
 use crate::support::*;
+
+/// A worker that is not heard of.
+const SILENT: &str = "w13";
 
 fn offer(worker: &str, free: u32) -> Offer {
     Offer {
         worker: worker_name(worker),
         instance: instance(worker),
+        slots: 9,
         free,
         types: [agent_type("coder")].into(),
         teams: None,
+        labels: [].into(),
     }
 }
 
 /// Places, and says which task went where: `u2 → w1` is task #2 of team `u`.
 fn placed(script: &Script, offers: &[Offer], most: usize) -> Vec<String> {
-    let assignments = place(&script.board, offers.to_vec(), most);
-    let line = |a: &board::placement::Assignment| {
+    placed_by(script, &mut Slots::of(offers.iter().cloned()), most)
+}
+
+fn placed_by(script: &Script, slots: &mut Slots, most: usize) -> Vec<String> {
+    let moment = Moment {
+        now: script.now,
+        is_heard: &|worker| worker.as_str() != SILENT,
+    };
+    let assignments = place(&script.board, slots, moment, most);
+    let line = |a: &Assignment| {
         let team = script.board.team(a.task.0).unwrap();
         format!("{}{} → {}", team.name, a.task.1, a.worker)
     };
@@ -146,9 +166,429 @@ fn a_freed_task_goes_behind_what_was_ready_before() {
     script.after(secs(1));
     script.create(LEAD, &[job("c")]).unwrap();
     script.after(secs(1));
-    script.set(LEAD, 1, board::task::Status::Completed).unwrap();
+    script.set(LEAD, 1, Status::Completed).unwrap();
 
     let order = placed(&script, &[offer("w1", 9)], 9);
 
     assert_eq!(order, ["t3 → w1", "t2 → w1"]);
+}
+
+fn labelled(label: &str, task: NewTask) -> NewTask {
+    NewTask {
+        labels: vec![label.into()],
+        ..task
+    }
+}
+
+fn part_of(parent: u64, task: NewTask) -> NewTask {
+    NewTask {
+        parent: Some(TaskId(parent)),
+        ..task
+    }
+}
+
+fn in_zone(zone: &str, task: NewTask) -> NewTask {
+    NewTask {
+        worker_labels: [("zone".into(), zone.into())].into(),
+        ..task
+    }
+}
+
+fn zoned(zone: &str, offer: Offer) -> Offer {
+    Offer {
+        labels: [("zone".into(), zone.into())].into(),
+        ..offer
+    }
+}
+
+fn share(team: &str, weight: u32, max_running: u32) -> Wish {
+    let changes = TeamChanges {
+        weight: Some(weight),
+        max_running: Some(max_running),
+        ..TeamChanges::default()
+    };
+    Wish::UpdateTeam(TeamName::parse(team).unwrap(), changes)
+}
+
+fn window(task: u64, window: u32) -> Wish {
+    let update = Update {
+        window: Some(window),
+        ..Update::default()
+    };
+    Wish::UpdateTask(t(), TaskId(task), Box::new(update))
+}
+
+/// Why a task waits, in words, with these offers.
+fn why(script: &Script, offers: &[Offer], task: u64) -> Vec<String> {
+    let moment = Moment {
+        now: script.now,
+        is_heard: &|worker| worker.as_str() != SILENT,
+    };
+    let slots = Slots::of(offers.iter().cloned());
+    let reasons = placement::why(&script.board, &slots, moment, key(task));
+    let line = |why: &Why| format!("{}: {why}", why.word());
+    reasons.iter().map(line).collect()
+}
+
+#[test]
+fn a_task_goes_only_to_a_worker_with_the_labels_that_it_wants() {
+    let script = Script::given(&[
+        in_zone("east", job("a")),
+        in_zone("west", job("b")),
+        job("c"),
+    ]);
+    let west = zoned("west", offer("w2", 2));
+    let both = [zoned("south", offer("w1", 9)), west];
+
+    assert_eq!(placed(&script, &both, 9), ["t2 → w2", "t3 → w1"]);
+    let missing = "NO_WORKER_FOR_LABELS: no connected worker that offers coder has zone=east; on \
+                   connected workers zone is south, west";
+    assert_eq!(why(&script, &both, 1), [missing]);
+    let plain = [offer("w1", 1)];
+    let none = "NO_WORKER_FOR_LABELS: no connected worker that offers coder has zone=east; on \
+                connected workers none has zone";
+    assert_eq!(why(&script, &plain, 1), [none]);
+    let nobody = "NO_WORKER_FOR_TYPE: no connected worker offers coder";
+    assert_eq!(why(&script, &[], 1), [nobody]);
+    assert_eq!(why(&script, &[], 3), [nobody]);
+}
+
+#[test]
+fn a_worker_that_is_not_heard_of_is_given_nothing() {
+    let script = Script::given(&[job("a"), job("b")]);
+    let both = [offer(SILENT, 9), offer("w1", 1)];
+
+    assert_eq!(placed(&script, &both, 9), ["t1 → w1"]);
+    let nobody = "NO_WORKER_FOR_TYPE: no connected worker offers coder";
+    assert_eq!(why(&script, &[offer(SILENT, 9)], 1), [nobody]);
+}
+
+#[test]
+fn no_more_children_of_a_task_run_than_its_window_has_room_for() {
+    let parent = NewTask {
+        window: 2,
+        ..card("all")
+    };
+    let mut script = Script::given(&[parent]);
+    script.create(LEAD, &vec![part_of(1, job("a")); 4]).unwrap();
+    script.create(LEAD, &[job("b")]).unwrap();
+    let w1 = [offer("w1", 9)];
+
+    assert_eq!(placed(&script, &w1, 9), ["t2 → w1", "t3 → w1", "t6 → w1"]);
+    script.dispatch(2, "w1");
+    assert_eq!(placed(&script, &w1, 9), ["t3 → w1", "t6 → w1"]);
+    script.dispatch(3, "w1");
+    assert_eq!(placed(&script, &w1, 9), ["t6 → w1"]);
+    let full = ["WINDOW_FULL: 2 children of #1 run, and 2 may"];
+    assert_eq!(why(&script, &w1, 4), full);
+    script.by(LEAD, window(1, 3)).unwrap();
+    assert_eq!(placed(&script, &w1, 9), ["t4 → w1", "t6 → w1"]);
+    script.by(LEAD, window(1, 1)).unwrap();
+    assert_eq!(placed(&script, &w1, 9), ["t6 → w1"]);
+    // A parent that is over bounds nothing any more.
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    assert_eq!(placed(&script, &w1, 9), ["t4 → w1", "t5 → w1", "t6 → w1"]);
+}
+
+#[test]
+fn no_more_of_a_type_or_a_label_runs_than_is_bounded_over_all_teams() {
+    let limits = RunningLimits {
+        agent_types: [(agent_type("coder"), 3)].into(),
+        labels: [("model:opus".into(), 1), ("off".into(), 0)].into(),
+    };
+    let mut script = Script::within(limits);
+    let opus = || labelled("model:opus", job("a"));
+    let off = labelled("off", job("b"));
+    script
+        .create(LEAD, &[opus(), opus(), off, job("c")])
+        .unwrap();
+    script.by(LEAD, Wish::CreateTeam(team("u"))).unwrap();
+    let u = TeamName::parse("u").unwrap();
+    let others = Wish::CreateTasks(u, vec![opus(), job("d"), job("e")]);
+    script.by(LEAD, others).unwrap();
+    let w1 = [offer("w1", 9)];
+
+    // Of seven, one may be labelled so, and three may be coders.
+    assert_eq!(placed(&script, &w1, 9), ["t1 → w1", "u2 → w1", "t4 → w1"]);
+    script.dispatch(1, "w1");
+    assert_eq!(placed(&script, &w1, 9), ["u2 → w1", "t4 → w1"]);
+    let opus = "LABEL_AT_LIMIT: 1 tasks labelled model:opus run, and 1 may";
+    assert_eq!(why(&script, &w1, 2), [opus]);
+    assert_eq!(
+        why(&script, &w1, 3),
+        ["LABEL_AT_LIMIT: 0 tasks labelled off run, and 0 may"]
+    );
+    assert_eq!(why(&script, &w1, 4), [""; 0]);
+    script.dispatch(4, "w1");
+    let more = Wish::CreateTasks(t(), vec![job("f"), job("g")]);
+    script.by(LEAD, more).unwrap();
+    script.dispatch(5, "w1");
+    assert_eq!(placed(&script, &w1, 9), [""; 0]);
+    let coder = "TYPE_AT_LIMIT: 3 tasks of coder run, and 3 may";
+    assert_eq!(why(&script, &w1, 6), [coder]);
+    assert_eq!(why(&script, &w1, 2), [coder, opus]);
+    // What was counted is let go as it was counted, whatever its card says by then.
+    let unlabel = Update {
+        remove_labels: vec!["model:opus".into()],
+        ..Update::default()
+    };
+    script.update(LEAD, 1, unlabel).unwrap();
+    script.end(1, done(""));
+    assert_eq!(script.board.running_with_label("model:opus"), 0);
+    assert_eq!(script.board.running_of_type(&agent_type("coder")), 2);
+    assert_eq!(script.board.running_in_all(), 2);
+    assert_eq!(placed(&script, &w1, 9), ["u1 → w1"]);
+}
+
+#[test]
+fn a_team_runs_no_more_than_it_may_and_leaves_the_rest_to_others() {
+    let mut script = Script::given(&vec![job("a"); 4]);
+    script.by(LEAD, Wish::CreateTeam(team("u"))).unwrap();
+    let u = TeamName::parse("u").unwrap();
+    script
+        .by(LEAD, Wish::CreateTasks(u, vec![job("b"); 3]))
+        .unwrap();
+    script.by(LEAD, share("t", 1, 2)).unwrap();
+    let w1 = [offer("w1", 9)];
+
+    let first = placed(&script, &w1, 9);
+    script.dispatch(1, "w1");
+    script.dispatch(2, "w1");
+    let then = placed(&script, &w1, 9);
+
+    let expected = ["t1 → w1", "u1 → w1", "t2 → w1", "u2 → w1", "u3 → w1"];
+    assert_eq!(first, expected);
+    assert_eq!(then, ["u1 → w1", "u2 → w1", "u3 → w1"]);
+    let at_limit = "TEAM_AT_LIMIT: its team runs 2 tasks, and may run 2";
+    assert_eq!(why(&script, &w1, 3), [at_limit]);
+    script.by(LEAD, share("t", 1, 0)).unwrap();
+    assert_eq!(why(&script, &w1, 3), [""; 0]);
+}
+
+/// D10: whatever ends, and in whichever order, slots go to teams as their weights are.
+#[test]
+fn shares_come_to_be_as_the_weights_are() {
+    let mut script = Script::given(&vec![job("a"); 60]);
+    script.is_checked = false;
+    script.by(LEAD, Wish::CreateTeam(team("u"))).unwrap();
+    let u = TeamName::parse("u").unwrap();
+    script
+        .by(LEAD, Wish::CreateTasks(u, vec![job("b"); 60]))
+        .unwrap();
+    script.by(LEAD, share("u", 3, 0)).unwrap();
+    let mut slots = Slots::of([offer("w1", 8)]);
+    let moment = |script: &Script| script.now;
+    let mut running: Vec<TaskKey> = vec![];
+    for turn in 0..40_usize {
+        let moment = Moment {
+            now: moment(&script),
+            is_heard: &|_| true,
+        };
+        for given in place(&script.board, &mut slots, moment, 9) {
+            script.fleet(FleetCommand::Dispatch(
+                given.task,
+                given.worker,
+                given.instance,
+            ));
+            running.push(given.task);
+        }
+
+        let of_u = running.iter().filter(|key| key.0 == TeamUid(2)).count();
+        assert_eq!((running.len() - of_u, of_u), (2, 6), "at turn {turn}");
+
+        let key = running.remove(turn * 5 % running.len());
+        let fence = script.board.fence(key).unwrap();
+        script.fleet(FleetCommand::Ended {
+            fence,
+            instance: instance("w1"),
+            report: done(""),
+        });
+        slots.set_free(&worker_name("w1"), 1);
+    }
+    script.check();
+}
+
+/// D10: ageing. However much of what is critical comes after it, a low task waits an hour at the
+/// most for a slot that gets free.
+#[test]
+fn what_is_low_is_not_starved_by_what_is_critical() {
+    let mut script = Script::given(&[prior(Priority::Low, job("a"))]);
+    script.is_checked = false;
+    let began = script.now;
+    let is_there = |placed: &[String]| placed == ["t1 → w1"];
+
+    let mut turns = 0;
+    loop {
+        script
+            .create(LEAD, &[prior(Priority::Critical, job("b"))])
+            .unwrap();
+        let given = placed(&script, &[offer("w1", 1)], 9);
+        if is_there(&given) {
+            break;
+        }
+        let task: u64 = given[0]
+            .trim_start_matches('t')
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        script.dispatch(task, "w1");
+        script.after(secs(60));
+        script.end(task, done(""));
+        turns += 1;
+        assert!(turns < 100, "it is starved");
+    }
+
+    assert_eq!(script.now.since(began), secs(3_600));
+}
+
+#[test]
+fn a_retry_is_kept_from_the_worker_that_lost_it_while_another_could_take_it() {
+    let mut script = Script::given(&[job("a"), job("b")]);
+    script.dispatch(1, "w1");
+    script.lose(1);
+    let busy = [offer("w1", 2), offer("w2", 0)];
+
+    // The one behind it is not held up, and neither is it where there is another slot.
+    assert_eq!(placed(&script, &busy, 9), ["t2 → w1"]);
+    let kept = "AVOIDS_WORKER: is kept from w1, where its last attempts came to nothing, while \
+                another worker could take it, for 61 s more at the most";
+    assert_eq!(why(&script, &busy, 1), [kept]);
+    let free = [offer("w1", 2), offer("w2", 1)];
+    assert_eq!(placed(&script, &free, 9), ["t1 → w2", "t2 → w1"]);
+    // Nobody else could ever take it.
+    assert_eq!(
+        placed(&script, &[offer("w1", 2)], 9),
+        ["t1 → w1", "t2 → w1"]
+    );
+    let elsewhere = Offer {
+        teams: Some([TeamUid(9)].into()),
+        ..offer("w2", 0)
+    };
+    let alone = [offer("w1", 2), elsewhere, offer(SILENT, 0)];
+    assert_eq!(placed(&script, &alone, 9), ["t1 → w1", "t2 → w1"]);
+
+    script.after(secs(60));
+    assert_eq!(placed(&script, &busy, 9), ["t1 → w1", "t2 → w1"]);
+}
+
+/// A worker that was started again may lose the task again; a process that refused it may be
+/// another by now.
+#[test]
+fn who_lost_a_task_is_avoided_by_name_and_who_refused_it_by_its_process() {
+    let mut script = Script::given(&[job("a")]);
+    let again = |worker: &str| Offer {
+        instance: instance("w99"),
+        ..offer(worker, 1)
+    };
+    script.dispatch(1, "w1");
+    script.lose(1);
+    assert_eq!(placed(&script, &[again("w1"), offer("w2", 0)], 9), [""; 0]);
+    script.dispatch(1, "w2");
+    script.hand_back(1, "no room");
+    script.until_due();
+
+    let both = [offer("w1", 1), offer("w2", 1), offer("w3", 0)];
+    assert_eq!(placed(&script, &both, 9), [""; 0]);
+    let others = [offer("w1", 1), again("w2")];
+    assert_eq!(placed(&script, &others, 9), ["t1 → w2"]);
+    // What never arrived says nothing of its worker, and takes back nothing either.
+    script.dispatch(1, "w2");
+    let fence = script.running(1).0;
+    script.fleet(FleetCommand::NeverArrived(key(1), fence.attempt));
+    assert_eq!(
+        placed(&script, &[offer("w1", 1), offer("w2", 1)], 9),
+        ["t1 → w2"]
+    );
+    // What came of it since is what counts.
+    script.dispatch(1, "w2");
+    script.end(1, done(""));
+    let reopen = Wish::ReopenTask(t(), TaskId(1), None, "again".into());
+    script.by(LEAD, reopen).unwrap();
+    assert_eq!(placed(&script, &both, 9), ["t1 → w1"]);
+}
+
+/// A task that may go to one worker only has no other to go to.
+#[test]
+fn a_workers_own_task_goes_back_to_it_at_once() {
+    let mut script = Script::new();
+    script.join("w1");
+    script.create(LEAD, &[owned_by("w1", job("a"))]).unwrap();
+    script.dispatch(1, "w1");
+    script.lose(1);
+
+    let both = [offer("w1", 1), offer("w2", 1)];
+
+    assert_eq!(placed(&script, &both, 9), ["t1 → w1"]);
+    let gone =
+        "NO_WORKER_FOR_TYPE: worker w1, whose it is, is not connected or does not offer coder";
+    assert_eq!(why(&script, &[offer("w2", 1)], 1), [gone]);
+}
+
+/// What there is for each type, and who stands where, comes out the same whether it is kept up or
+/// made anew.
+#[test]
+fn slots_that_are_kept_up_equal_slots_that_are_made_anew() {
+    #[derive(Debug, Clone)]
+    enum Change {
+        Put(u8, u32, u8),
+        Remove(u8),
+        SetFree(u8, u32),
+    }
+    let name = |worker: u8| format!("w{worker}");
+    let built = |worker: u8, free: u32, bits: u8| {
+        let types = ["coder", "prover", "shell"].into_iter().enumerate();
+        let types = types.filter(|(at, _)| bits & (1 << at) != 0);
+        Offer {
+            types: types.map(|(_, name)| agent_type(name)).collect(),
+            teams: (bits & 8 != 0).then(|| [TEAM, TeamUid(u64::from(bits >> 6))].into()),
+            ..zoned(
+                if bits & 16 == 0 { "east" } else { "west" },
+                offer(&name(worker), free),
+            )
+        }
+    };
+    let change = prop_oneof![
+        3 => (0..6_u8, 0..4_u32, any::<u8>()).prop_map(|(w, f, b)| Change::Put(w, f, b)),
+        1 => (0..6_u8).prop_map(Change::Remove),
+        3 => (0..6_u8, 0..4_u32).prop_map(|(w, f)| Change::SetFree(w, f)),
+    ];
+    let changes = prop::collection::vec(change, 1..40);
+    let config = Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    };
+
+    let outcome = TestRunner::new(config).run(&changes, |changes| {
+        let mut kept = Slots::default();
+        let mut plain: BTreeMap<String, Offer> = BTreeMap::new();
+        for change in changes {
+            match change {
+                Change::Put(worker, free, bits) => {
+                    kept.put(built(worker, free, bits));
+                    plain.insert(name(worker), built(worker, free, bits));
+                }
+                Change::Remove(worker) => {
+                    kept.remove(&worker_name(&name(worker)));
+                    plain.remove(&name(worker));
+                }
+                Change::SetFree(worker, free) => {
+                    kept.set_free(&worker_name(&name(worker)), free);
+                    if let Some(offer) = plain.get_mut(&name(worker)) {
+                        offer.free = free;
+                    }
+                }
+            }
+            prop_assert_eq!(&kept, &Slots::of(plain.values().cloned()));
+            let coder = agent_type("coder");
+            let of_type = plain.values().filter(|offer| offer.types.contains(&coder));
+            let free: u32 = of_type.map(|offer| offer.free).sum();
+            prop_assert_eq!(kept.supply(&coder).free, free);
+        }
+        Ok(())
+    });
+
+    outcome.unwrap();
 }

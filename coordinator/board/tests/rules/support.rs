@@ -26,6 +26,7 @@ use board::{
     decision::Decision,
     id::{Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, Revision, TaskId, TaskKey},
     invariants,
+    limits::RunningLimits,
     mail::Letter,
     record::Record,
     refusal::{Obstacle, Refusal},
@@ -71,9 +72,14 @@ pub type Step = Result<Told, Refusal>;
 impl Script {
     /// A board on which nobody has done anything yet.
     pub fn empty() -> Self {
+        Self::empty_within(RunningLimits::default())
+    }
+
+    fn empty_within(limits: RunningLimits) -> Self {
+        let limits = Arc::new(limits);
         Self {
-            board: Board::new(Epoch(7)),
-            shelf: Shelf::default(),
+            board: Board::with_limits(Epoch(7), limits.clone()),
+            shelf: Shelf::within(limits),
             now: Time(1_000_000),
             spared: BTreeSet::new(),
             came_back: BTreeMap::new(),
@@ -85,7 +91,12 @@ impl Script {
     /// Team `t`, led by `lead`, with the agents `alice` and `bob` and the hosted members `hana`
     /// and `hugo` of type `coder`. On offer are `coder` and the command type `shell`.
     pub fn new() -> Self {
-        let mut script = Self::empty();
+        Self::within(RunningLimits::default())
+    }
+
+    /// The same with bounds on how much runs.
+    pub fn within(limits: RunningLimits) -> Self {
+        let mut script = Self::empty_within(limits);
         script.fleet(FleetCommand::OfferTypes(vec![
             offered("coder", "llm"),
             offered("shell", "command"),

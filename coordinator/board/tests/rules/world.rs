@@ -9,12 +9,13 @@ use crate::{
     support::*,
 };
 use board::{
-    command::{Answer, ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, Update, Wish},
-    id::{
-        AgentTypeName, AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey,
-        TeamName, TeamUid,
+    command::{
+        Answer, ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, TeamChanges, Update,
+        Wish,
     },
-    placement::{self, Assignment, Offer},
+    id::{AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
+    limits::RunningLimits,
+    placement::Offer,
     refusal::Refusal,
     task::{AttemptEnding, Retry, StopReason, Task, TaskKind},
     team::MemberKind,
@@ -40,11 +41,23 @@ fn label_name(pick: u8) -> Arc<str> {
     ["red", "blue", "old"][usize::from(pick) % 3].into()
 }
 
+fn zone_name(pick: u8) -> Arc<str> {
+    ["east", "west"][usize::from(pick) % 2].into()
+}
+
 fn retry(tries: u8) -> Retry {
     Retry {
         max_attempts: u32::from(tries % 3) + 1,
         initial_backoff: secs(1),
         max_backoff: secs(9),
+    }
+}
+
+/// Of provers, and of what is red, not much runs at once.
+fn limits() -> RunningLimits {
+    RunningLimits {
+        agent_types: [(agent_type("prover"), 2)].into(),
+        labels: [("red".into(), 2), ("old".into(), 0)].into(),
     }
 }
 
@@ -61,7 +74,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let mut script = Script::new();
+        let mut script = Script::within(limits());
         script.is_checked = false;
         script.fleet(FleetCommand::OfferTypes(vec![offered("prover", "llm")]));
         let second = board::command::CreateTeam {
@@ -118,6 +131,15 @@ impl World {
             Act::Join(worker) => {
                 let command = FleetCommand::JoinWorker(TEAM, worker_name(worker_of(*worker)));
                 vec![self.script.try_fleet(command)]
+            }
+            Act::Share(is_second, weight, max) => {
+                let changes = TeamChanges {
+                    weight: Some((*weight).into()),
+                    max_running: Some((*max).into()),
+                    ..TeamChanges::default()
+                };
+                let team = self.name_of(TeamUid(1 + u64::from(*is_second)));
+                vec![self.script.by(LEAD, Wish::UpdateTeam(team, changes))]
             }
             Act::Mail(who, mail) => {
                 let wish = self.letter(mail);
@@ -289,20 +311,6 @@ impl World {
         came
     }
 
-    fn place(&mut self, offers: Vec<Offer>, most: usize) -> Came {
-        let board = &self.script.board;
-        let assignments = placement::place(board, offers.clone(), most);
-        let mut turned = offers.clone();
-        turned.reverse();
-        assert_eq!(placement::place(board, turned, most), assignments);
-        assert_eq!(assignments, self.slowly_placed(offers, most));
-        let dispatch = |a: Assignment| FleetCommand::Dispatch(a.task, a.worker, a.instance);
-        let commands = assignments.into_iter().map(dispatch);
-        commands
-            .map(|command| Ok(self.script.fleet(command)))
-            .collect()
-    }
-
     fn by(&mut self, who: u8, wish: Wish) -> Step {
         let running = self.running();
         if let (230.., Some(key)) = (who, running.get(usize::from(who) % running.len().max(1))) {
@@ -391,6 +399,12 @@ impl World {
             share_todos: spec.share_todos,
             retry: spec.retry.map(retry),
             failure_policy: spec.failure_policy,
+            worker_labels: spec
+                .zone
+                .map(|zone| ("zone".into(), zone_name(zone)))
+                .into_iter()
+                .collect(),
+            window: spec.window.into(),
             ..card("x")
         }
     }
@@ -417,29 +431,11 @@ impl World {
             blocker_failed_policy: change.policy,
             failure_policy: change.failure_policy,
             retry: change.retry.map(retry),
+            window: change.window.map(u32::from),
             deadline: change
                 .deadline
                 .map(|d| d.map(|d| self.script.now + Duration::from_millis(d.into()))),
             ..Update::default()
-        }
-    }
-
-    fn offer(&self, worker: u8, free: u8, bits: u8) -> Offer {
-        let worker = WORKERS[usize::from(worker) % WORKERS.len()];
-        let has = |bit: &usize| bits & (1 << bit) != 0;
-        let types = (0..3).filter(has).map(|i| agent_type(TYPES[i]));
-        let types: std::collections::BTreeSet<AgentTypeName> = types.collect();
-        let named = match bits >> 6 {
-            0 => Some([TEAM].into()),
-            1 => Some([TeamUid(2)].into()),
-            _ => None,
-        };
-        Offer {
-            worker: worker_name(worker),
-            instance: instance(worker),
-            free: free.into(),
-            types,
-            teams: named,
         }
     }
 

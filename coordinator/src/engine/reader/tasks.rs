@@ -10,6 +10,7 @@ use board::{
     id::{AgentTypeName, MemberName, Revision, TaskId, TaskKey, TeamName, TeamUid},
     limits,
     listing::{Among, At, Order},
+    placement::Why,
     refusal::Refusal,
     task::{Status, Task},
     view::TaskView,
@@ -79,6 +80,10 @@ pub struct Explained {
     pub place: Option<usize>,
     /// Its owner runs this one meanwhile.
     pub owner_is_at: Option<TaskId>,
+    /// Why no worker has it, the strongest reason first.
+    pub why: Vec<Why>,
+    /// Nothing is given out until the disk has room.
+    pub disk_low: bool,
 }
 
 impl Reader<'_> {
@@ -196,7 +201,7 @@ impl Reader<'_> {
             }
         }
         for (view, _) in &mut items {
-            self.engine.add_queue_reason(view);
+            self.engine.add_queue_reason((uid, view.task.id), view);
             self.engine.add_doing(uid, view);
         }
         Ok(TaskPage {
@@ -260,6 +265,8 @@ impl Reader<'_> {
             is_cut,
             place,
             owner_is_at,
+            why: self.engine.why((uid, task)),
+            disk_low: self.engine.disk.is_low(),
         })
     }
 

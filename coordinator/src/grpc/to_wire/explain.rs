@@ -2,6 +2,7 @@
 
 use board::{
     event::Actor,
+    placement::Why,
     task::TaskState,
     view::{Phase, TaskView},
 };
@@ -112,14 +113,28 @@ fn place(explained: &Explained) -> Vec<v1::Because> {
             )
         });
     }
-    if let Some((reason, text)) = view.phase_reason.split_once(": ") {
-        because.push(one(reason, text));
-    } else if !view.phase_reason.is_empty() {
-        because.push(one("NO_FREE_SLOT", view.phase_reason.to_string()));
+    if explained.disk_low {
+        because.push(one("DISK_LOW", "the coordinator's disk is nearly full"));
     }
+    because.extend(explained.why.iter().map(hindrance));
+    let text = match view.task.waiting().map(|waiting| &*waiting.reason) {
+        None | Some("") => format!("is at place {place} of its queue"),
+        Some(again) => format!("is at place {place} of its queue again: {again}"),
+    };
     because.push(v1::Because {
         place: count(place),
-        ..one("QUEUED", format!("is at place {place} of its queue"))
+        ..one("QUEUED", text)
     });
     because
+}
+
+fn hindrance(why: &Why) -> v1::Because {
+    let task_ids = match why {
+        Why::WindowFull { parent, .. } => ids(&[*parent]),
+        _ => Vec::new(),
+    };
+    v1::Because {
+        task_ids,
+        ..one(why.word(), why.to_string())
+    }
 }

@@ -4,7 +4,7 @@ use ganger_proto::v1;
 
 use super::{fence, instance, number, optional, phase, span, time};
 use crate::{
-    engine::{HeldView, OfferedView, WorkerView},
+    engine::{HeldView, OfferedView, StatusView, WorkerView},
     fleet::{Offered, SandboxLevel, Standing},
 };
 
@@ -104,4 +104,23 @@ fn held(view: &HeldView) -> v1::HeldAttempt {
         stalled: view.is_stalled,
         doing: view.doing.to_string(),
     }
+}
+
+/// The bounds on what runs, agent types first.
+pub fn running_limits(view: &StatusView) -> Vec<v1::RunningLimit> {
+    let types = view.bounded_types.iter();
+    let types = types.map(|(agent_type, running, max)| v1::RunningLimit {
+        agent_type: agent_type.to_string(),
+        label: String::new(),
+        max: number(*max),
+        running: number(*running),
+    });
+    let labels = view.bounded_labels.iter();
+    let labels = labels.map(|(label, running, max)| v1::RunningLimit {
+        agent_type: String::new(),
+        label: label.to_string(),
+        max: number(*max),
+        running: number(*running),
+    });
+    types.chain(labels).collect()
 }

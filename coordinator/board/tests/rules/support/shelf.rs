@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use board::{
     Board,
     id::{AgentTypeName, Epoch, MemberName, MessageId, TaskId, TaskKey, TeamUid},
+    limits::RunningLimits,
     mail::Letter,
     record::Record,
     task::Task,
@@ -13,6 +14,8 @@ use board::{
 /// What a store holds: the latest record of each key.
 #[derive(Debug, Clone, Default)]
 pub struct Shelf {
+    /// The bounds of the boards that are loaded from it.
+    limits: Arc<RunningLimits>,
     meta: Option<Record>,
     teams: BTreeMap<TeamUid, Record>,
     members: BTreeMap<(TeamUid, MemberName), Record>,
@@ -23,6 +26,14 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// One with nothing, for boards with these bounds.
+    pub fn within(limits: Arc<RunningLimits>) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     pub fn keep(&mut self, record: &Record) {
         let copy = record.clone();
         match record {
@@ -95,7 +106,7 @@ impl Shelf {
 
     /// A board loaded from it, with its tasks in this order.
     pub fn load(&self, epoch: Epoch, tasks: &[Record]) -> Board {
-        let mut board = Board::new(epoch);
+        let mut board = Board::with_limits(epoch, self.limits.clone());
         self.heads().chain(tasks).for_each(|r| board.install(r));
         board
     }
