@@ -253,6 +253,7 @@ impl Engine {
             leases: worker.spans,
             first_heartbeat: worker.spans.first_heartbeat(session),
             protocol: worker.hello.spoken(),
+            epoch: self.board.meta().epoch,
             heard,
         })
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
-    id::{AgentTypeName, Fence, InstanceId, TaskId, TeamName, WorkerName},
+    id::{AgentTypeName, Epoch, Fence, InstanceId, TaskId, TeamName, WorkerName},
     mail::Letter,
     record::OfferedType,
     task::{Artifact, Word},
@@ -137,6 +137,8 @@ pub struct Welcome {
     pub first_heartbeat: Duration,
     /// The version of the stream that is spoken from here on.
     pub protocol: i32,
+    /// The board's epoch.
+    pub epoch: Epoch,
     /// Where its signs of life are noted.
     pub heard: Heard,
 }

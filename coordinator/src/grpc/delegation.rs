@@ -260,6 +260,8 @@ impl DelegationService for Services {
             .map_err(|_| status::invalid("after_index", "is below zero"))?;
         let attempt = u32::try_from(request.attempt)
             .map_err(|_| status::invalid("attempt", "is below zero"))?;
+        let limit = usize::try_from(request.limit)
+            .map_err(|_| status::invalid("limit", "is below zero"))?;
         let follow = Follow::new(self, &identity, team, task).await?;
         let latest = follow.view().await?.task.last_attempt;
         if attempt > latest.0 {
@@ -272,6 +274,7 @@ impl DelegationService for Services {
             attempt: AttemptNumber(attempt),
             after,
             is_following: !request.no_follow,
+            left: Some(limit).filter(|limit| *limit > 0),
         };
         self.tasks.spawn(watch.run(sink));
         Ok(Response::new(answers))

@@ -178,12 +178,11 @@ impl Services {
                 kept_through: i64::try_from(kept_through).unwrap_or(i64::MAX),
             });
         }
-        let epoch = self.look(|reader| reader.status().epoch).await;
         Ok(v1::Welcome {
             heartbeat_interval: Some(to_wire::span(welcome.leases.heartbeat)),
             lease_span: Some(to_wire::span(welcome.leases.lease)),
             verdicts,
-            epoch: epoch.map(to_wire::epoch).unwrap_or_default(),
+            epoch: to_wire::epoch(welcome.epoch),
             version: self.about.version.to_owned(),
             protocol: welcome.protocol,
             first_heartbeat: Some(to_wire::span(welcome.first_heartbeat)),

@@ -33,6 +33,9 @@ use crate::{
 /// fill it, and is cut off.
 const WAITING_MAX: usize = 16_384;
 
+/// Bytes of records that are appended at once, about: what waits of an attempt goes together.
+const TOGETHER_MAX: usize = 256 * 1024;
+
 /// Where the reader of a stream hands its reports.
 pub struct Reports(mpsc::Sender<Said>);
 
@@ -45,13 +48,13 @@ impl Reports {
         slots: u32,
         acks: mpsc::Sender<Told>,
     ) -> (Self, Work) {
-        let (sender, waiting) = mpsc::channel(WAITING_MAX);
+        let (sender, line) = mpsc::channel(WAITING_MAX);
         let work = Work {
             services,
             from,
             heard,
             acks,
-            waiting,
+            waiting: Waiting { line, next: None },
             pending_max: slots as usize * 4,
         };
         (Self(sender), work)
@@ -71,8 +74,44 @@ pub struct Work {
     from: From,
     heard: Heard,
     acks: mpsc::Sender<Told>,
-    waiting: mpsc::Receiver<Said>,
+    waiting: Waiting,
     pending_max: usize,
+}
+
+/// The reports in line.
+struct Waiting {
+    line: mpsc::Receiver<Said>,
+    /// What was taken out of line, and did not go together with what was before it.
+    next: Option<Said>,
+}
+
+impl Waiting {
+    /// The next one; none when the stream's reader is gone. Cancel safe.
+    async fn next(&mut self) -> Option<Said> {
+        match self.next.take() {
+            Some(taken) => Some(taken),
+            None => self.line.recv().await,
+        }
+    }
+
+    /// Adds what waits already of the same attempt and follows on: a sub-agent that says much in
+    /// small pieces costs no more for it.
+    fn gather(&mut self, mut progress: v1::Progress) -> v1::Progress {
+        let mut bytes = weight(&progress);
+        while bytes < TOGETHER_MAX && self.next.is_none() {
+            match self.line.try_recv() {
+                Ok(Said::Progress(more)) if goes_on(&progress, &more) => {
+                    bytes += weight(&more);
+                    progress.records.extend(more.records);
+                    progress.doing = more.doing.or(progress.doing);
+                }
+                Ok(other) => self.next = Some(other),
+                // Nothing waits; that nothing will come any more is found out by who waits for it.
+                Err(_) => break,
+            }
+        }
+        progress
+    }
 }
 
 type Pending = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
@@ -84,7 +123,7 @@ impl Work {
         loop {
             tokio::select! {
                 Some(done) = pending.next(), if !pending.is_empty() => done?,
-                report = self.waiting.recv(), if pending.len() < self.pending_max => match report {
+                report = self.waiting.next(), if pending.len() < self.pending_max => match report {
                     Some(report) => {
                         if let Some(work) = self.begin(report).await? {
                             pending.push(work);
@@ -100,6 +139,7 @@ impl Work {
     async fn begin(&mut self, report: Said) -> Result<Option<Pending>, Status> {
         let report = match report {
             Said::Progress(progress) => {
+                let progress = self.waiting.gather(progress);
                 self.append(progress).await?;
                 return Ok(None);
             }
@@ -165,6 +205,23 @@ impl Work {
         });
         send(&self.acks, ack).await
     }
+}
+
+/// Whether a frame goes on where another of the same attempt ends.
+fn goes_on(progress: &v1::Progress, more: &v1::Progress) -> bool {
+    let (last, first) = (progress.records.last(), more.records.first());
+    let ends = last.zip(first);
+    let follows = |(last, first): (&v1::TranscriptRecord, &v1::TranscriptRecord)| {
+        last.index.checked_add(1) == Some(first.index)
+    };
+    progress.fence == more.fence && ends.is_some_and(follows)
+}
+
+/// About how many bytes a frame's records are on disk.
+fn weight(progress: &v1::Progress) -> usize {
+    const HEADER: usize = 64;
+    let records = progress.records.iter();
+    records.map(|record| record.text.len() + HEADER).sum()
 }
 
 /// A report that is answered.

@@ -267,3 +267,71 @@ async fn first_heartbeats_are_due_within_the_interval_and_not_at_once() {
     let apart = firsts.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(apart.min().unwrap() > 200_000_000, "{firsts:?}");
 }
+
+/// A coordinator that was killed while a worker ran a task, with a grace of that long; and the
+/// worker's Hello with what it holds.
+async fn frozen(grace: &str) -> (Cluster, v1::Hello, v1::Fence) {
+    let mut cluster = Cluster::with(programs!(), &["--grace", grace]).await;
+    let client = cluster.client();
+    let hello = hello("w");
+    let mut hand = HandWorker::connect(&client, hello.clone()).await.unwrap();
+    client.start_task(by_hand()).await;
+    let fence = hand.assignment().await.fence.unwrap();
+    assert!(hand.started(&fence).await.accepted);
+    cluster.crash_coordinator().await;
+    let held = vec![v1::Held {
+        fence: Some(fence.clone()),
+        started: true,
+    }];
+    (cluster, v1::Hello { held, ..hello }, fence)
+}
+
+#[tokio::test]
+async fn frozen_task_that_is_cancelled_is_stopped_when_its_worker_comes_back() {
+    let (cluster, hello, fence) = frozen("600s").await;
+    let client = cluster.client();
+
+    let stopping = client.cancel(fence.task_id).await;
+    let mut hand = HandWorker::connect(&client, hello).await.unwrap();
+    let stop = hand.stop().await;
+    let still = client.get(fence.task_id).await;
+    let ended = v1::Ended {
+        fence: Some(fence.clone()),
+        ending: v1::AttemptEnding::Cancelled.into(),
+        result: "half of it".into(),
+        ..v1::Ended::default()
+    };
+    let ack = hand.ended(ended).await;
+
+    for task in [&stopping, &still] {
+        let stands = (task.status(), task.phase());
+        assert_eq!(stands, (TaskStatus::InProgress, TaskPhase::Stopping));
+    }
+    assert!(hand.welcome.verdicts[0].keep);
+    assert_eq!(stop.fence, Some(fence.clone()));
+    assert!(ack.accepted, "{ack:?}");
+    let ended = client.ended(fence.task_id).await;
+    assert_eq!(ended.status(), TaskStatus::Cancelled);
+    assert_eq!(ended.stop_reason(), v1::StopReason::Cancelled);
+    let endings: Vec<_> = ended.attempts.iter().map(v1::Attempt::ending).collect();
+    assert_eq!(endings, [v1::AttemptEnding::Cancelled]);
+}
+
+#[tokio::test]
+async fn frozen_task_that_is_cancelled_is_over_when_the_grace_is_and_its_worker_did_not_come() {
+    let (cluster, hello, fence) = frozen("3s").await;
+    let client = cluster.client();
+
+    client.cancel(fence.task_id).await;
+    let ended = client.ended(fence.task_id).await;
+
+    assert_eq!(ended.status(), TaskStatus::Cancelled, "{ended:?}");
+    assert_eq!(ended.stop_reason(), v1::StopReason::Cancelled);
+    let endings: Vec<_> = ended.attempts.iter().map(v1::Attempt::ending).collect();
+    assert_eq!(endings, [v1::AttemptEnding::Lost]);
+    assert_eq!(ended.attempt_count, 1);
+    // Who comes later is told to stop it.
+    let hand = HandWorker::connect(&client, hello).await.unwrap();
+    assert!(!hand.welcome.verdicts[0].keep);
+    assert_eq!(client.get(fence.task_id).await.attempt_count, 1);
+}

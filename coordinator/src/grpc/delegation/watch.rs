@@ -16,6 +16,8 @@ pub(super) struct WatchTranscript {
     pub(super) attempt: AttemptNumber,
     pub(super) after: u64,
     pub(super) is_following: bool,
+    /// How many records are still wanted; none for all.
+    pub(super) left: Option<usize>,
 }
 
 impl WatchTranscript {
@@ -43,6 +45,9 @@ impl WatchTranscript {
             if let Some(tail) = &mut tail {
                 self.drain(tail, sink).await?;
             }
+            if self.left == Some(0) {
+                return Ok(());
+            }
             let runs = view
                 .task
                 .placement()
@@ -61,12 +66,16 @@ impl WatchTranscript {
     }
 
     async fn drain(
-        &self,
+        &mut self,
         tail: &mut Tail,
         sink: &Sink<v1::WatchTranscriptResponse>,
     ) -> Result<(), Stopped> {
         loop {
-            let page = tail.page().await?;
+            let mut page = tail.page().await?;
+            if let Some(left) = &mut self.left {
+                page.records.truncate(*left);
+                *left -= page.records.len();
+            }
             if page.records.is_empty() {
                 return Ok(());
             }
