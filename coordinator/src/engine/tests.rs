@@ -3,6 +3,7 @@
 mod groups;
 mod mail;
 mod outlines;
+mod placing;
 mod replays;
 mod roster;
 mod scarcity;
