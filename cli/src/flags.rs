@@ -1,6 +1,6 @@
 //! Flags that several verbs share.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use ganger_proto::v1;
 
@@ -65,6 +65,24 @@ impl Lease {
     /// The span as the wire has it.
     pub fn span(&self) -> Option<pbjson_types::Duration> {
         self.lease.map(values::wire_span)
+    }
+}
+
+/// Where a task may run, and how many of its children at once.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Placing {
+    /// A label that the worker must have, with this value; may be repeated
+    #[arg(long = "worker-label", value_name = "KEY=VALUE", value_parser = values::pair)]
+    worker_labels: Vec<(String, String)>,
+    /// How many of its children workers run at once at the most; 0 for no bound
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub window: i32,
+}
+
+impl Placing {
+    /// The labels as the wire has them.
+    pub fn worker_labels(&self) -> HashMap<String, String> {
+        self.worker_labels.iter().cloned().collect()
     }
 }
 

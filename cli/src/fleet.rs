@@ -168,6 +168,8 @@ fn status_facts(status: &v1::GetStatusResponse, now: SystemTime) -> Facts {
         .add("teams", status.team_count.to_string())
         .add("tasks", team::counts(status.tasks.as_ref()))
         .add("queued", status.queued.to_string())
+        .add("running", status.running.to_string())
+        .add("bounds", bounds(&status.running_limits))
         .add("workers", status.worker_count.to_string())
         .add(
             "slots",
@@ -193,6 +195,18 @@ fn status_facts(status: &v1::GetStatusResponse, now: SystemTime) -> Facts {
         .add("disk free", words::bytes(status.disk_free_bytes))
         .add("epoch", safe_line(&status.epoch));
     facts
+}
+
+/// How much runs of what is bounded, as in `coder 3 of 4`, one under the other.
+fn bounds(limits: &[v1::RunningLimit]) -> String {
+    let line = |limit: &v1::RunningLimit| {
+        let what = match limit.label.as_str() {
+            "" => safe_line(&limit.agent_type),
+            label => format!("label {}", safe_line(label)),
+        };
+        format!("{what} {} of {}", limit.running, limit.max)
+    };
+    limits.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -230,5 +244,26 @@ mod tests {
             "WORKER  STATE      BUSY  SANDBOX      HEARD  RUNS  TYPES  VERSION\n\
              w1      connected  1/4   native (-1)         #7           0.1.0\n"
         );
+    }
+
+    #[test]
+    fn bounds_say_how_much_of_each_runs() {
+        let of_type = v1::RunningLimit {
+            agent_type: "coder".into(),
+            max: 4,
+            running: 3,
+            ..v1::RunningLimit::default()
+        };
+        let of_label = v1::RunningLimit {
+            label: "model:opus".into(),
+            max: 2,
+            ..v1::RunningLimit::default()
+        };
+
+        assert_eq!(
+            bounds(&[of_type, of_label]),
+            "coder 3 of 4\nlabel model:opus 0 of 2"
+        );
+        assert_eq!(bounds(&[]), "");
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     client::{Client, request_id},
     context::Context,
     failure::{Exit, Failure},
+    flags::Placing,
     output::{paint, safe_line, words},
     values::{self, Priority, number},
 };
@@ -73,6 +74,8 @@ pub struct Args {
     /// Files of the workspace to keep; may be repeated
     #[arg(long = "output-glob", value_name = "GLOB")]
     output_globs: Vec<String>,
+    #[command(flatten)]
+    placing: Placing,
     /// Download the kept files into this directory
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -135,6 +138,8 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::StreamT
         metadata: args.metadata,
         cancel_on_disconnect: args.cancel_on_disconnect,
         share_todos: args.share_todos,
+        worker_labels: args.placing.worker_labels(),
+        window: args.placing.window,
         ..v1::StreamTaskRequest::default()
     }
 }
@@ -170,6 +175,8 @@ async fn start(
         output_globs: request.output_globs,
         metadata: request.metadata,
         share_todos: request.share_todos,
+        worker_labels: request.worker_labels,
+        window: request.window,
         ..v1::StartTaskRequest::default()
     };
     let call = client.ask(request, |client, request| async move {

@@ -16,6 +16,7 @@ use crate::{
 mod create;
 mod dissolve;
 mod hand_over;
+mod update;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -35,6 +36,8 @@ pub enum Verb {
         /// The team [default: the one spoken in]
         name: Option<String>,
     },
+    /// Change what a team is for, its share of the fleet, and its bounds
+    Update(update::Args),
     /// End a team: its open tasks are cancelled, its mail is closed
     Dissolve(dissolve::Args),
     /// Make another member the lead
@@ -50,6 +53,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Create(args) => create::run(args, context).await,
         Verb::List { all } => list(all, context).await,
         Verb::Show { name } => show(name, context).await,
+        Verb::Update(args) => update::run(args, context).await,
         Verb::Dissolve(args) => dissolve::run(args, context).await,
         Verb::HandOver(args) => hand_over::run(args, context).await,
     }
@@ -141,6 +145,8 @@ fn team_facts(team: &v1::Team, now: SystemTime) -> Facts {
         .add("description", safe_line(&team.description))
         .add("ended", ended)
         .add("tasks", counts(team.tasks.as_ref()))
+        .add("runs", running(team))
+        .add("share", share(team))
         .add("to verify", verification(team))
         .add("idle notices", yes(team.idle_notices, "to the lead"))
         .add("made", words::time(team.created_at.as_ref()))
@@ -153,6 +159,30 @@ fn team_facts(team: &v1::Team, now: SystemTime) -> Facts {
             },
         );
     facts
+}
+
+/// How many of its tasks workers run, as in `3 of at most 20`.
+fn running(team: &v1::Team) -> String {
+    match (team.running, team.max_running) {
+        (0, 0) => String::new(),
+        (running, 0) => running.to_string(),
+        (running, max) => format!("{running} of at most {max}"),
+    }
+}
+
+/// What it may have of the fleet where that is not as for most, as in `weight 3, at most 20 tasks
+/// at once`.
+fn share(team: &v1::Team) -> String {
+    let weight = match team.weight {
+        0 | 1 => String::new(),
+        weight => format!("weight {weight}"),
+    };
+    let bound = match team.max_running {
+        0 => String::new(),
+        max => format!("at most {max} tasks at once"),
+    };
+    let said = [weight, bound].into_iter().filter(|part| !part.is_empty());
+    said.collect::<Vec<_>>().join(", ")
 }
 
 /// How far it is to the next verification, as in `2 completed since the last verification`.
@@ -254,6 +284,24 @@ mod tests {
              blue  ann   2        0      1m00s  paint\n\
              red   ann   2        0      1m00s  (dissolved 12s ago, still stopping tasks) paint\n"
         );
+    }
+
+    #[test]
+    fn share_is_told_where_it_is_not_as_for_most() {
+        let team = |weight, max_running, running| v1::Team {
+            weight,
+            max_running,
+            running,
+            ..v1::Team::default()
+        };
+
+        assert_eq!(share(&team(1, 0, 4)), "");
+        assert_eq!(share(&team(3, 0, 0)), "weight 3");
+        assert_eq!(share(&team(1, 20, 0)), "at most 20 tasks at once");
+        assert_eq!(share(&team(3, 20, 0)), "weight 3, at most 20 tasks at once");
+        assert_eq!(running(&team(1, 0, 0)), "");
+        assert_eq!(running(&team(1, 0, 4)), "4");
+        assert_eq!(running(&team(1, 20, 0)), "0 of at most 20");
     }
 
     #[test]

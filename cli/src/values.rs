@@ -200,6 +200,17 @@ pub fn object(text: &str) -> Result<pbjson_types::Struct, String> {
     }
 }
 
+/// A name with a value.
+///
+/// # Errors
+/// Where it is none.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("is not KEY=VALUE".into()),
+    }
+}
+
 /// The text in a file; `-` is stdin.
 ///
 /// # Errors

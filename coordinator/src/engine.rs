@@ -117,8 +117,9 @@ pub struct Engine {
     disk: DiskGauge,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
-    /// When they are looked at again although nothing is known to have changed.
-    rescan_at: Time,
+    /// When they are looked at again although nothing is known to have changed; none while
+    /// nothing waits.
+    rescan_at: Option<Time>,
     /// The moment of the last input.
     now: Time,
 }
@@ -264,8 +265,10 @@ impl Engine {
         let spared = self.fleet.spared(now);
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
         let look = self.absence.next_look(&self.board);
-        let rescan = self.next_rescan();
-        [fleet, board, look, rescan].into_iter().flatten().min()
+        [fleet, board, look, self.rescan_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Asks the board something that wants to know what lives in memory alone.

@@ -8,7 +8,7 @@ use crate::{
     artifact,
     context::Context,
     failure::Failure,
-    flags::{RequestId, Retry, text_or_file},
+    flags::{Placing, RequestId, Retry, text_or_file},
     output::safe_line,
     values::{self, BlockerFailed, Kind, OnFailure, Priority, number},
 };
@@ -22,7 +22,8 @@ task waits for a claim.
 Examples:
   ganger task create 'Write the migration' --owner ann
   ganger task create 'Count lines' --type shell --prompt 'wc -l /inputs/*' --input notes.txt
-  ganger task create 'Check the count' --blocked-by 2 --kind verification")]
+  ganger task create 'Check the count' --blocked-by 2 --kind verification
+  ganger task create 'Train' --type shell --prompt ./train --worker-label gpu=yes")]
 pub struct Args {
     /// What is to be done, in a line
     subject: String,
@@ -95,6 +96,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     crash_limit: Option<i32>,
     #[command(flatten)]
+    placing: Placing,
+    #[command(flatten)]
     retry: Retry,
     /// What becomes of it when its tries are used up [default: fail]
     #[arg(long, value_name = "POLICY")]
@@ -164,6 +167,8 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::CreateT
         client_task_id: args.client_task_id,
         request_id: args.request_id.or_new(),
         share_todos: args.share_todos,
+        worker_labels: args.placing.worker_labels(),
+        window: args.placing.window,
         retry: args.retry.policy(),
         failure_policy: number::<_, v1::FailurePolicy>(args.on_failure),
         // The team is who calls; the type has one spelling here.

@@ -82,6 +82,14 @@ fn task_facts(task: &v1::Task, now: SystemTime) -> Facts {
         .add("claimed until", words::time(task.lease_until.as_ref()))
         .add("deadline", words::time(task.deadline.as_ref()))
         .add("time limit", words::wire_span(task.timeout.as_ref()))
+        .add("worker labels", worker_labels(task))
+        .add(
+            "window",
+            match task.window {
+                0 => String::new(),
+                window => format!("{window} of its children at once"),
+            },
+        )
         .add("tries", tries(task))
         .add(
             "if it fails",
@@ -130,6 +138,16 @@ fn asks(task: &v1::Task) -> String {
     let until = words::time(asked.deadline.as_ref());
     let text = safe_line(&asked.text);
     format!("question {}, until {until}: {text}", asked.number)
+}
+
+/// What it wants of a worker, as in `gpu=yes, zone=east`.
+fn worker_labels(task: &v1::Task) -> String {
+    let labels = task.worker_labels.iter();
+    let mut labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    labels.sort();
+    safe_line(&labels.join(", "))
 }
 
 /// How many attempts may fail, and did, as in `1 failed of 3, up to 5m between`.
@@ -253,6 +271,10 @@ mod tests {
             failure_policy: v1::FailurePolicy::Pause.into(),
             share_todos: true,
             client_task_id: "a-7".into(),
+            worker_labels: [("zone", "a"), ("gpu", "yes")]
+                .map(|(key, value)| (key.into(), value.into()))
+                .into(),
+            window: 5,
             lease_until: Some(pbjson_types::Timestamp {
                 seconds: 1_795_269_600,
                 nanos: 0,
@@ -267,6 +289,7 @@ mod tests {
             "task           #3 Report\nteam           red\nstatus         pending\n\
              stands         queued (NO_WORKER_FOR_TYPE: coder)\npriority       high\n\
              blocked by     #1, #2\nclaimed until  2026-11-21T14:00:00Z\n\
+             worker labels  gpu=yes, zone=a\nwindow         5 of its children at once\n\
              tries          1 failed of 3, up to 1m30s between\nif it fails    it is held\n\
              shares         the board of whoever hired it\n\
              inputs         in.txt  2.00 KiB  ab\nclient id      a-7\nrevision       9\n\

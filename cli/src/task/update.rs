@@ -94,6 +94,9 @@ pub struct Args {
     /// What becomes of it when a blocker fails
     #[arg(long, value_name = "POLICY")]
     on_blocker_failed: Option<BlockerFailed>,
+    /// How many of its children workers run at once at the most; 0 for no bound
+    #[arg(long, value_name = "N")]
+    window: Option<i32>,
     #[command(flatten)]
     retry: Retry,
     /// What becomes of it when its tries are used up
@@ -172,7 +175,7 @@ fn request(args: Args, add_outputs: Vec<v1::Artifact>) -> v1::UpdateTaskRequest 
         retry: args.retry.policy(),
         add_outputs,
         reason: args.reason,
-        window: None,
+        window: args.window,
     }
 }
 
@@ -235,7 +238,7 @@ mod tests {
                  --remove-label y --type shell --prompt p --kind verification \
                  --deadline 2030-01-01T00:00:00Z --time-limit 90s --on-blocker-failed proceed \
                  --max-attempts 3 --on-failure release --result r --reason why --stop-running \
-                 --attempt 2 --expected-revision 9"
+                 --attempt 2 --expected-revision 9 --window 5"
             ),
             serde_json::json!({
                 "taskId": "3", "status": "TASK_STATUS_FAILED", "owner": "ann", "subject": "s",
@@ -247,7 +250,7 @@ mod tests {
                 "timeout": "90s", "blockerFailedPolicy": "BLOCKER_FAILED_POLICY_PROCEED",
                 "retry": {"maxAttempts": 3}, "failurePolicy": "FAILURE_POLICY_RELEASE",
                 "result": "r", "reason": "why", "stopRunning": true, "attempt": 2,
-                "expectedRevision": "9",
+                "expectedRevision": "9", "window": 5,
             })
         );
     }

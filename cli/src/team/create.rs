@@ -47,6 +47,12 @@ pub struct Args {
     /// Tell the lead by mail when a member has nothing to do any more
     #[arg(long)]
     idle_notices: bool,
+    /// Its share of the fleet, compared with other teams that have work waiting [default: 1]
+    #[arg(long, value_name = "N")]
+    weight: Option<i32>,
+    /// How many of its tasks workers run at once at the most; 0 for no bound
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    max_running: i32,
     #[command(flatten)]
     request_id: RequestId,
 }
@@ -81,8 +87,8 @@ fn request(args: Args) -> Result<v1::CreateTeamRequest, Failure> {
         lead: args.lead,
         verification_threshold: args.verification_threshold,
         idle_notices: args.idle_notices,
-        weight: None,
-        max_running: 0,
+        weight: args.weight,
+        max_running: args.max_running,
         request_id: args.request_id.or_new(),
     })
 }
@@ -169,6 +175,10 @@ mod tests {
             "--verification-threshold",
             "0",
             "--idle-notices",
+            "--weight",
+            "3",
+            "--max-running",
+            "20",
         ]);
 
         assert_eq!(
@@ -185,6 +195,8 @@ mod tests {
                 ],
                 "verificationThreshold": 0,
                 "idleNotices": true,
+                "weight": 3,
+                "maxRunning": 20,
             })
         );
     }

@@ -146,6 +146,42 @@ async fn team_grows_changes_hands_and_leaves_a_tombstone() {
 }
 
 #[tokio::test]
+async fn team_is_given_its_share_and_a_task_its_window_and_wants() {
+    let board = Board::with_team(&["--weight", "2"]).await;
+
+    let shown = board.by("", &["team", "show"]).await.out;
+    assert!(shown.contains("weight 2"), "{shown}");
+    let update = ["team", "update", "--weight", "3", "--max-running", "20"];
+    let updated = board.by("ann", &update).await;
+    assert_eq!(
+        updated.out,
+        "team red: weight 3, at most 20 tasks at once\n"
+    );
+    let equal = ["team", "update", "--weight", "1", "--max-running", "0"];
+    let updated = board.by("ann", &equal).await;
+    assert_eq!(updated.out, "team red has an equal share, and no bound\n");
+    let none = board
+        .tried("ann", &["team", "update", "--weight", "0"])
+        .await;
+    assert_eq!(none.code, 2, "{}", none.err);
+    assert!(none.err.contains("weight"), "{}", none.err);
+
+    let wants = ["--worker-label", "gpu=yes", "--window", "4"];
+    board
+        .by("", &[&["task", "create", "All"], &wants[..]].concat())
+        .await;
+    board
+        .by("", &["task", "update", "1", "--window", "5"])
+        .await;
+    let task = board.json("", &["task", "get", "1"]).await;
+    let task = &task["task"];
+    assert_eq!(task["window"], 5);
+    assert_eq!(task["workerLabels"]["gpu"], "yes");
+    let unsaid = ["task", "create", "x", "--worker-label", "gpu"];
+    assert_eq!(board.tried("", &unsaid).await.code, 2);
+}
+
+#[tokio::test]
 async fn plan_of_a_file_is_claimed_handed_back_and_worked_off() {
     let board = Board::with_team(&["--with", "alice", "--with", "bob"]).await;
     let plan = r#"[

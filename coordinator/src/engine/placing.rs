@@ -23,8 +23,11 @@ const RESCAN_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Gives waiting tasks to free slots. Says whether there may be more to give.
     pub fn place(&mut self, now: Time) -> bool {
-        if self.next_rescan().is_some_and(|at| at <= now) {
-            self.rescan(now);
+        match self.rescan_at {
+            _ if !self.board.is_queueing() => self.rescan_at = None,
+            None => self.rescan_at = Some(now + RESCAN_EVERY),
+            Some(at) if at <= now => self.rescan(now),
+            Some(_) => {}
         }
         if !self.may_place || !self.board.is_queueing() || self.disk.is_low() {
             return false;
@@ -45,13 +48,8 @@ impl Engine {
         self.may_place
     }
 
-    /// When everything is to be looked at again; none while nothing waits.
-    pub(super) fn next_rescan(&self) -> Option<Time> {
-        self.board.is_queueing().then_some(self.rescan_at)
-    }
-
     fn rescan(&mut self, now: Time) {
-        self.rescan_at = now + RESCAN_EVERY;
+        self.rescan_at = Some(now + RESCAN_EVERY);
         self.may_place = true;
         for worker in self.fleet.mend_offers(&self.board) {
             tracing::error!(%worker, "the free slots of a worker were counted wrong");

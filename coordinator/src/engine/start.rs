@@ -69,7 +69,7 @@ impl Engine {
             tombstones_kept: setup.tombstones_kept,
             disk: DiskGauge::default(),
             may_place: true,
-            rescan_at: now,
+            rescan_at: None,
             now,
         };
         if engine.commits == 0 {

@@ -5,6 +5,7 @@ mod groups;
 mod looks;
 mod mail;
 mod outlines;
+mod placing;
 mod replays;
 mod roster;
 mod scarcity;

@@ -132,10 +132,25 @@ impl Fleet {
         self.refresh_offers(board);
         wrong
     }
+}
 
-    /// What is on offer, to look at in tests.
-    #[cfg(test)]
-    pub(super) fn slots(&self) -> &Slots {
+/// What tests look at, and spoil.
+#[cfg(test)]
+impl Fleet {
+    pub(crate) fn slots(&self) -> &Slots {
         &self.offers.slots
+    }
+
+    pub(crate) fn offers_anew(&self, board: &Board) -> Slots {
+        Slots::of(
+            self.workers
+                .values()
+                .filter_map(|worker| worker.offer(board)),
+        )
+    }
+
+    pub(crate) fn spoil_offers(&mut self, board: &Board, worker: &WorkerName, free: u32) {
+        self.refresh_offers(board);
+        self.offers.slots.set_free(worker, free);
     }
 }
