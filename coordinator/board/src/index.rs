@@ -1,9 +1,13 @@
 //! What is derived from a team's tasks, kept in step with each change.
 
+mod joining;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+pub(crate) use self::joining::{Joining, is_undone};
 
 use crate::{
     event::Actor,
@@ -14,6 +18,9 @@ use crate::{
     team::{Member, MemberKind},
     time::Time,
 };
+
+/// How many of the children that hold a join back are told.
+pub(crate) const JOIN_SHOWN: usize = 20;
 
 /// Who may run a task, and so in which queue it stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +142,8 @@ pub(crate) struct TeamIndex {
     pub(crate) open_children: BTreeMap<TaskId, u32>,
     /// Tasks that are not over, by the tasks whose sub-agents hired them.
     pub(crate) hired: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// What holds joins back, and which there are.
+    pub(crate) joining: Joining,
     pub(crate) counts: BTreeMap<Status, usize>,
 }
 

@@ -1,6 +1,7 @@
 //! The engine on a store in memory, under a made-up clock, one group at a time.
 
 mod groups;
+mod joins;
 mod mail;
 mod outlines;
 mod replays;

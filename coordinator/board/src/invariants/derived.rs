@@ -40,6 +40,7 @@ impl Derived {
                 index.over.insert(id);
             }
             index.children.entry(parent).or_default().insert(id);
+            index.joining.enter(id, &entry.card);
             for blocker in entry.card.blocked_by() {
                 index.dependants.entry(*blocker).or_default().push(id);
             }
@@ -75,6 +76,7 @@ impl Derived {
             &kept.open_children,
             &index.open_children,
         )?;
+        same(9, "joining", &kept.joining, &index.joining)?;
         same(9, "hired", &kept.hired, &index.hired)?;
         same(9, "running", kept.running, index.running)?;
         same(9, "stopping", kept.stopping, index.stopping)?;
