@@ -7,6 +7,7 @@
 //! group like everything else: nobody is ever told of something that a crash could undo.
 
 mod absence;
+mod brought;
 mod calls;
 mod fleet;
 mod hindrance;
@@ -47,8 +48,9 @@ use board::{
 
 use self::{absence::Absence, hindrance::Situations, presence::Presence, release::Release};
 pub use self::{
+    brought::BLOCKER_RESULT_LEN_MAX,
     calls::{CallReply, Refused, Told, ToldUpdate},
-    fleet::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, HelloReply, ReportReply},
+    fleet::{FleetInput, From, HelloReply, ReportReply},
     hindrance::Hindrance,
     liveness::{Liveness, Living},
     mail::{MailFilter, MailPage, MailReply, MailWanted},

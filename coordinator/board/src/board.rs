@@ -17,7 +17,7 @@ use crate::{
         AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
         TeamName, TeamUid,
     },
-    index::{Marks, Queueing, Running, TeamIndex, wakes_since},
+    index::{JOIN_SHOWN, Marks, Queueing, Running, TeamIndex, wakes_since},
     limits::{self, RunningLimits},
     mail::{Filed, Mailbox},
     record::{Meta, OfferedType},
@@ -462,13 +462,16 @@ impl Board {
     }
 }
 
-/// The blockers that hold a task back.
+/// The blockers that hold a task back, and the first of the children that do where it joins some.
 pub(crate) fn open_blockers<'t>(
-    tasks: &'t Shelf<Entry>,
+    team: &'t TeamBoard,
     task: &'t Task,
 ) -> impl Iterator<Item = TaskId> + 't {
     let blockers = task.blocked_by.iter().copied();
-    blockers.filter(move |id| is_open(tasks, task, *id))
+    let blockers = blockers.filter(move |id| is_open(&team.tasks, task, *id));
+    let children = team.index.joining.holders(task);
+    let children = children.filter(|id| !task.blocked_by.contains(id));
+    blockers.chain(children.take(JOIN_SHOWN))
 }
 
 pub(crate) fn is_open(tasks: &Shelf<Entry>, task: &Task, blocker: TaskId) -> bool {

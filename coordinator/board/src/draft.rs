@@ -3,6 +3,7 @@
 //! Reads see the overlay first, so that a later item of a batch sees the earlier ones. A refusal
 //! drops the draft; nothing needs to be undone.
 
+mod joining;
 mod mail;
 mod tally;
 
@@ -41,6 +42,9 @@ pub(crate) struct Draft<'b> {
     tasks: BTreeMap<TaskKey, Task>,
     /// The other direction of the edges that this draft changed.
     dependants: BTreeMap<TaskKey, Vec<TaskId>>,
+    /// The tasks that this draft makes, by what they are part of, and by what they join.
+    new_children: BTreeMap<TaskKey, Vec<TaskId>>,
+    new_joins: BTreeMap<TaskKey, Vec<TaskId>>,
     offered: BTreeMap<AgentTypeName, OfferedType>,
     tasks_gone: BTreeSet<TaskKey>,
     team_gone: Option<TeamUid>,
@@ -75,6 +79,8 @@ impl<'b> Draft<'b> {
             members: BTreeMap::new(),
             tasks: BTreeMap::new(),
             dependants: BTreeMap::new(),
+            new_children: BTreeMap::new(),
+            new_joins: BTreeMap::new(),
             offered: BTreeMap::new(),
             tasks_gone: BTreeSet::new(),
             team_gone: None,
@@ -294,6 +300,15 @@ impl<'b> Draft<'b> {
         }
     }
 
+    /// The task whose children an open task waits for.
+    pub(crate) fn joined(&self, key: TaskKey) -> Option<TaskId> {
+        let task = match self.tasks.get(&key) {
+            Some(task) => Some(task),
+            None => self.board.whole(key).map(Arc::as_ref),
+        };
+        task.filter(|task| task.end().is_none())?.terms().joins
+    }
+
     /// A task, whole.
     pub(crate) fn task(&self, key: TaskKey) -> Result<&Task, Obstacle> {
         if let Some(task) = self.tasks.get(&key) {
@@ -412,17 +427,24 @@ impl<'b> Draft<'b> {
         }
     }
 
-    /// The blockers that hold a task back.
+    /// The blockers that hold a task back, and the first of the children that do where it joins
+    /// some.
     pub(crate) fn open_blockers(&self, team: TeamUid, task: &Task) -> Vec<TaskId> {
         let policy = task.blocker_failed_policy;
         let is_open = |id: &TaskId| self.holds_back((team, *id), policy);
-        task.blocked_by.iter().copied().filter(is_open).collect()
+        let blockers = task.blocked_by.iter().copied().filter(is_open);
+        let children = self.holding_children(team, task);
+        let children = children
+            .into_iter()
+            .filter(|id| !task.blocked_by.contains(id));
+        blockers.chain(children).collect()
     }
 
     /// Whether any blocker holds a task back.
     pub(crate) fn is_blocked(&self, team: TeamUid, task: &Task) -> bool {
         let policy = task.blocker_failed_policy;
         is_any(&task.blocked_by, |id| self.holds_back((team, id), policy))
+            || self.is_held_by_children(team, task)
     }
 
     fn holds_back(&self, blocker: TaskKey, policy: BlockerFailedPolicy) -> bool {

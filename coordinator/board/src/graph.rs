@@ -57,14 +57,14 @@ impl End {
     /// The circle that an edge between this end and another task would close.
     fn circle(&mut self, draft: &Draft<'_>, team: TeamUid, other: TaskId) -> Option<Vec<TaskId>> {
         let leads_on = |task| match self.is_blocker {
-            true => draft.blocked_by((team, task)),
-            false => draft.dependants((team, task)),
+            true => waits_for(draft, (team, task)),
+            false => waited_for_by(draft, (team, task)),
         };
-        let leads_back = match self.is_blocker {
-            true => draft.dependants((team, other)),
-            false => draft.blocked_by((team, other)),
+        let is_rim = match self.is_blocker {
+            true => waited_for_by(draft, (team, other)).is_empty(),
+            false => waits_for_nothing(draft, (team, other)),
         };
-        if leads_back.is_empty() {
+        if is_rim {
             // Most new edges are to the rim of the graph, where no way ends.
             return None;
         }
@@ -89,18 +89,71 @@ impl End {
 }
 
 /// All that can be reached from a task, each with the one before it on the shortest way.
-fn reach<'d>(from: TaskId, leads_on: impl Fn(TaskId) -> &'d [TaskId]) -> BTreeMap<TaskId, TaskId> {
+fn reach(from: TaskId, leads_on: impl Fn(TaskId) -> Vec<TaskId>) -> BTreeMap<TaskId, TaskId> {
     let mut reached = BTreeMap::from([(from, from)]);
     let mut open = VecDeque::from([from]);
     while let Some(at) = open.pop_front() {
         for next in leads_on(at) {
-            reached.entry(*next).or_insert_with(|| {
-                open.push_back(*next);
+            reached.entry(next).or_insert_with(|| {
+                open.push_back(next);
                 at
             });
         }
     }
     reached
+}
+
+/// What a task waits for: its blockers, and the children of what it joins.
+fn waits_for(draft: &Draft<'_>, (team, task): TaskKey) -> Vec<TaskId> {
+    let mut all = draft.blocked_by((team, task)).to_vec();
+    if let Some(joined) = draft.joined((team, task)) {
+        let children = draft.all_children((team, joined));
+        all.extend(children.filter(|id| *id != task));
+    }
+    all
+}
+
+fn waits_for_nothing(draft: &Draft<'_>, key: TaskKey) -> bool {
+    draft.blocked_by(key).is_empty() && draft.joined(key).is_none()
+}
+
+/// What waits for a task: its dependants, and what joins its siblings and itself.
+fn waited_for_by(draft: &Draft<'_>, (team, task): TaskKey) -> Vec<TaskId> {
+    let mut all = draft.dependants((team, task)).to_vec();
+    if let Some(parent) = draft.parent((team, task)) {
+        let joins = draft.joins_on((team, parent));
+        all.extend(joins.into_iter().filter(|id| *id != task));
+    }
+    all
+}
+
+/// Refuses a task that has just come on the board, or has come back, if it waits for itself over a
+/// join: because it waits for one that joins it, or joins what waits for it. Only what waits for it
+/// is searched: that is little, however many children are joined.
+pub(crate) fn check_new(draft: &Draft<'_>, (team, task): TaskKey) -> Result<(), Refusal> {
+    let key = (team, task);
+    if waits_for_nothing(draft, key) || waited_for_by(draft, key).is_empty() {
+        return Ok(());
+    }
+    let joined = draft.joined(key);
+    let blockers = draft.blocked_by(key);
+    let is_awaited = |id: &TaskId| {
+        blockers.contains(id) || joined.is_some() && draft.parent((team, *id)) == joined
+    };
+    let reached = reach(task, |at| waited_for_by(draft, (team, at)));
+    let Some(mut step) = reached
+        .keys()
+        .copied()
+        .find(|id| *id != task && is_awaited(id))
+    else {
+        return Ok(());
+    };
+    let mut path = vec![task, step];
+    while step != task {
+        step = reached[&step];
+        path.push(step);
+    }
+    Err(Refusal::Cycle { path })
 }
 
 /// Adds an edge between an end and another task. `field` is what named the other.

@@ -1,5 +1,6 @@
 //! What is derived from a team's tasks, kept in step with each change.
 
+mod joining;
 mod queues;
 
 use std::{
@@ -8,8 +9,9 @@ use std::{
 };
 
 pub use self::queues::{Avoids, Queue, Want};
-pub(crate) use self::queues::{
-    Listing, Placed, Queueing, Queues, Running, is_for_worker, queue_of,
+pub(crate) use self::{
+    joining::{Joining, is_undone},
+    queues::{Listing, Placed, Queueing, Queues, Running, is_for_worker, queue_of},
 };
 use crate::{
     event::Actor,
@@ -20,6 +22,9 @@ use crate::{
     team::Member,
     time::Time,
 };
+
+/// How many of the children that hold a join back are told.
+pub(crate) const JOIN_SHOWN: usize = 20;
 
 /// A task's place in its queue: the moment it became ready less what its priority is worth, then
 /// its id. It never changes while the task waits, so that nothing is ever sorted again and
@@ -128,6 +133,8 @@ pub(crate) struct TeamIndex {
     pub(crate) open_children: BTreeMap<TaskId, u32>,
     /// Tasks that are not over, by the tasks whose sub-agents hired them.
     pub(crate) hired: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// What holds joins back, and which there are.
+    pub(crate) joining: Joining,
     pub(crate) counts: BTreeMap<Status, usize>,
 }
 

@@ -197,6 +197,10 @@ impl Board {
         team.index.uncount(card.status());
         team.index.over.remove(&id);
         team.index.disown(card.parent(), id);
+        let weight_before = card
+            .parent()
+            .map(|parent| team.index.joining.weight(parent));
+        team.index.joining.leave(id, &card);
         self.set_window((uid, id), 0);
         let team = self.team_of(uid);
         if let Card::Whole(task) = &card {
@@ -206,6 +210,7 @@ impl Board {
         self.cascades.remove(&(uid, id));
         self.see_to_orphan((uid, id));
         self.see_to_supported(uid, id, Some(Support::of(&card)));
+        self.see_to_joins(uid, card.parent(), weight_before);
         if let Some(owner) = card.owner() {
             self.see_to_stranded(uid, owner);
         }
@@ -249,6 +254,13 @@ impl Board {
             team.index.rewire(id, old_edges, new_edges);
         }
         let card = team.tasks[&id].card.clone();
+        let weight_before = card
+            .parent()
+            .map(|parent| team.index.joining.weight(parent));
+        if let Some(before) = &before {
+            team.index.joining.leave(id, &before.card);
+        }
+        team.index.joining.enter(id, &card);
         let is_cascade_due = card.is_cascade_due();
         match before.as_ref().map(|b| &b.card) {
             Some(Card::Whole(task)) => team.index.leave(task),
@@ -294,6 +306,23 @@ impl Board {
             }
         }
         self.see_to_supported(uid, id, support_before);
+        self.see_to_joins(uid, card.parent(), weight_before);
+    }
+
+    /// Looks again at those that join the children of a task, if these weigh otherwise than before.
+    fn see_to_joins(
+        &mut self,
+        uid: TeamUid,
+        parent: Option<TaskId>,
+        before: Option<(usize, usize)>,
+    ) {
+        let joining = &self.teams[&uid].index.joining;
+        if let Some(parent) = parent.filter(|parent| before != Some(joining.weight(*parent))) {
+            let joins: Vec<TaskId> = joining.joins(parent).collect();
+            for join in joins {
+                self.mark_again((uid, join));
+            }
+        }
     }
 
     /// Looks again at those that may be orphans now, or may be it no more, because a task has
@@ -338,8 +367,9 @@ impl Board {
             self.orphans.remove(&key);
             return;
         };
-        let is_held_back =
-            is_orphan(team, task) || is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id));
+        let is_held_back = is_orphan(team, task)
+            || team.index.joining.held_by(task) > 0
+            || is_any(&task.blocked_by, |id| is_open(&team.tasks, task, id));
         let mut marks = marks(task, &team.members, is_held_back, &self.limits);
         let mut listing = Listing {
             team: uid,

@@ -240,32 +240,49 @@ fn check_edges(team: &TeamBoard) -> Checked {
 /// Invariant 5: No task waits, over any detour, for itself: taking away what waits for nothing any more,
 /// again and again, takes away everything.
 fn check_acyclic(team: &TeamBoard) -> Checked {
-    let mut waits_for: BTreeMap<TaskId, usize> = team
-        .tasks
-        .iter()
-        .map(|(id, entry)| (id, entry.card.blocked_by().len()))
-        .collect();
-    let is_free = |count: &usize| *count == 0;
-    let mut free: Vec<TaskId> = waits_for
-        .iter()
-        .filter(|(_, count)| is_free(count))
-        .map(|(id, _)| *id)
-        .collect();
+    let mut waits_for: BTreeMap<TaskId, BTreeSet<TaskId>> = BTreeMap::new();
+    let mut waiting: BTreeMap<TaskId, Vec<TaskId>> = BTreeMap::new();
+    for (id, entry) in team.tasks.iter() {
+        let mut blockers: BTreeSet<TaskId> = entry.card.blocked_by().iter().copied().collect();
+        if let Card::Whole(task) = &entry.card
+            && task.end().is_none()
+        {
+            blockers.extend(joined_by(team, task));
+        }
+        for blocker in &blockers {
+            waiting.entry(*blocker).or_default().push(id);
+        }
+        waits_for.insert(id, blockers);
+    }
+    let free = waits_for.iter().filter(|(_, blockers)| blockers.is_empty());
+    let mut free: Vec<TaskId> = free.map(|(id, _)| *id).collect();
     while let Some(id) = free.pop() {
         waits_for.remove(&id);
-        for dependant in team.index.dependants(id) {
-            let count = waits_for
-                .get_mut(dependant)
+        for dependant in waiting.remove(&id).unwrap_or_default() {
+            let blockers = waits_for
+                .get_mut(&dependant)
                 .expect("nothing is taken away before what it waits for");
-            *count -= 1;
-            if is_free(count) {
-                free.push(*dependant);
+            blockers.remove(&id);
+            if blockers.is_empty() {
+                free.push(dependant);
             }
         }
     }
     hold(5, waits_for.is_empty(), || {
         format!("a circle is among {:?}", waits_for.keys())
     })
+}
+
+/// The children that a task joins.
+fn joined_by(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
+    let Some(joined) = task.terms().joins else {
+        return Vec::new();
+    };
+    let children = team
+        .tasks
+        .iter()
+        .filter(|(id, entry)| entry.card.parent() == Some(joined) && *id != task.id);
+    children.map(|(id, _)| id).collect()
 }
 
 /// The blockers that hold a task back.
@@ -285,7 +302,9 @@ fn open_blockers(team: &TeamBoard, task: &Task) -> Vec<TaskId> {
             Status::Failed | Status::Cancelled => is_cascade_due || !is_proceeding,
         }
     };
-    task.blocked_by.iter().copied().filter(holds_back).collect()
+    let blockers = task.blocked_by.iter().copied();
+    let all = blockers.chain(joined_by(team, task));
+    all.filter(holds_back).collect()
 }
 
 /// Since when a task is pending and held back by nothing.

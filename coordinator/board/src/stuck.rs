@@ -9,10 +9,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use crate::{
-    board::{Board, Card, TeamBoard, open_blockers},
+    board::{Board, Card, TeamBoard, is_open},
     event::Actor,
     id::{TaskId, TeamUid},
-    ids::IdSet,
     index::is_for_worker,
     limits,
     task::{Placement, Status, Task, TaskState},
@@ -209,16 +208,11 @@ impl Search<'_> {
 
     /// What holds a task back: its blockers, and the children of the task that it joins.
     fn blockers(&self, task: &Task) -> Vec<TaskId> {
-        let joined = task.terms().joins;
-        let joined = joined.and_then(|joined| self.team.index.children.get(&joined));
-        let joined = joined.into_iter().flat_map(IdSet::iter);
-        let is_open = |id: &TaskId| {
-            let entry = self.team.tasks.get(id);
-            *id != task.id && entry.is_some_and(|entry| !entry.card.status().is_terminal())
-        };
-        let joined = joined.take(limits::LIST_EXAMINED_MAX).filter(is_open);
-        open_blockers(&self.team.tasks, task)
-            .chain(joined)
+        let edges = task.blocked_by.iter().copied();
+        let edges = edges.filter(|id| is_open(&self.team.tasks, task, *id));
+        let joined = self.team.index.joining.holders(task);
+        edges
+            .chain(joined.take(limits::LIST_EXAMINED_MAX))
             .collect()
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
-    board::{Board, Card, open_blockers},
+    board::{Board, Card, TeamBoard, is_open, open_blockers},
     id::{MemberName, TaskId, TaskKey, TeamName, TeamUid},
     index::{Queue, queue_of},
     mail::first_line,
@@ -21,8 +21,11 @@ pub struct TaskView {
     pub task: Arc<Task>,
     /// The tasks that wait for it.
     pub blocks: Vec<TaskId>,
-    /// Those that it waits for and that still hold it back.
+    /// Those that it waits for and that still hold it back; of the children that it joins the first
+    /// few.
     pub open_blockers: Vec<TaskId>,
+    /// How many there are in all.
+    pub held_back_by: usize,
     /// Where it stands on its way through a worker's or a member's hands.
     pub phase: Option<Phase>,
     /// Since when.
@@ -85,22 +88,27 @@ impl Board {
     pub fn view_of(&self, uid: TeamUid, task: Arc<Task>) -> Option<TaskView> {
         let team = self.teams.get(&uid)?;
         let open: Vec<TaskId> = match task.state {
-            TaskState::Pending(_) => open_blockers(&team.tasks, &task).collect(),
+            TaskState::Pending(_) => open_blockers(team, &task).collect(),
             _ => Vec::new(),
         };
         let queue = match task.state {
             TaskState::Pending(_) => queue_of(&task, &team.members, &self.limits),
             _ => None,
         };
+        let held_back_by = match task.state {
+            TaskState::Pending(_) if task.terms().joins.is_some() => how_many(team, &task),
+            _ => open.len(),
+        };
         let lost = loss_on_board(team, &task);
         let (phase, phase_since, phase_reason) = match lost.zip(task.waiting()) {
             Some((loss, waiting)) => (Some(Phase::Stopping), Some(waiting.since), loss.reason()),
-            None => phase(&task, &open, queue.is_some()),
+            None => phase(&task, held_back_by, queue.is_some()),
         };
         Some(TaskView {
             team: team.head.name.clone(),
             blocks: team.index.dependants(task.id).to_vec(),
             open_blockers: open,
+            held_back_by,
             phase,
             phase_since,
             phase_reason,
@@ -108,6 +116,16 @@ impl Board {
             queue,
             task,
         })
+    }
+
+    /// The children of a task that completed, by id.
+    pub fn done_children(&self, (uid, task): TaskKey) -> impl Iterator<Item = TaskId> + '_ {
+        let index = self.teams.get(&uid).map(|team| &team.index);
+        let children = index.and_then(|index| index.children.get(&task));
+        let is_done =
+            move |id: &TaskId| index.is_some_and(|index| index.joining.is_done(task, *id));
+        let children = children.into_iter().flat_map(crate::ids::IdSet::iter);
+        children.filter(is_done)
     }
 
     /// The tasks of a team from one id on, by id, as they lie in memory.
@@ -214,17 +232,24 @@ impl Board {
     }
 }
 
+/// How many tasks hold one back.
+fn how_many(team: &TeamBoard, task: &Task) -> usize {
+    let blockers = task.blocked_by.iter();
+    let open = blockers.filter(|id| is_open(&team.tasks, task, **id));
+    open.count() + team.index.joining.held_by(task)
+}
+
 fn phase(
     task: &Task,
-    open_blockers: &[TaskId],
+    open_blockers: usize,
     is_for_worker: bool,
 ) -> (Option<Phase>, Option<Time>, Arc<str>) {
     if let Some(paused) = task.waiting().and_then(|waiting| waiting.paused.as_ref()) {
         return (Some(Phase::Paused), Some(paused.at), paused.reason.clone());
     }
     match &task.state {
-        TaskState::Pending(waiting) if !open_blockers.is_empty() => {
-            let reason = format!("waits for {} other tasks", open_blockers.len()).into();
+        TaskState::Pending(waiting) if open_blockers > 0 => {
+            let reason = format!("waits for {open_blockers} other tasks").into();
             (Some(Phase::Blocked), Some(waiting.since), reason)
         }
         TaskState::Pending(waiting) if is_for_worker => {
@@ -279,7 +304,11 @@ impl TaskView {
                 .iter()
                 .map(|id| format!("#{id}"))
                 .collect();
-            let _ = write!(line, " [blocked by {}]", ids.join(", "));
+            let more = match self.held_back_by.saturating_sub(ids.len()) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let _ = write!(line, " [blocked by {}{more}]", ids.join(", "));
         }
         let doing = match self.doing.is_empty() {
             true => &task.active_form,

@@ -6,7 +6,7 @@ use board::{
     command::{EndReport, FleetCommand},
     id::{Fence, InstanceId, TeamName, TeamUid, WorkerName},
     refusal::{Refusal, Staleness},
-    task::{Status, Task},
+    task::Task,
     time::Time,
     view::TaskView,
 };
@@ -14,12 +14,8 @@ use tokio::sync::oneshot;
 
 use super::{Engine, Reader, WorkerView, mail::put_before, release::Release};
 use crate::fleet::{
-    Assignment, BlockerResult, Heard, Hello, HelloRefused, Order, Outbox, SessionId, Verdict,
-    Welcome,
+    Assignment, Heard, Hello, HelloRefused, Order, Outbox, SessionId, Verdict, Welcome,
 };
-
-/// The part of a blocker's result that goes with an assignment (D13), in bytes.
-pub const BLOCKER_RESULT_LEN_MAX: usize = 16 * 1024;
 
 /// What a Hello is answered.
 pub type HelloReply = Result<Welcome, HelloRefused>;
@@ -397,9 +393,7 @@ impl Engine {
             Some(member) => member.name.to_string(),
             None => format!("task:{}", task.id),
         };
-        let blockers = task.blocked_by.iter();
-        let blockers = blockers.filter_map(|id| self.blocker_result((fence.team, *id)));
-        let blockers = blockers.collect();
+        let blockers = self.brought(fence.team, task);
         let mail = task.placement().map(|placed| self.mail_for(key, placed));
         let mut mail = mail.unwrap_or_default();
         let mut prompt = prompt(task, is_command);
@@ -441,21 +435,6 @@ impl Engine {
             }
         }
     }
-
-    fn blocker_result(&mut self, key: board::id::TaskKey) -> Option<BlockerResult> {
-        let task = self.view(key).ok()?.task;
-        if task.status() != Status::Completed {
-            return None;
-        }
-        let (result, is_cut) = cut(&task.result, BLOCKER_RESULT_LEN_MAX);
-        Some(BlockerResult {
-            task: key.1,
-            subject: task.subject.clone(),
-            result,
-            is_cut,
-            outputs: task.outputs.clone(),
-        })
-    }
 }
 
 /// What the sub-agent is told (K13). A command never falls back to what people say of a task: a
@@ -469,16 +448,4 @@ fn prompt(task: &Task, is_command: bool) -> Arc<str> {
         return task.subject.clone();
     }
     format!("{}\n\n{}", task.subject, task.description).into()
-}
-
-/// The beginning of a text, and whether something is missing.
-fn cut(text: &Arc<str>, max: usize) -> (Arc<str>, bool) {
-    if text.len() <= max {
-        return (text.clone(), false);
-    }
-    let mut end = max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    (text[..end].into(), true)
 }

@@ -2,6 +2,7 @@
 
 mod asking;
 mod groups;
+mod joins;
 mod looks;
 mod mail;
 mod outlines;

@@ -91,6 +91,7 @@ fn create_task(
     let hirers = who.at.filter(|_| new.is_delegated).map(|at| at.task);
     let parent = new.parent.or(hirers).or(who.list_of);
     check_parent(draft, who, new, parent)?;
+    check_join(draft, who, new.joins)?;
     update::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
@@ -114,7 +115,9 @@ fn create_task(
     for blocker in &task.blocked_by {
         draft.note_edge(who.team, *blocker, id, true);
     }
+    draft.note_new(who.team, &task);
     draft.put_task(who.team, task);
+    graph::check_new(draft, (who.team, id))?;
     let actor = who.actor.clone();
     let created = Happening::TaskCreated {
         task: id,
@@ -165,6 +168,17 @@ fn check_parent(
         at = draft.parent((who.team, id));
     }
     Ok(())
+}
+
+/// Refuses to join what isn't there, or not for the caller to know, or is joined by so many.
+fn check_join(draft: &Draft<'_>, who: &Who, joined: Option<TaskId>) -> Result<(), Refusal> {
+    const FIELD: &str = "joins_task_id";
+    let Some(joined) = joined else {
+        return Ok(());
+    };
+    calls::refer(draft, who, FIELD, joined)?;
+    let count = draft.joins_on((who.team, joined)).len() + 1;
+    check::count(FIELD, count, limits::EDGES_MAX)
 }
 
 /// The attempt that makes a new task, where a sub-agent does: then the task ends with it (D12). What

@@ -1,6 +1,6 @@
 //! Taking a task off the board.
 
-use super::{attempts, calls::Who, edges, edges::Rewired, notices, update};
+use super::{attempts, calls::Who, edges, edges::Rewired, ending, notices, update};
 use crate::{
     command::{Answer, Effect},
     draft::Draft,
@@ -46,8 +46,24 @@ pub(super) fn delete(
         rewired.loosen(draft, waits, task)?;
         edges::note_edges_changed(draft, waits, &who.actor, task);
     }
+    let joins = card
+        .parent
+        .map(|parent| draft.joins_on((key.0, parent)))
+        .unwrap_or_default();
+    let held = |draft: &Draft<'_>, id: &TaskId| {
+        let join = draft.task((key.0, *id)).ok();
+        join.is_some_and(|join| draft.is_held_by_children(key.0, join))
+    };
+    let held: Vec<TaskId> = joins.into_iter().filter(|id| held(draft, id)).collect();
     draft.remove_task(key);
-    let unblocked = rewired.settle(draft, key.0, &who.actor)?;
+    let mut unblocked = rewired.settle(draft, key.0, &who.actor)?;
+    for join in held.into_iter().filter(|id| *id != task) {
+        if !unblocked.contains(&join)
+            && ending::free_if_unblocked(draft, (key.0, join), &who.actor, task)?
+        {
+            unblocked.push(join);
+        }
+    }
     Ok(Answer::Deleted {
         team: key.0,
         unblocked,

@@ -104,7 +104,7 @@ pub(super) fn settle(
             end.cascade_due = false;
         }
         let is_completed = draft.status((team, id)) == Some(Status::Completed);
-        for dependant in draft.dependants((team, id)).to_vec() {
+        for dependant in waiting_for(draft, (team, id)) {
             let key = (team, dependant);
             if draft.status(key) != Some(Status::Pending) {
                 continue;
@@ -119,6 +119,18 @@ pub(super) fn settle(
         }
     }
     Ok(unblocked)
+}
+
+/// What waits for a task: its dependants, and those that wait for all that is part of its parent.
+fn waiting_for(draft: &Draft<'_>, (team, task): TaskKey) -> Vec<TaskId> {
+    let mut waiting = draft.dependants((team, task)).to_vec();
+    if let Some(parent) = draft.parent((team, task)) {
+        let joins = draft.joins_on((team, parent));
+        let is_new = |id: &TaskId| *id != task && !waiting.contains(id);
+        let joins: Vec<TaskId> = joins.into_iter().filter(is_new).collect();
+        waiting.extend(joins);
+    }
+    waiting
 }
 
 fn cancel_dependant(draft: &mut Draft<'_>, key: TaskKey, blocker: TaskId) -> Result<(), Obstacle> {
@@ -142,9 +154,10 @@ pub(super) fn heed_blockers(draft: &mut Draft<'_>, key: TaskKey) -> Result<Vec<T
         let status = draft.status((key.0, **id));
         matches!(status, Some(Status::Failed | Status::Cancelled))
     };
-    match task.blocked_by.iter().find(did_not_complete) {
+    let blocker = task.blocked_by.iter().find(did_not_complete).copied();
+    let blocker = blocker.or_else(|| draft.undone_child(key.0, task));
+    match blocker {
         Some(blocker) if is_to_cancel => {
-            let blocker = *blocker;
             cancel_dependant(draft, key, blocker)?;
             settle(draft, key.0, key.1, &Actor::Coordinator)
         }

@@ -7,6 +7,7 @@ use crate::{
     command::Answer,
     draft::Draft,
     event::Happening,
+    graph,
     id::{Revision, TaskId, TaskKey},
     limits,
     refusal::{Obstacle, Refusal},
@@ -55,6 +56,7 @@ pub(super) fn reopen(
         reason: ending::line(reason),
     };
     draft.happened(key.0, &who.actor, None, reopened);
+    graph::check_new(draft, key)?;
     let dependants = draft.dependants(key).to_vec();
     let is_pending = |id: &TaskId| draft.status((key.0, *id)) == Some(Status::Pending);
     let (blocked, started) = dependants.into_iter().partition(is_pending);

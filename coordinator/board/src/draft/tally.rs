@@ -59,7 +59,7 @@ impl Draft<'_> {
 
     /// Whether any task of a team is so. The board counted `kept` that were so before; of what the
     /// draft changed only those that may be so are looked at.
-    fn has_any(
+    pub(super) fn has_any(
         &self,
         team: TeamUid,
         kept: usize,

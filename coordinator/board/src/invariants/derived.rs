@@ -50,6 +50,7 @@ impl Derived {
                 index.over.insert(id);
             }
             index.children.entry(parent).or_default().insert(id);
+            index.joining.enter(id, &entry.card);
             for blocker in entry.card.blocked_by() {
                 index.dependants.entry(*blocker).or_default().push(id);
             }
@@ -81,6 +82,7 @@ impl Derived {
             &kept.open_children,
             &index.open_children,
         )?;
+        same(9, "joining", &kept.joining, &index.joining)?;
         same(9, "hired", &kept.hired, &index.hired)?;
         same(9, "stopping", kept.stopping, index.stopping)?;
         for (member, tasks) in &kept.queues.running_members {

@@ -24,6 +24,7 @@ mod hiring;
 mod history;
 mod hosted_mail;
 mod in_the_way;
+mod joins;
 mod leases;
 mod leaving;
 mod lists;

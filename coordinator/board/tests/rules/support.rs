@@ -379,6 +379,12 @@ impl Script {
         keys.filter_map(view).map(|view| view.line()).collect()
     }
 
+    /// Whether a task waits for a worker.
+    pub fn queued_is(&self, task: u64) -> bool {
+        let view = self.board.view(key(task)).unwrap();
+        view.phase == Some(board::view::Phase::Queued)
+    }
+
     /// The ids of the tasks that wait for a worker.
     pub fn queued(&self) -> Vec<u64> {
         let ids = self.shelf.tasks.keys().filter(|key| key.0 == TEAM);

@@ -79,7 +79,7 @@ fn waiting(explained: &Explained) -> Vec<v1::Because> {
             task_ids: ids(&view.open_blockers),
             ..one(
                 "BLOCKED",
-                format!("waits for {} other tasks", view.open_blockers.len()),
+                format!("waits for {} other tasks", view.held_back_by),
             )
         });
     }

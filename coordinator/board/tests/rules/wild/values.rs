@@ -136,7 +136,13 @@ pub fn some_type() -> impl Strategy<Value = board::id::AgentTypeName> {
 
 pub fn new_task() -> impl Strategy<Value = NewTask> {
     let texts = (text(), text(), text(), text(), text());
-    let edges = (ids(), ids(), vec(0..5_usize, 0..2), option::of(id()));
+    let edges = (
+        ids(),
+        ids(),
+        vec(0..5_usize, 0..2),
+        option::of(id()),
+        option::weighted(0.2, id()),
+    );
     let lists = (vec(text(), 0..3), vec(text(), 0..2), artifacts());
     let runs = (
         option::of(who()),
@@ -156,7 +162,7 @@ pub fn new_task() -> impl Strategy<Value = NewTask> {
         worker_labels: std::collections::BTreeMap::new(),
         window: 0,
         outlives_parent: plan.6[2],
-        joins: None,
+        joins: edges.4,
         is_delegated: plan.6[3],
         // Most subjects are good, so that the rest is looked at.
         subject: if plan.6[0] { "s".into() } else { texts.0 },
