@@ -34,6 +34,7 @@ mod replay;
 mod reports;
 mod request_ids;
 mod slow_watchers;
+mod talking;
 mod teams;
 mod token;
 mod tool_mail;

@@ -87,7 +87,7 @@ async fn what_stops_with_the_lease_is_killed_when_it_ends() {
     let mut connection = coordinator.connection().await;
     connection.hello().await;
     connection.answers_heartbeats = false;
-    let verdicts = || [1, 2].map(|task_id| kept(task_id)).to_vec();
+    let verdicts = || [1, 2].map(kept).to_vec();
     connection
         .welcome_for(Duration::from_nanos(1), verdicts())
         .await;
