@@ -40,6 +40,14 @@ pub fn hello(name: &str) -> v1::Hello {
     }
 }
 
+/// The same, with a type whose sub-agents can be told something while they run.
+pub fn interactive(name: &str) -> v1::Hello {
+    let mut hello = hello(name);
+    hello.agent_types[0].runtime = "llm".into();
+    hello.agent_types[0].interactive = true;
+    hello
+}
+
 /// The id of a new process.
 pub fn new_instance() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -203,5 +211,39 @@ impl HandWorker {
     pub async fn ended(&mut self, ended: v1::Ended) -> v1::ReportAck {
         self.say(Says::Ended(ended));
         self.report_ack(v1::ReportKind::Ended).await
+    }
+
+    /// Says that a sub-agent asks, and waits for the answer to that: not to the question.
+    pub async fn asked(&mut self, fence: &v1::Fence, number: i32, text: &str) -> v1::ReportAck {
+        self.asks(v1::Asked {
+            fence: Some(fence.clone()),
+            number,
+            text: text.into(),
+            timeout: None,
+        })
+        .await
+    }
+
+    /// The same with all that can be said.
+    pub async fn asks(&mut self, asked: v1::Asked) -> v1::ReportAck {
+        self.say(Says::Asked(asked));
+        self.report_ack(v1::ReportKind::Asked).await
+    }
+
+    /// Waits for something that a sub-agent is to be told.
+    pub async fn word(&mut self) -> v1::Word {
+        self.pick(|heard| match heard {
+            Hears::Word(word) => Some(word.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says that a sub-agent was told all words up to this one.
+    pub fn heeded(&self, fence: &v1::Fence, through: i32) {
+        self.say(Says::Heeded(v1::Heeded {
+            fence: Some(fence.clone()),
+            through,
+        }));
     }
 }

@@ -36,7 +36,7 @@ pub use self::{
     cluster::{Cluster, Programs, WorkerSpec},
     daemon::Daemon,
     gate::Gate,
-    hand_worker::{HandWorker, hello, new_instance},
+    hand_worker::{HandWorker, hello, interactive, new_instance},
     mail::{MailWatch, everything, of_type, texts, words},
     mcp::Mcp,
     refusal::{error_info, refused},

@@ -392,3 +392,42 @@ async fn nothing_to_claim_is_an_empty_answer_and_not_found() {
 
     assert_eq!((said.code, said.out.as_str()), (4, "{}\n"), "{}", said.err);
 }
+
+/// It has no mailbox to which an answer could go.
+#[tokio::test]
+async fn question_of_a_task_s_sub_agent_is_answered_to_the_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let question = json!({
+        "id": "12", "from": "task:3", "type": "MESSAGE_TYPE_QUESTION", "text": "which one?",
+        "correlationId": "task:3/1/2", "taskId": "3",
+    });
+    let mut coordinator = scripted(vec![
+        ("receive_messages", Ok(json!({"messages": [question]}))),
+        ("answer_question", Ok(json!({"task": {"id": "3"}}))),
+        ("ack_messages", Ok(json!({"acknowledged": 1}))),
+    ])
+    .await;
+    let addr = coordinator.addr.clone();
+
+    let said = run(
+        dir.path(),
+        &["--addr", &addr, "mail", "answer", "12", "the new"],
+    )
+    .await;
+
+    let told = (said.code, said.out.as_str());
+    let expected = "the sub-agent of task #3 has its answer\n";
+    assert_eq!(told, (0, expected), "{}", said.err);
+    coordinator.other("receive_messages").await;
+    let mut asked = coordinator.other("answer_question").await;
+    asked.as_object_mut().unwrap().remove("requestId").unwrap();
+    assert_eq!(
+        asked,
+        json!({"taskId": "3", "text": "the new", "question": 2})
+    );
+    assert_eq!(
+        coordinator.other("ack_messages").await,
+        json!({"messageIds": ["12"]})
+    );
+    assert!(coordinator.is_asked_no_more());
+}

@@ -390,3 +390,119 @@ async fn wait_that_is_over_shows_how_the_tasks_stand_and_is_timed_out() {
         serde_json::json!({"taskIds": ["1", "2"], "until": "WAIT_UNTIL_ANY", "timeout": "0s"})
     );
 }
+
+#[tokio::test]
+async fn wait_that_wants_something_of_who_waits_says_what_and_is_no_completion() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut early = waited(&["TASK_STATUS_IN_PROGRESS", "TASK_STATUS_PENDING"], false);
+    early["questions"] = serde_json::json!([
+        {"taskId": "1", "question": {"number": 1, "text": "which one?"}}
+    ]);
+    early["stuck"] = serde_json::json!([{"taskId": "2", "because": "is held: review first"}]);
+    let mut coordinator = Scripted::start(Script {
+        others: vec![("wait_tasks", Ok(early.clone())), ("wait_tasks", Ok(early))],
+        ..Script::default()
+    })
+    .await;
+    let args = ["--addr", &coordinator.addr, "task", "wait", "1", "2"];
+
+    let told = run(dir.path(), &args).await;
+    let json = run(dir.path(), &[&["-o", "json"], &args[..]].concat()).await;
+
+    assert_eq!((told.code, json.code), (75, 75), "{}", told.err);
+    let question = "#1 asks: which one?\n  ganger task answer 1 TEXT";
+    assert!(told.err.contains(question), "{}", told.err);
+    assert!(
+        told.err.contains("#2 is held: review first"),
+        "{}",
+        told.err
+    );
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["questions"][0]["question"]["text"], "which one?");
+    assert_eq!(json["stuck"][0]["because"], "is held: review first");
+    let asked = serde_json::json!({"taskIds": ["1", "2"], "until": "WAIT_UNTIL_ALL"});
+    assert_eq!(coordinator.other("wait_tasks").await, asked);
+}
+
+#[tokio::test]
+async fn wait_on_goes_on_whatever_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = waited(&["TASK_STATUS_COMPLETED"], false);
+    let mut coordinator = Scripted::start(Script {
+        others: vec![("wait_tasks", Ok(ended))],
+        ..Script::default()
+    })
+    .await;
+    let args = [
+        "--addr",
+        &coordinator.addr,
+        "task",
+        "wait",
+        "1",
+        "--wait-on",
+    ];
+
+    let said = run(dir.path(), &args).await;
+
+    assert_eq!(said.code, 0, "{}", said.err);
+    let asked = serde_json::json!({"taskIds": ["1"], "until": "WAIT_UNTIL_ALL", "waitOn": true});
+    assert_eq!(coordinator.other("wait_tasks").await, asked);
+}
+
+#[tokio::test]
+async fn answer_and_steer_say_their_words_to_the_sub_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let task = serde_json::json!({"task": {"id": "3", "status": "TASK_STATUS_IN_PROGRESS"}});
+    let stale = Status::failed_precondition("task #3 waits for no answer");
+    let mut coordinator = Scripted::start(Script {
+        others: vec![
+            ("answer_question", Err(Status::unavailable("restarting"))),
+            ("answer_question", Ok(task.clone())),
+            ("answer_question", Err(stale)),
+            ("steer_task", Ok(task)),
+        ],
+        ..Script::default()
+    })
+    .await;
+    let addr = coordinator.addr.clone();
+    let ran = async |args: &[&str]| {
+        let line = [&["--addr", addr.as_str(), "task"], args].concat();
+        run(dir.path(), &line).await
+    };
+
+    let answered = ran(&["answer", "3", "the new", "--question", "2"]).await;
+    let refused = ran(&["answer", "3", "late"]).await;
+    let steered = ran(&["steer", "3", "go left"]).await;
+
+    let told = (answered.code, answered.out.as_str());
+    assert_eq!(told, (0, "the sub-agent of task #3 has its answer\n"));
+    assert_eq!(refused.code, 5, "{}", refused.err);
+    let told = (steered.code, steered.out.as_str());
+    assert_eq!(told, (0, "the sub-agent of task #3 is told\n"));
+    let mut asked = Vec::new();
+    for call in [
+        "answer_question",
+        "answer_question",
+        "answer_question",
+        "steer_task",
+    ] {
+        let mut request = coordinator.other(call).await;
+        let id = request
+            .as_object_mut()
+            .unwrap()
+            .remove("requestId")
+            .unwrap();
+        asked.push((request, id));
+    }
+    let words = serde_json::json!({"taskId": "3", "text": "the new", "question": 2});
+    assert_eq!((&asked[0].0, &asked[1].0), (&words, &words));
+    assert_eq!(asked[0].1, asked[1].1, "the same request again");
+    assert_eq!(
+        asked[2].0,
+        serde_json::json!({"taskId": "3", "text": "late"})
+    );
+    assert_eq!(
+        asked[3].0,
+        serde_json::json!({"taskId": "3", "text": "go left"})
+    );
+}

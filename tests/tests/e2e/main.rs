@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
+mod asking;
 mod audit;
 mod backup;
 mod bad_input;

@@ -319,3 +319,138 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use board::{
+        event::Actor,
+        id::{AttemptNumber, MemberName, MessageId, TeamUid},
+        mail::MailKind,
+        time::Time,
+    };
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::hub::Hub;
+
+    const TEAM: TeamUid = TeamUid(1);
+    const AWAITED: TaskId = TaskId(1);
+    const OTHER: TaskId = TaskId(2);
+
+    fn event(revision: u64, what: Happening) -> Event {
+        Event {
+            team: TEAM,
+            revision: Revision(revision),
+            at: Time(0),
+            actor: Actor::Coordinator,
+            on_behalf_of: None,
+            cause: None,
+            cause_message: None,
+            previous: Revision(0),
+            what,
+        }
+    }
+
+    fn alarm(hub: &Hub) -> Alarm {
+        Alarm::new(hub.watch(TEAM, Revision(0)).unwrap(), &[AWAITED])
+    }
+
+    fn ended(task: TaskId, to: TaskStatus) -> Happening {
+        Happening::TaskEnded {
+            task,
+            attempt: None,
+            from: TaskStatus::Pending,
+            to,
+            message: "".into(),
+        }
+    }
+
+    fn updated(fields: Fields) -> Happening {
+        Happening::TaskUpdated {
+            task: OTHER,
+            fields,
+        }
+    }
+
+    #[test]
+    fn alarm_rings_for_what_may_keep_from_waiting_on_and_for_nothing_else() {
+        let attempt = AttemptNumber(1);
+        let task = OTHER;
+        let text = || std::sync::Arc::from("so");
+        let bob = || MemberName::parse("bob").unwrap();
+        let sent = Happening::MessageSent {
+            message: MessageId(1),
+            kind: MailKind::Text,
+            to: None,
+        };
+        let asked = Happening::TaskAsked {
+            task,
+            attempt,
+            text: text(),
+        };
+        let answered = Happening::TaskAnswered {
+            task,
+            attempt,
+            text: text(),
+        };
+        let left = Happening::MemberLeft {
+            member: bob(),
+            reason: text(),
+        };
+        let mut changes = Fields::SUBJECT;
+        changes.add(Fields::OWNER);
+        let table = [
+            (asked, true),
+            (
+                Happening::TaskPaused {
+                    task,
+                    reason: text(),
+                },
+                true,
+            ),
+            (Happening::TaskUnblocked { task }, true),
+            (left, true),
+            (Happening::LeadHandedOver { to: bob() }, true),
+            (ended(OTHER, TaskStatus::Failed), true),
+            (ended(OTHER, TaskStatus::Cancelled), true),
+            (ended(AWAITED, TaskStatus::Completed), true),
+            (updated(changes), true),
+            (ended(OTHER, TaskStatus::Completed), false),
+            (updated(Fields::SUBJECT), false),
+            (
+                Happening::TaskStarted {
+                    task: AWAITED,
+                    attempt,
+                },
+                false,
+            ),
+            (Happening::TaskResumed { task: AWAITED }, false),
+            (Happening::MemberJoined { member: bob() }, false),
+            (answered, false),
+            (sent, false),
+        ];
+        for (what, rings) in table {
+            let hub = Hub::default();
+            let mut alarm = alarm(&hub);
+            let shown = format!("{what:?}");
+
+            hub.publish(vec![event(1, what)]);
+
+            let rang = alarm.rung().now_or_never().is_some();
+            assert_eq!(rang, rings, "{shown}");
+            // What was seen is not seen again.
+            assert!(alarm.rung().now_or_never().is_none(), "{shown}");
+        }
+    }
+
+    #[test]
+    fn alarm_rings_where_more_has_happened_than_is_kept() {
+        let hub = Hub::default();
+        let mut alarm = alarm(&hub);
+        let sent = |revision| event(revision, Happening::TeamUpdated);
+
+        hub.publish((1..=5_000).map(sent).collect());
+
+        assert!(alarm.rung().now_or_never().is_some());
+    }
+}

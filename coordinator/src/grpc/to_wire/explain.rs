@@ -53,7 +53,11 @@ fn because(explained: &Explained) -> Vec<v1::Because> {
                     "worker {} runs attempt {}",
                     placement.worker, placement.attempt
                 );
-                vec![one("IN_PROGRESS", text)]
+                let asks = placement.question.as_ref().map(|asked| {
+                    let text = format!("asks, and waits for an answer: {}", asked.text);
+                    one("WAITING_FOR_ANSWER", text)
+                });
+                asks.into_iter().chain([one("IN_PROGRESS", text)]).collect()
             }
         },
         TaskState::Pending(_) => waiting(explained),

@@ -20,6 +20,8 @@ fn wait(task_ids: &[u64], until: WaitUntil) -> WaitTasksRequest {
     WaitTasksRequest {
         task_ids: task_ids.into(),
         until: until.into(),
+        // Nobody is there to do them but who waits.
+        wait_on: true,
         ..WaitTasksRequest::default()
     }
 }
