@@ -186,9 +186,8 @@ fn happen(world: &mut World, dialled: &mut Dialled, what: &Happens) {
             let name = format!("w{at}");
             let hello = hello(&name, instance.0);
             let present = world.engine.fleet.worker(&hello.name);
-            let leases = world.engine.fleet.leases();
             let is_taken = present.is_some_and(|worker| {
-                let is_there = worker.standing(world.now, leases) != Standing::Unreachable;
+                let is_there = worker.standing(world.now) != Standing::Unreachable;
                 worker.hello.instance != instance && is_there
             });
             if !is_taken {
@@ -257,10 +256,9 @@ proptest! {
             engine.fleet.refresh_offers(&engine.board);
             let anew = engine.fleet.offers_anew(&engine.board);
             prop_assert_eq!(engine.fleet.slots(), &anew, "after {:?}", what);
-            let leases = *engine.fleet.leases();
             for worker in engine.fleet.workers() {
                 let held = engine.board.held_count(worker.hello.instance);
-                let is_well = worker.standing(world.now, &leases) == Standing::Connected;
+                let is_well = worker.standing(world.now) == Standing::Connected;
                 let free = worker.free(&engine.board);
                 let is_idle = is_well && free > 0 && engine.board.is_queueing();
                 prop_assert!(!is_idle || is_avoided(engine, &worker.hello), "after {:?}", what);
