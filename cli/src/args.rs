@@ -113,8 +113,8 @@ pub enum Verb {
     Mcp(mcp::Args),
     /// The coordinator daemon, and its board: see `ganger coordinator --help`
     Coordinator(daemon::OrUpkeep),
-    /// The worker daemon: see `ganger worker --help`
-    Worker(daemon::Passed),
+    /// The worker daemon, and how others are told to leave: see `ganger worker --help`
+    Worker(daemon::OrWorker),
     /// Ask a daemon whether it serves: exit 0, or 2 unreachable, 3 no answer, 4 not serving
     Healthcheck(healthcheck::Args),
     /// Print the completion script of a shell

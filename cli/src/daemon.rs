@@ -8,7 +8,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Command, CommandFactory as _, Parser, Subcommand as _};
 
-use crate::{failure::Failure, upkeep};
+use crate::{failure::Failure, upkeep, worker};
 
 /// The coordinator daemon.
 #[derive(Debug, Parser)]
@@ -27,10 +27,17 @@ struct Coordinator {
 
 /// The worker daemon.
 #[derive(Debug, Parser)]
-#[command(name = "ganger worker", version)]
+#[command(
+    name = "ganger worker",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Worker {
     #[command(flatten)]
     args: ganger_worker::Args,
+    /// Named first, they are verbs of the tool: see [`run_if_named`].
+    #[command(subcommand)]
+    verb: Option<worker::Verb>,
 }
 
 /// What comes after `coordinator`: a verb of the tool, or what is the daemon's own.
@@ -44,16 +51,19 @@ pub struct OrUpkeep {
     rest: Vec<OsString>,
 }
 
-/// What comes after a daemon's name, for the tool's own command line, which lists it.
+/// The same after `worker`.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
-pub struct Passed {
+#[command(args_conflicts_with_subcommands = true)]
+pub struct OrWorker {
+    /// The verb of the tool.
+    #[command(subcommand)]
+    pub verb: Option<worker::Verb>,
     #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
     rest: Vec<OsString>,
 }
 
 /// Runs the daemon that the command line names first; none where it names none, or only what is
-/// done with its board.
+/// done with its board or to another worker.
 pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let (program, name) = (line.next()?, line.next()?);
     match name.to_str()? {
@@ -76,6 +86,11 @@ pub fn run_if_named(mut line: impl Iterator<Item = OsString>) -> Option<ExitCode
             ))
         }
         "worker" => {
+            let mut line = line.peekable();
+            let next = line.peek().and_then(|next| next.to_str());
+            if next.is_some_and(worker::Verb::has_subcommand) {
+                return None;
+            }
             let line = [OsString::from("ganger worker")].into_iter().chain(line);
             Some(ganger_worker::daemon(Worker::parse_from(line).args))
         }
@@ -117,5 +132,6 @@ mod tests {
         assert!(run_if_named(line("ganger help task")).is_none());
         assert!(run_if_named(line("ganger --team coordinator")).is_none());
         assert!(run_if_named(line("ganger coordinator backup --to a")).is_none());
+        assert!(run_if_named(line("ganger worker drain w1")).is_none());
     }
 }

@@ -19,6 +19,11 @@ use crate::{
 pub enum Verb {
     /// The workers, their slots and what they run
     Workers,
+    /// One worker, and what each of its sub-agents is at
+    Worker {
+        /// Its name
+        name: String,
+    },
     /// The agent types that workers offer
     Types,
     /// The coordinator's own state
@@ -33,6 +38,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     match verb {
         Verb::Workers => workers(&client, context).await,
+        Verb::Worker { name } => worker(&client, name, context).await,
         Verb::Types => types(&client, context).await,
         Verb::Status => status(&client, context).await,
     }
@@ -65,7 +71,8 @@ async fn workers(client: &Client, context: &Context) -> Result<(), Failure> {
 
 fn worker_table(workers: &[v1::Worker], now: SystemTime) -> Table {
     let mut table = Table::new(&[
-        "WORKER", "STATE", "BUSY", "SANDBOX", "HEARD", "RUNS", "TYPES", "VERSION",
+        "WORKER", "STATE", "STREAM", "HEARD", "LEASE", "PROGRESS", "BUSY", "SANDBOX", "RUNS",
+        "TYPES", "VERSION",
     ]);
     for worker in workers {
         let running: Vec<u64> = worker.attempts.iter().map(|fence| fence.task_id).collect();
@@ -77,9 +84,12 @@ fn worker_table(workers: &[v1::Worker], now: SystemTime) -> Table {
         table.row(vec![
             safe_line(&worker.name),
             worker_state(worker.state()),
+            stream(worker),
+            heard(worker, now),
+            lease(worker, now),
+            words::age(worker.last_progress_at.as_ref(), now),
             format!("{}/{}", worker.slots - worker.free_slots, worker.slots),
             sandbox(worker),
-            words::age(worker.last_heard_at.as_ref(), now),
             words::ids(&running),
             safe_line(&types.join(", ")),
             safe_line(&worker.version),
@@ -97,6 +107,112 @@ fn worker_state(state: v1::WorkerState) -> String {
         v1::WorkerState::Unspecified => Style::new(),
     };
     paint(&word, style)
+}
+
+fn stream(worker: &v1::Worker) -> String {
+    match worker.stream_up {
+        true => "up".into(),
+        false => paint("down", Style::new().red()),
+    }
+}
+
+/// How long ago it was heard of; red where that is too long.
+fn heard(worker: &v1::Worker, now: SystemTime) -> String {
+    let age = words::age(worker.last_heard_at.as_ref(), now);
+    match worker.heard {
+        true => age,
+        false => paint(&age, Style::new().red()),
+    }
+}
+
+/// How much longer its attempts are its own.
+fn lease(worker: &v1::Worker, now: SystemTime) -> String {
+    if !worker.lease_valid {
+        return paint("over", Style::new().red());
+    }
+    let until = worker.lease_until.as_ref().and_then(words::instant);
+    until.map_or("open".into(), |until| {
+        words::span(until.duration_since(now).unwrap_or_default())
+    })
+}
+
+async fn worker(client: &Client, name: String, context: &Context) -> Result<(), Failure> {
+    let request = v1::GetWorkerRequest { name };
+    let answer = client
+        .ask(request, |client, request| async move {
+            client.fleet().get_worker(request).await
+        })
+        .await?;
+    context.out.answer(&answer, || {
+        let worker = answer.worker.clone().unwrap_or_default();
+        let now = SystemTime::now();
+        let mut text = worker_facts(&worker, now).text();
+        if !worker.held.is_empty() {
+            text.push('\n');
+            text.push_str(&held_table(&worker.held, now).text(stdout_width()));
+        }
+        text
+    })?;
+    Ok(())
+}
+
+fn worker_facts(worker: &v1::Worker, now: SystemTime) -> Facts {
+    let types = worker.agent_types.iter().map(|kind| kind.name.as_str());
+    let labels = worker.labels.iter();
+    let mut labels: Vec<String> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+    labels.sort();
+    let mut facts = Facts::new();
+    facts
+        .add("worker", safe_line(&worker.name))
+        .add("state", worker_state(worker.state()))
+        .add("drains because", safe_line(&worker.drain_reason))
+        .add("stream", stream(worker))
+        .add("heard", heard(worker, now))
+        .add("lease", lease(worker, now))
+        .add(
+            "progress",
+            words::age(worker.last_progress_at.as_ref(), now),
+        )
+        .add(
+            "slots",
+            format!("{} of {} free", worker.free_slots, worker.slots),
+        )
+        .add("sandbox", sandbox(worker))
+        .add("types", safe_line(&types.collect::<Vec<_>>().join(", ")))
+        .add("teams", safe_line(&worker.teams.join(", ")))
+        .add("labels", safe_line(&labels.join(", ")))
+        .add("version", safe_line(&worker.version))
+        .add("protocol", worker.protocol.to_string())
+        .add("instance", safe_line(&worker.instance_id));
+    facts
+}
+
+fn held_table(held: &[v1::HeldAttempt], now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        "TASK", "TEAM", "PHASE", "AS", "TYPE", "STARTED", "PROGRESS", "SUBJECT", "DOING",
+    ]);
+    for held in held {
+        let fence = held.fence.clone().unwrap_or_default();
+        let progress = words::age(held.last_progress_at.as_ref(), now);
+        table.row(vec![
+            format!("#{}.{}", fence.task_id, fence.attempt),
+            safe_line(&held.team),
+            words::tail(held.phase().as_str_name(), "TASK_PHASE_"),
+            safe_line(&held.member),
+            safe_line(&held.agent_type),
+            words::age(held.started_at.as_ref(), now),
+            match held.stalled {
+                true => paint(
+                    format!("{progress} (stalled)").trim(),
+                    Style::new().yellow(),
+                ),
+                false => progress,
+            },
+            safe_line(&held.subject),
+            safe_line(&held.doing),
+        ]);
+    }
+    table
 }
 
 /// The sandbox, and how many of its controls don't hold in full.
@@ -234,15 +350,51 @@ mod tests {
                 ..v1::Fence::default()
             }],
             version: "0.1.0".into(),
+            stream_up: true,
+            heard: true,
+            lease_valid: true,
+            ..v1::Worker::default()
+        };
+        let lost = v1::Worker {
+            name: "w2".into(),
+            state: v1::WorkerState::Unreachable.into(),
             ..v1::Worker::default()
         };
 
-        let text = worker_table(&[worker], SystemTime::UNIX_EPOCH).text(None);
+        let text = worker_table(&[worker, lost], SystemTime::UNIX_EPOCH).text(None);
 
         assert_eq!(
             console::strip_ansi_codes(&text),
-            "WORKER  STATE      BUSY  SANDBOX      HEARD  RUNS  TYPES  VERSION\n\
-             w1      connected  1/4   native (-1)         #7           0.1.0\n"
+            "WORKER  STATE        STREAM  HEARD  LEASE  PROGRESS  BUSY  SANDBOX      RUNS  TYPES  VERSION\n\
+             w1      connected    up             open             1/4   native (-1)  #7           0.1.0\n\
+             w2      unreachable  down           over             0/0\n"
+        );
+    }
+
+    #[test]
+    fn sub_agents_of_a_worker_show_what_they_are_at_and_which_stalled() {
+        let held = v1::HeldAttempt {
+            fence: Some(v1::Fence {
+                task_id: 7,
+                attempt: 2,
+                ..v1::Fence::default()
+            }),
+            team: "red".into(),
+            subject: "Create migration script".into(),
+            agent_type: "coder".into(),
+            member: "bob".into(),
+            phase: v1::TaskPhase::Running.into(),
+            stalled: true,
+            doing: "Writing SQL".into(),
+            ..v1::HeldAttempt::default()
+        };
+
+        let text = held_table(&[held], SystemTime::UNIX_EPOCH).text(None);
+
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            "TASK  TEAM  PHASE    AS   TYPE   STARTED  PROGRESS   SUBJECT                  DOING\n\
+             #7.2  red   running  bob  coder           (stalled)  Create migration script  Writing SQL\n"
         );
     }
 

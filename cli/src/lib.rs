@@ -41,6 +41,7 @@ mod up;
 mod upkeep;
 mod values;
 mod watch;
+mod worker;
 
 use args::{Cli, Verb};
 use context::Context;
@@ -90,7 +91,10 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
             Some(verb) => within(context, upkeep::run(verb, context)).await,
             None => Err(daemon::misplaced("coordinator")),
         },
-        Verb::Worker(_) => Err(daemon::misplaced("worker")),
+        Verb::Worker(line) => match line.verb {
+            Some(verb) => within(context, worker::run(verb, context)).await,
+            None => Err(daemon::misplaced("worker")),
+        },
         Verb::Team(verb) => within(context, team::run(verb, context)).await,
         Verb::Member(verb) => within(context, member::run(verb, context)).await,
         Verb::Task(verb) => context.within(task::run(verb, context)).await,

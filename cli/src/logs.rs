@@ -27,6 +27,9 @@ pub struct Args {
         value_name = "INDEX"
     )]
     after: i64,
+    /// End after so many records
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    limit: Option<i32>,
     /// End after what is there, rather than wait for the attempt's end
     #[arg(long)]
     no_follow: bool,
@@ -44,6 +47,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         attempt: args.attempt,
         after_index: args.after,
         no_follow: args.no_follow,
+        limit: args.limit.unwrap_or(0),
         ..v1::WatchTranscriptRequest::default()
     };
     let mut patience = Patience::default();
@@ -82,10 +86,16 @@ async fn pass_on(
         at.attempt = answer.attempt;
         for record in answer.records {
             at.after_index = record.index;
+            // A stream that breaks goes on with what is still wanted.
+            let is_last = at.limit == 1;
+            at.limit = (at.limit - 1).max(0);
             if out.is_json() {
                 out.record(&record, || None)?;
             } else {
                 printer.print(record.kind(), &record.text)?;
+            }
+            if is_last {
+                return Ok(Ok(()));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // Where a test helper unwraps, the test fails, as it should.
 
+mod fleet;
 mod full_board;
 mod machine;
 mod pages;

@@ -8,6 +8,7 @@ use std::{
 use ganger_proto::v1::{
     self,
     delegation_service_server::{DelegationService, DelegationServiceServer},
+    fleet_service_server::{FleetService, FleetServiceServer},
     mailbox_service_server::{MailboxService, MailboxServiceServer},
     task_service_server::{TaskService, TaskServiceServer},
     team_service_server::{TeamService, TeamServiceServer},
@@ -83,6 +84,7 @@ impl Scripted {
             .add_service(DelegationServiceServer::new(services.clone()))
             .add_service(MailboxServiceServer::new(services.clone()))
             .add_service(TeamServiceServer::new(services.clone()))
+            .add_service(FleetServiceServer::new(services.clone()))
             .add_service(ToolServiceServer::new(services))
             .serve_with_incoming(TcpListenerStream::new(listener));
         Self {
@@ -293,5 +295,23 @@ service! {
     ToolService {
         list_tools: ListToolsRequest => ListToolsResponse,
         call_tool: CallToolRequest => CallToolResponse,
+    }
+}
+
+service! {
+    FleetService {
+        list_workers: ListWorkersRequest => ListWorkersResponse,
+        get_worker: GetWorkerRequest => GetWorkerResponse,
+        drain_worker: DrainWorkerRequest => DrainWorkerResponse,
+        get_status: GetStatusRequest => GetStatusResponse,
+    }
+
+    type BackUpBoardStream = Ends<v1::BackUpBoardResponse>;
+
+    async fn back_up_board(
+        &self,
+        _: Request<v1::BackUpBoardRequest>,
+    ) -> Answer<Self::BackUpBoardStream> {
+        Err(Status::unimplemented("no test asks this"))
     }
 }

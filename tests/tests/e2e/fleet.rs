@@ -59,7 +59,7 @@ async fn worker_is_told_with_its_facts_and_what_each_of_its_sub_agents_is_at() {
     assert_eq!(before.held[0].phase(), TaskPhase::Dispatched);
     assert!(after.stream_up && after.heard && after.lease_valid);
     assert_eq!((after.protocol, after.state()), (2, WorkerState::Connected));
-    assert_eq!(after.attempts, [fence.clone()]);
+    assert_eq!(after.attempts, std::slice::from_ref(&fence));
     let held = &after.held[0];
     assert_eq!(held.last_progress_at, after.last_progress_at);
     assert!(held.last_progress_at.is_some() && held.started_at.is_some());
