@@ -9,8 +9,8 @@ use crate::{
 /// What is answered.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Its sub-agent waits for the answer, and goes on alone where it comes too late. What is asked:
-ganger task show ID.
+Its sub-agent waits for the answer, and goes on alone where it comes too late. What is asked is
+told by task show, and by task wait.
 
 Example: ganger task answer 3 'the staging database'")]
 pub struct AnswerArgs {
