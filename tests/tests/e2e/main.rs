@@ -32,6 +32,7 @@ mod person;
 mod replay;
 mod reports;
 mod request_ids;
+mod scheduling;
 mod slow_watchers;
 mod teams;
 mod token;
