@@ -34,6 +34,7 @@ mod person;
 mod replay;
 mod reports;
 mod request_ids;
+mod scheduling;
 mod slow_watchers;
 mod talking;
 mod teams;
