@@ -11,6 +11,7 @@ mod brought;
 mod calls;
 mod fleet;
 mod hindrance;
+mod lending;
 mod liveness;
 mod mail;
 mod placing;
@@ -46,12 +47,15 @@ use board::{
     view::TaskView,
 };
 
-use self::{absence::Absence, hindrance::Situations, presence::Presence, release::Release};
+use self::{
+    absence::Absence, hindrance::Situations, lending::Lending, presence::Presence, release::Release,
+};
 pub use self::{
     brought::BLOCKER_RESULT_LEN_MAX,
     calls::{CallReply, Refused, Told, ToldUpdate},
     fleet::{FleetInput, From, HelloReply, ReportReply},
     hindrance::Hindrance,
+    lending::Waiting,
     liveness::{Liveness, Living},
     mail::{MailFilter, MailPage, MailReply, MailWanted},
     reader::{
@@ -111,6 +115,7 @@ pub struct Engine {
     /// Finished tasks that are in memory whole, and since when.
     finished: VecDeque<(Time, TaskKey)>,
     commits: u64,
+    lending: Lending,
     presence: Presence,
     absence: Absence,
     situations: Situations,

@@ -66,6 +66,7 @@ pub mod ids;
 pub mod index;
 mod install;
 pub mod invariants;
+mod lending;
 pub mod limits;
 pub mod listing;
 pub mod mail;

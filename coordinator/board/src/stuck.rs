@@ -14,6 +14,7 @@ use crate::{
     id::{TaskId, TeamUid},
     index::is_for_worker,
     limits,
+    orphans::is_orphan,
     task::{Placement, Status, Task, TaskState},
     team::{Member, MemberKind},
 };
@@ -189,6 +190,8 @@ impl Search<'_> {
                 Standing::Stuck(format!("is claimed by {}, who waits", claim.by))
             }
             TaskState::Claimed(_) => Standing::GetsOn,
+            // It is about to be cancelled.
+            TaskState::Pending(_) if is_orphan(self.team, task) => Standing::GetsOn,
             TaskState::Pending(waiting) => {
                 if let Some(paused) = &waiting.paused {
                     return Standing::Stuck(held(&paused.reason));

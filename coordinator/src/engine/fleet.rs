@@ -402,7 +402,7 @@ impl Engine {
             prompt = put_before(&std::mem::take(&mut mail), &prompt);
         }
         Some(Assignment {
-            lender: None,
+            lender: self.lending.lender(&fence),
             hiring_depth: self.hiring_left(key),
             fence,
             team: view.team.clone(),

@@ -23,6 +23,18 @@ const RESCAN_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Gives waiting tasks to free slots. Says whether there may be more to give.
     pub fn place(&mut self, now: Time) -> bool {
+        // Who takes a slot back goes before who gets one for the first time; and a slot is lent only
+        // where none is free.
+        self.settle_loans();
+        let may_lend = self.may_place && !self.disk.is_low();
+        let is_more = self.place_freely(now);
+        if may_lend && !is_more {
+            self.lend_slots(now);
+        }
+        is_more
+    }
+
+    fn place_freely(&mut self, now: Time) -> bool {
         match self.rescan_at {
             _ if !self.board.is_queueing() => self.rescan_at = None,
             None => self.rescan_at = Some(now + RESCAN_EVERY),

@@ -18,7 +18,7 @@ use board::{
 
 use super::{
     DEFAULT_LEAD, DEFAULT_TEAM, Engine, Group, RecordKey, absence::Absence, hindrance::Situations,
-    presence::Presence,
+    lending::Lending, presence::Presence,
 };
 use crate::{
     disk::DiskGauge,
@@ -63,6 +63,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             finished: VecDeque::new(),
             commits: opened.commit,
+            lending: Lending::default(),
             presence: Presence::new(now),
             absence: Absence::new(now),
             situations: Situations::default(),

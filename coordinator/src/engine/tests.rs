@@ -3,6 +3,7 @@
 mod asking;
 mod groups;
 mod joins;
+mod lending;
 mod looks;
 mod mail;
 mod outlines;

@@ -70,6 +70,28 @@ impl Fleet {
         }
     }
 
+    /// So many attempts of each process hold no slot, because they lend it.
+    pub fn note_lent(&mut self, lent: BTreeMap<InstanceId, u32>) {
+        let before = std::mem::replace(&mut self.lent, lent);
+        let concerned: BTreeSet<&InstanceId> = before.keys().chain(self.lent.keys()).collect();
+        for instance in concerned {
+            let now = self.lent.get(instance).copied().unwrap_or(0);
+            let name = self.instances.get(instance);
+            let worker = name.and_then(|name| self.workers.get_mut(name));
+            if let Some(worker) = worker.filter(|worker| worker.lent != now) {
+                worker.lent = now;
+                self.offers.note(&worker.hello.name);
+            }
+        }
+    }
+
+    /// What a process would take now, had it a free slot; none while it takes no work.
+    pub fn offer_of(&self, instance: InstanceId, board: &Board, now: Time) -> Option<Offer> {
+        let worker = self.of_instance(instance)?;
+        let is_well = worker.standing(now) == Standing::Connected;
+        worker.offer(board).filter(|_| is_well)
+    }
+
     /// A team was made, and may have the name of one that workers serve.
     pub fn note_team(&mut self, team: &TeamName) {
         let serves = |worker: &&WorkerEntry| {

@@ -41,6 +41,8 @@ pub struct Fleet {
     drains: Drains,
     last_session: SessionId,
     pub(super) offers: Offers,
+    /// How many attempts of each process hold no slot, because they lend it.
+    pub(super) lent: BTreeMap<InstanceId, u32>,
 }
 
 /// A process that is not connected and whose attempts are still its own.
@@ -74,6 +76,7 @@ impl Fleet {
             drains: Drains::default(),
             last_session: SessionId(0),
             offers: Offers::default(),
+            lent: BTreeMap::new(),
         }
     }
 
@@ -145,6 +148,7 @@ impl Fleet {
             heard,
             spans,
             is_draining: drain.is_some(),
+            lent: self.lent.get(&hello.instance).copied().unwrap_or(0),
             hello,
             outbox: Some(outbox),
             check_at,

@@ -26,6 +26,8 @@ pub struct WorkerEntry {
     pub spans: Leases,
     /// It takes no new work.
     pub is_draining: bool,
+    /// How many of its attempts hold no slot, because they lend it.
+    pub(super) lent: u32,
     /// Where its orders go; none since its stream broke.
     pub(super) outbox: Option<Outbox>,
     /// The moment under which it stands in the fleet's checks.
@@ -131,6 +133,8 @@ impl WorkerEntry {
     /// How many more attempts it may be given.
     pub fn free(&self, board: &Board) -> u32 {
         let held = u32::try_from(board.held_count(self.hello.instance)).unwrap_or(u32::MAX);
-        self.hello.slots.saturating_sub(held)
+        self.hello
+            .slots
+            .saturating_sub(held.saturating_sub(self.lent))
     }
 }

@@ -1,6 +1,7 @@
 //! `DelegationService`: one call makes a task and has a worker run it.
 
 mod follow;
+mod lend;
 mod stream;
 mod wait;
 mod watch;
@@ -213,9 +214,11 @@ impl DelegationService for Services {
         let cancels = request.cancel_on_disconnect;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
         let follow = Follow::new(self, &identity, view.team.clone(), view.task.id).await?;
+        let lent = lend::run(&follow, &identity).await?;
         let (sink, answers) = Sink::new();
         let canceller = cancels.then(|| identity.clone());
-        self.tasks.spawn(stream::stream(follow, sink, canceller));
+        self.tasks
+            .spawn(stream::stream(follow, sink, canceller, lent));
         Ok(with_task_id(answers, view.task.id))
     }
 
@@ -311,15 +314,21 @@ impl Services {
         let cancels = request.cancel_on_disconnect;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
         let follow = Follow::new(self, &identity, view.team.clone(), view.task.id).await?;
+        let lent = lend::run(&follow, &identity).await?;
         let (sink, answers) = Sink::new();
         let services = self.clone();
         self.tasks.spawn(async move {
+            let over = async {
+                let over = services.handle.wait(follow.key).await?;
+                lent.take_back(&services.handle).await?;
+                Ok(over)
+            };
             let over = tokio::select! {
-                over = services.handle.wait(follow.key) => over,
+                over = over => over,
                 () = services.stop.cancelled() => Err(closed()),
                 () = sink.gone() => {
                     if cancels {
-                        follow.cancel(&identity);
+                        follow.cancel(&identity, "the caller went away");
                     }
                     return;
                 }

@@ -238,7 +238,7 @@ impl Queues {
     }
 
     /// Whether a queue must wait, whatever workers have to offer.
-    fn is_held(&self, queue: &Queue) -> bool {
+    pub(crate) fn is_held(&self, queue: &Queue) -> bool {
         let is_busy = |member| self.is_member_busy(member);
         queue.member.as_ref().is_some_and(is_busy)
             || queue

@@ -65,7 +65,7 @@ pub struct Slots {
 
 impl Offer {
     /// Whether it is what is wanted, for a team's task.
-    fn fits(&self, team: TeamUid, want: &Want) -> bool {
+    pub fn fits(&self, team: TeamUid, want: &Want) -> bool {
         let has = |(key, value)| self.labels.get(key) == Some(value);
         self.types.contains(&want.agent_type)
             && self.serves(team)

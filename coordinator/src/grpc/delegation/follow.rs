@@ -77,8 +77,8 @@ impl Follow {
         }
     }
 
-    pub(super) fn cancel(&self, identity: &Identity) {
-        let reason = "the caller went away".into();
+    pub(super) fn cancel(&self, identity: &Identity, reason: &str) {
+        let reason = reason.into();
         let call = Call {
             caller: identity.caller.clone(),
             request: None,

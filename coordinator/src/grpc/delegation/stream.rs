@@ -7,7 +7,10 @@ use board::{
 };
 use ganger_proto::v1;
 
-use super::follow::{Follow, Stopped};
+use super::{
+    follow::{Follow, Stopped},
+    lend::Lent,
+};
 use crate::grpc::{
     body::Sink,
     caller::Identity,
@@ -21,9 +24,10 @@ pub(super) async fn stream(
     mut follow: Follow,
     sink: Sink<v1::StreamTaskResponse>,
     canceller: Option<Identity>,
+    lent: Lent,
 ) {
     let told = tokio::select! {
-        told = tell(&mut follow, &sink) => told,
+        told = tell(&mut follow, &sink, &lent) => told,
         () = sink.gone() => Err(Stopped::Gone),
     };
     match told {
@@ -31,13 +35,17 @@ pub(super) async fn stream(
         Err(Stopped::Failed(status)) => sink.fail(status).await,
         Err(Stopped::Gone) => {
             if let Some(identity) = canceller {
-                follow.cancel(&identity);
+                follow.cancel(&identity, "the caller went away");
             }
         }
     }
 }
 
-async fn tell(follow: &mut Follow, sink: &Sink<v1::StreamTaskResponse>) -> Result<(), Stopped> {
+async fn tell(
+    follow: &mut Follow,
+    sink: &Sink<v1::StreamTaskResponse>,
+    lent: &Lent,
+) -> Result<(), Stopped> {
     let mut attempt = AttemptNumber(0);
     let mut tail: Option<Tail> = None;
     loop {
@@ -63,6 +71,8 @@ async fn tell(follow: &mut Follow, sink: &Sink<v1::StreamTaskResponse>) -> Resul
             drain(tail, sink, follow.key.1, attempt).await?;
         }
         if view.task.end().is_some() {
+            let back = lent.take_back(&follow.services.handle).await;
+            back.map_err(status::unavailable)?;
             sink.put(ending(&view, attempt)).await?;
             return Ok(());
         }

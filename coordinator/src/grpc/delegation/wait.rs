@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::{
     engine::Hindrance,
-    grpc::{Services, caller::Identity, from_wire, status, to_wire},
+    grpc::{Services, caller::Identity, delegation::lend::Lent, from_wire, status, to_wire},
     handle::Unavailable,
     hub::Watcher,
 };
@@ -41,6 +41,7 @@ pub(super) async fn wait(
         .transpose()?;
     let until = from_wire::wait_until(request.until)?;
     let (mut seen, watcher) = awaited.begin(!request.wait_on).await?;
+    let lent = Lent::begin(&services.handle, &identity.caller, &seen.keys, false).await?;
     let mut waits = Waits::begin(services, &seen, until);
     let mut alarm = watcher.map(|watcher| Alarm::new(watcher, &awaited.ids));
     let time = async {
@@ -75,6 +76,9 @@ pub(super) async fn wait(
             () = services.stop.cancelled() => return Err(status::unavailable(super::closed())),
         }
     };
+    lent.take_back(&services.handle)
+        .await
+        .map_err(status::unavailable)?;
     awaited.tell(seen, timed_out, !request.wait_on).await
 }
 
