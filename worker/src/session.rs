@@ -334,8 +334,8 @@ async fn beat(
     heartbeats: mpsc::Sender<ConnectRequest>,
     noted: mpsc::Sender<(u64, Instant)>,
 ) {
-    let first = tokio::time::Instant::now() + rhythm.first;
-    let mut ticks = tokio::time::interval_at(first, rhythm.interval);
+    let first = clock::now() + rhythm.first;
+    let mut ticks = tokio::time::interval_at(first.into(), rhythm.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for sequence in 1.. {
         ticks.tick().await;

@@ -236,11 +236,12 @@ async fn questions_beyond_the_quota_are_answered_at_once() {
 async fn one_question_waits_at_a_time() {
     let prompt = r#"
         read -r task
-        echo '{"type":"question","text":"which?","timeout_seconds":90}'
-        echo '{"type":"question","text":"or what?"}'
-        read -r first; read -r second; echo "told: $first"; echo "told: $second""#;
+        # In one breath: the first is not answered before the second is asked.
+        printf '%s\n' '{"type":"question","text":"which?","timeout_seconds":90}' '{"type":"question","text":"or what?"}'
+        read -r first; echo "told: $first"; read -r second; echo "told: $second""#;
     let (_coordinator, _worker, mut hearing) = start(prompt).await;
     assert_eq!(hearing.asked().await, asks(1));
+    hearing.until_written("question 1 waits").await;
 
     hearing.say(word(1, WordKind::Answer, 1, "x")).await;
 
