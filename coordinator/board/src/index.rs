@@ -45,6 +45,9 @@ pub(crate) struct Marks {
     pub(crate) claimable: Option<Time>,
 }
 
+/// A board has a million tasks, each with its marks.
+const _: () = assert!(size_of::<Marks>() <= 56);
+
 fn at_least(least: Priority) -> impl Iterator<Item = Priority> {
     let all = [
         Priority::Low,

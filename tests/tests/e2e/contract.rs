@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "TeamService/CreateTeam",
     "TeamService/GetTeam",
     "TeamService/ListTeams",
+    "TeamService/UpdateTeam",
     "TeamService/AddMember",
     "TeamService/ListMembers",
     "MailboxService/SendMessage",

@@ -41,6 +41,7 @@ mod properties;
 mod questions;
 mod reopening;
 mod retries;
+mod shares;
 mod sight;
 mod stops;
 mod stuck;
