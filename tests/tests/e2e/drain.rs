@@ -170,3 +170,77 @@ async fn second_signal_ends_a_coordinator_at_once() {
     cluster.restart_coordinator().await;
     assert_eq!(cluster.status().await.team_count, 1);
 }
+
+#[tokio::test]
+async fn worker_that_is_told_to_drain_finishes_what_runs_and_leaves() {
+    let cluster = Cluster::start(programs!()).await;
+    let (client, gate) = (cluster.client(), cluster.gate("g"));
+    let mut worker = cluster.worker("w1").await;
+    let running = client
+        .start(&format!("{}; echo finished", gate.wait()))
+        .await;
+    client.running(running.id).await;
+
+    let drain = v1::DrainWorkerRequest {
+        name: "w1".into(),
+        reason: "the machine is to be replaced".into(),
+        timeout: Some(pbjson_types::Duration {
+            seconds: 600,
+            nanos: 0,
+        }),
+    };
+    let told = client.fleet().drain_worker(drain).await.unwrap();
+    let told = told.into_inner().worker.unwrap();
+    cluster.coordinator.logged("worker drains").await;
+    let later = client.start("echo later").await;
+    let waiting = client.get(later.id).await;
+    gate.open();
+    let finished = client.ended(running.id).await;
+    let status = worker.end().await;
+
+    assert_eq!(told.state(), v1::WorkerState::Draining);
+    assert_eq!(told.drain_reason, "the machine is to be replaced");
+    assert_eq!(waiting.phase(), v1::TaskPhase::Queued, "{waiting:?}");
+    assert!(status.success(), "{status}");
+    assert_eq!(
+        (&finished.result[..], finished.attempt_count),
+        ("finished\n", 1)
+    );
+    let _another = cluster.worker("w1").await;
+    assert_eq!(client.ended(later.id).await.result, "later\n");
+}
+
+#[tokio::test]
+async fn worker_that_is_told_to_drain_hands_back_what_is_not_over_in_the_time_that_it_is_given() {
+    let cluster = Cluster::start(programs!()).await;
+    let (client, gate) = (cluster.client(), cluster.gate("g"));
+    let mut worker = cluster.worker("w1").await;
+    let task = client.start(&format!("{}; echo done", gate.wait())).await;
+    client.running(task.id).await;
+
+    let drain = v1::DrainWorkerRequest {
+        name: "w1".into(),
+        timeout: Some(pbjson_types::Duration {
+            seconds: 1,
+            nanos: 0,
+        }),
+        ..v1::DrainWorkerRequest::default()
+    };
+    client.fleet().drain_worker(drain).await.unwrap();
+    let status = worker.end().await;
+    let _another = cluster.worker("w2").await;
+    gate.open_for(2);
+    let ended = client.ended(task.id).await;
+
+    assert!(status.success(), "{status}");
+    let endings: Vec<_> = ended
+        .attempts
+        .iter()
+        .map(|a| (a.runner.as_str(), a.ending()))
+        .collect();
+    let expected = [
+        ("w1", AttemptEnding::HandedBack),
+        ("w2", AttemptEnding::Completed),
+    ];
+    assert_eq!(endings, expected);
+}
