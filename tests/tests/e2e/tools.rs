@@ -416,7 +416,7 @@ async fn every_tool_is_listed_with_description_and_schema() {
         .await;
     let tools = tools.unwrap().into_inner().tools;
 
-    assert_eq!(tools.len(), 20);
+    assert_eq!(tools.len(), 21);
     for tool in &tools {
         assert!(!tool.description.is_empty(), "{}", tool.name);
         let schema = ganger_tests::object_of(tool.input_schema.clone().unwrap());
