@@ -60,9 +60,9 @@ pub fn idle(
 
         let (cpu, written) = (served.cpu_time()?, served.written()?);
         let (from, beats) = (Instant::now(), beaten.load(Ordering::Relaxed));
-        tokio::select! {
-            () = tokio::time::sleep(span) => {}
-            Some(ended) = fleet.join_next() => ended??,
+        // None of them ends by itself.
+        if let Ok(Some(ended)) = tokio::time::timeout(span, fleet.join_next()).await {
+            ended??;
         }
         let span = from.elapsed().as_secs_f64();
         let busy = (served.cpu_time()? - cpu).as_secs_f64() / span * 100.0;

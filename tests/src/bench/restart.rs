@@ -15,7 +15,7 @@ use ganger_proto::v1::{
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{interval, interval_at, timeout},
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -135,9 +135,10 @@ async fn make_tasks(addr: SocketAddr, count: usize) -> anyhow::Result<()> {
             ..v1::BatchCreateTasksRequest::default()
         };
         // The type is known as soon as the first worker has said hello.
+        let mut looks = interval(Duration::from_millis(20));
         while let Err(status) = board.batch_create_tasks(request.clone()).await {
             ensure!(status.message().contains("offer"), "{status:?}");
-            sleep(Duration::from_millis(20)).await;
+            looks.tick().await;
         }
     }
     Ok(())
@@ -175,7 +176,9 @@ async fn live(
         chance = chance
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        sleep(wait / 2 + (wait / 2).mul_f64((chance >> 33) as f64 / 2_f64.powi(31))).await;
+        let spread = (wait / 2).mul_f64((chance >> 33) as f64 / 2_f64.powi(31));
+        let dial_at = Instant::now() + wait / 2 + spread;
+        interval_at(dial_at.into(), wait).tick().await;
         wait = (wait * 2).min(REDIAL_MAX);
     }
 }
