@@ -1,9 +1,11 @@
-//! Ring 3: the whole fleet under virtual time, from fixed seeds.
+//! Ring 3: the whole fleet under virtual time, from fixed seeds, and a small exhaustive model.
 //!
 //! What is simulated and what is looked for is told in `ganger_tests::simulation`. A seed that fails
 //! prints how to run it again, with a trace; `simulate` runs as many others as one likes.
 
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
+
+mod lease_model;
 
 use ganger_tests::simulation::{Failure, Plan, Ran, Safeguard, run, run_and_explain};
 
