@@ -17,6 +17,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// A generator with this seed.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -29,6 +34,16 @@ impl Chance {
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.number() % end
+    }
+
+    /// A number from `first` up to and including `last`.
+    pub fn between(&mut self, first: u64, last: u64) -> u64 {
+        first + self.below(last - first + 1)
+    }
+
+    /// True once in so many times.
+    pub fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
     }
 }
 

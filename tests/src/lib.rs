@@ -7,6 +7,8 @@
 //!   └──▶ Gate (holds a sub-agent until the test says so)
 //! ```
 //!
+//! [`simulation`] needs no processes: it is the whole fleet on one thread, under a clock of its own.
+//!
 //! Two rules. Nothing sleeps: a test waits for an event, a log line or a process' end, and every
 //! such wait has [`PATIENCE`], after which it fails and says what it waited for. Nothing is left
 //! behind: what a test started dies with its [`Cluster`], and a daemon's log is printed when the
@@ -26,6 +28,7 @@ mod mcp;
 pub mod proc;
 mod refusal;
 mod roster;
+pub mod simulation;
 mod small_disk;
 mod tool;
 

@@ -33,7 +33,7 @@ use crate::{
     limits::{DRAIN_FAREWELL, DRAIN_GRACE, STOP_GRACE},
 };
 
-pub(crate) use self::{
+pub use self::{
     held::{Outcome, Report},
     words::{Question, Word},
 };
@@ -43,7 +43,7 @@ mod words;
 
 /// What the engine is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Make the workspace and the sandbox.
     Prepare(Fence),
     /// Start the sub-agent.
@@ -66,24 +66,24 @@ pub(crate) enum Action {
 
 /// An assignment, as far as the agenda cares.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// Which attempt.
-    pub(crate) fence: Fence,
+    pub fence: Fence,
     /// How long the sub-agent may run.
-    pub(crate) limit: Duration,
+    pub limit: Duration,
     /// When it must be over, however it stands.
-    pub(crate) deadline: Option<Instant>,
+    pub deadline: Option<Instant>,
     /// An attempt that waits for it, and lends it its slot.
-    pub(crate) lender: Option<Fence>,
+    pub lender: Option<Fence>,
     /// It is killed as soon as the lease is over.
-    pub(crate) stop_on_lease_end: bool,
+    pub stop_on_lease_end: bool,
     /// Its sub-agent can be told something.
-    pub(crate) has_ear: bool,
+    pub has_ear: bool,
 }
 
 /// What became of an assignment.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// It holds a slot now.
     Yes,
     /// It was already held.
@@ -94,7 +94,7 @@ pub(crate) enum Taken {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(crate) struct Agenda {
+pub struct Agenda {
     slots: usize,
     drain_span: Duration,
     held: BTreeMap<Fence, Held>,
@@ -109,7 +109,7 @@ pub(crate) struct Agenda {
 
 impl Agenda {
     /// An agenda that holds nothing.
-    pub(crate) fn new(slots: usize, drain_span: Duration) -> Self {
+    pub fn new(slots: usize, drain_span: Duration) -> Self {
         Self {
             slots,
             drain_span,
@@ -123,7 +123,7 @@ impl Agenda {
     }
 
     /// What there is to do now, in order; call it after whatever else was called.
-    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Action> {
+    pub fn settle(&mut self, now: Instant) -> Vec<Action> {
         self.enforce_times(now);
         if !self.is_draining() && self.lease.is_valid(now) {
             for (fence, held) in &mut self.held {
@@ -137,7 +137,7 @@ impl Agenda {
     }
 
     /// When to call [`Agenda::settle`] again if nothing else happens.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         let lease_until = self.lease.until();
         let attempts = self
             .held
@@ -149,7 +149,7 @@ impl Agenda {
     // What the coordinator says.
 
     /// Takes an assignment, or says why not.
-    pub(crate) fn assign(&mut self, terms: Terms) -> Taken {
+    pub fn assign(&mut self, terms: Terms) -> Taken {
         if self.held.contains_key(&terms.fence) {
             return Taken::Already;
         }
@@ -167,7 +167,7 @@ impl Agenda {
     }
 
     /// Stops an attempt by the stop ladder; false if it isn't held.
-    pub(crate) fn stop(
+    pub fn stop(
         &mut self,
         fence: &Fence,
         reason: &str,
@@ -194,7 +194,7 @@ impl Agenda {
     }
 
     /// Notes what became of a report.
-    pub(crate) fn acknowledged(&mut self, fence: &Fence, kind: ReportKind, accepted: bool) {
+    pub fn acknowledged(&mut self, fence: &Fence, kind: ReportKind, accepted: bool) {
         if !accepted {
             return self.disown(fence);
         }
@@ -211,7 +211,7 @@ impl Agenda {
     }
 
     /// A stream is up: the verdicts are on what its Hello presented. What has no verdict is disowned.
-    pub(crate) fn connected(
+    pub fn connected(
         &mut self,
         verdicts: &[(Fence, bool)],
         hello_sent_at: Instant,
@@ -248,25 +248,25 @@ impl Agenda {
     }
 
     /// The stream broke: everything goes on until the lease is over.
-    pub(crate) fn disconnected(&mut self) {
+    pub fn disconnected(&mut self) {
         self.is_connected = false;
         self.lease.forget_beats();
     }
 
     /// A heartbeat is about to be sent.
-    pub(crate) fn heartbeat_sent(&mut self, sequence: u64, at: Instant) {
+    pub fn heartbeat_sent(&mut self, sequence: u64, at: Instant) {
         self.lease.sent(sequence, at);
     }
 
     /// A heartbeat was acknowledged: the lease runs from its sending.
-    pub(crate) fn heartbeat_acknowledged(&mut self, sequence: u64) {
+    pub fn heartbeat_acknowledged(&mut self, sequence: u64) {
         self.lease.acknowledged(sequence);
     }
 
     // What attempts say.
 
     /// An attempt's sandbox stands.
-    pub(crate) fn prepared(&mut self, fence: &Fence) {
+    pub fn prepared(&mut self, fence: &Fence) {
         if let Some(held) = self
             .held
             .get_mut(fence)
@@ -277,7 +277,7 @@ impl Agenda {
     }
 
     /// An attempt's sub-agent began.
-    pub(crate) fn began(&mut self, fence: &Fence, now: Instant) {
+    pub fn began(&mut self, fence: &Fence, now: Instant) {
         let Some(held) = self
             .held
             .get_mut(fence)
@@ -297,7 +297,7 @@ impl Agenda {
     }
 
     /// An attempt's sub-agent is over; its limit of time no longer counts.
-    pub(crate) fn finishing(&mut self, fence: &Fence) {
+    pub fn finishing(&mut self, fence: &Fence) {
         if let Some(held) = self.held.get_mut(fence)
             && matches!(held.stage, Stage::Running { .. })
         {
@@ -306,7 +306,7 @@ impl Agenda {
     }
 
     /// An attempt is over, its sandbox gone and its slot free.
-    pub(crate) fn over(&mut self, fence: &Fence, outcome: Outcome) {
+    pub fn over(&mut self, fence: &Fence, outcome: Outcome) {
         let Some(held) = self.held.get_mut(fence).filter(|held| held.is_live()) else {
             return;
         };
@@ -336,24 +336,24 @@ impl Agenda {
     // Draining.
 
     /// No new work from now on; what runs gets the worker's own drain time.
-    pub(crate) fn drain(&mut self, now: Instant) {
+    pub fn drain(&mut self, now: Instant) {
         self.drain_within(self.drain_span, now);
     }
 
     /// The same with a time for what runs. Of several drains the one that is over first counts: who
     /// ends a process doesn't wait for what somebody else has allowed.
-    pub(crate) fn drain_within(&mut self, span: Duration, now: Instant) {
+    pub fn drain_within(&mut self, span: Duration, now: Instant) {
         let at = now + span;
         self.drained_at = Some(self.drained_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Whether new work is turned away.
-    pub(crate) fn is_draining(&self) -> bool {
+    pub fn is_draining(&self) -> bool {
         self.drained_at.is_some()
     }
 
     /// Whether a draining worker may go: it owes nothing, or has waited long enough.
-    pub(crate) fn may_leave(&self, now: Instant) -> bool {
+    pub fn may_leave(&self, now: Instant) -> bool {
         self.is_draining()
             && (self.held.is_empty() || self.gone_at().is_some_and(|gone_at| now >= gone_at))
     }
@@ -361,7 +361,7 @@ impl Agenda {
     // Looking.
 
     /// What Hello presents: each attempt, and whether its sub-agent has begun.
-    pub(crate) fn presented(&self) -> impl Iterator<Item = (&Fence, bool)> {
+    pub fn presented(&self) -> impl Iterator<Item = (&Fence, bool)> {
         self.held
             .iter()
             .filter(|(_, held)| !held.is_disowned())
@@ -369,7 +369,7 @@ impl Agenda {
     }
 
     /// A report that is owed, to be sent.
-    pub(crate) fn report(&self, fence: &Fence, kind: ReportKind) -> Option<Report> {
+    pub fn report(&self, fence: &Fence, kind: ReportKind) -> Option<Report> {
         let held = self.held.get(fence).filter(|held| !held.is_disowned())?;
         match &held.stage {
             Stage::Over(report) if report.kind() == kind => Some(report.clone()),
@@ -379,13 +379,13 @@ impl Agenda {
     }
 
     /// Why an attempt is being stopped.
-    pub(crate) fn stop_reason(&self, fence: &Fence) -> Option<String> {
+    pub fn stop_reason(&self, fence: &Fence) -> Option<String> {
         let stop = self.held.get(fence)?.stop.as_ref()?;
         Some(stop.cause.why())
     }
 
     /// Until when what is held is this worker's own, as far as it knows.
-    pub(crate) fn lease_until(&self) -> Option<Instant> {
+    pub fn lease_until(&self) -> Option<Instant> {
         self.lease.until()
     }
 

@@ -6,7 +6,7 @@ use ganger_proto::v1;
 
 /// What every report of an attempt carries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Fence {
+pub struct Fence {
     epoch: Arc<str>,
     team_uid: u64,
     task_id: u64,

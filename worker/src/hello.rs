@@ -18,6 +18,7 @@ pub(crate) struct Introduction {
     instance_id: String,
     controls: Vec<v1::SandboxControl>,
     ended_instances: Vec<String>,
+    dials: u64,
 }
 
 impl Introduction {
@@ -43,11 +44,13 @@ impl Introduction {
             instance_id,
             ended_instances,
             controls: controls.collect(),
+            dials: 0,
         }
     }
 
-    /// The first word of a stream.
-    pub(crate) fn hello(&self, config: &Config, agenda: &Agenda) -> Hello {
+    /// The first word of the next stream.
+    pub(crate) fn hello(&mut self, config: &Config, agenda: &Agenda) -> Hello {
+        self.dials += 1;
         let agent_types = config
             .agent_types
             .iter()
@@ -79,6 +82,7 @@ impl Introduction {
             sandbox: config.sandbox.to_string(),
             sandbox_controls: self.controls.clone(),
             ended_instances: self.ended_instances.clone(),
+            dials: self.dials,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use crate::limits::BEATS_MAX;
 
 /// A lease that hasn't begun is not valid, and not over either.
-#[derive(Debug, Default)]
-pub(crate) struct Lease {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lease {
     span: Duration,
     until: Option<Instant>,
     /// Heartbeats of this stream that may still be acknowledged.
@@ -19,13 +19,13 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// A stream is up: its Hello counts as a heartbeat.
-    pub(crate) fn begin(&mut self, hello_sent_at: Instant, span: Duration) {
+    pub fn begin(&mut self, hello_sent_at: Instant, span: Duration) {
         self.span = span;
         self.until = Some(hello_sent_at + span);
     }
 
     /// Notes a heartbeat before it is sent.
-    pub(crate) fn sent(&mut self, sequence: u64, at: Instant) {
+    pub fn sent(&mut self, sequence: u64, at: Instant) {
         if self.beats.len() == BEATS_MAX {
             self.beats.pop_front();
         }
@@ -33,7 +33,7 @@ impl Lease {
     }
 
     /// Renews by a heartbeat that was noted.
-    pub(crate) fn acknowledged(&mut self, sequence: u64) {
+    pub fn acknowledged(&mut self, sequence: u64) {
         while let Some((sent, at)) = self
             .beats
             .front()
@@ -48,17 +48,17 @@ impl Lease {
     }
 
     /// The stream is gone, and its sequence with it.
-    pub(crate) fn forget_beats(&mut self) {
+    pub fn forget_beats(&mut self) {
         self.beats.clear();
     }
 
     /// When it is or was over.
-    pub(crate) fn until(&self) -> Option<Instant> {
+    pub fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// Whether something may begin under it.
-    pub(crate) fn is_valid(&self, now: Instant) -> bool {
+    pub fn is_valid(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 

@@ -43,6 +43,18 @@ mod text;
 mod tools;
 mod transcript;
 
+/// The pure core, for the simulation of a fleet and for nobody else: it may change at any time.
+#[doc(hidden)]
+pub mod pure {
+    pub use crate::{
+        agenda::{Action, Agenda, Outcome, Report, Taken, Terms},
+        fence::Fence,
+        lease::Lease,
+        limits::HANDSHAKE_SPAN,
+        session::Backoff,
+    };
+}
+
 pub use self::{
     config::{AgentType, Args, Config, ConfigError, Protocol},
     daemon::{daemon, main},

@@ -83,7 +83,7 @@ pub(crate) const BEATS_MAX: usize = 64;
 pub(crate) const NOTICES_LEN: usize = 256;
 
 /// From dialling to Welcome.
-pub(crate) const HANDSHAKE_SPAN: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_SPAN: Duration = Duration::from_secs(10);
 /// The first wait before dialling again; jittered, and doubled each time.
 pub(crate) const REDIAL_MIN: Duration = Duration::from_millis(100);
 /// The longest wait before dialling again.

@@ -416,7 +416,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 /// How long to wait before dialling again: doubled each time, and spread by chance so that a fleet
 /// doesn't come all at once.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
@@ -428,7 +428,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The next wait; `chance` is any number.
-    pub(crate) fn step(&mut self, chance: u64) -> Duration {
+    pub fn step(&mut self, chance: u64) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(REDIAL_MAX);
         // Half of it for sure, the rest by chance.

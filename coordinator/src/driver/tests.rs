@@ -214,6 +214,7 @@ fn close_drains_what_is_in_line_and_says_farewell_to_workers() {
         sandbox: "".into(),
         sandbox_controls: Vec::new(),
         ended: Vec::new(),
+        dials: 0,
     };
     let hello = FleetInput::Hello {
         hello: Box::new(hello),

@@ -98,6 +98,13 @@ impl Fleet {
                     })
                 }
             }
+            // What it says it holds is out of date: by it, attempts that were given out since would
+            // be taken from a worker that runs them.
+            Some(present) if hello.dials > 0 && hello.dials < present.hello.dials => {
+                Err(Refused::Overtaken {
+                    name: hello.name.clone(),
+                })
+            }
             None if self.workers.len() >= limits::WORKERS_MAX => Err(Refused::Full),
             _ => Ok(()),
         }

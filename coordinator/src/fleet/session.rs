@@ -59,6 +59,8 @@ pub struct Hello {
     pub protocol: i32,
     /// See [`Hello::protocol`].
     pub protocol_min: i32,
+    /// How often the process has dialled; 0 for not counted.
+    pub dials: u64,
 }
 
 /// An agent type that a worker offers.

@@ -64,6 +64,7 @@ fn hello(name: &str, instance: u128) -> Hello {
         sandbox: "".into(),
         sandbox_controls: Vec::new(),
         ended: Vec::new(),
+        dials: 0,
     }
 }
 

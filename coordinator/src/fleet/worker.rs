@@ -62,6 +62,12 @@ pub enum Refused {
         /// The oldest.
         oldest: i32,
     },
+    /// The process has dialled again since, and was taken in by that.
+    #[error("worker {name:?} dialled again after this, and was welcomed there")]
+    Overtaken {
+        /// Which worker.
+        name: WorkerName,
+    },
     /// There are as many workers as may be.
     #[error("no more than {} workers fit", limits::WORKERS_MAX)]
     Full,

@@ -200,6 +200,12 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
                     details.add_precondition_failure_violation(reason, "", message);
                 })
         }
+        HelloRefused::Overtaken { name } => {
+            let next = "nothing: the later stream of this worker stands";
+            Error::new(Code::Aborted, "HELLO_OVERTAKEN", next)
+                .fact("name", name)
+                .status(message, |_, _| {})
+        }
         HelloRefused::Full => {
             let next = "come again when other workers have left";
             Error::new(Code::ResourceExhausted, "FLEET_FULL", next)

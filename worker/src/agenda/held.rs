@@ -9,7 +9,7 @@ use crate::{fence::Fence, limits::ORPHAN_SPAN};
 
 /// How an attempt's own work ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The sub-agent, or the task itself, came to an end.
     Ended(Box<Ended>),
     /// The worker could not run it: no fault of the task.
@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
 
 /// A report that is said until it is acknowledged.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Report {
+pub enum Report {
     /// The sub-agent began, and may run for so long.
     Started(Duration),
     /// The attempt ended.
@@ -266,7 +266,7 @@ impl Cause {
 
 impl Report {
     /// Which report it is.
-    pub(crate) fn kind(&self) -> ReportKind {
+    pub fn kind(&self) -> ReportKind {
         match self {
             Self::Started(_) => ReportKind::Started,
             Self::Ended(_) => ReportKind::Ended,

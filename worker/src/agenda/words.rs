@@ -13,28 +13,28 @@ use crate::{
 
 /// What a sub-agent asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Question {
+pub struct Question {
     /// Its number in the attempt, from 1.
-    pub(crate) number: i32,
+    pub number: i32,
     /// What is asked.
-    pub(crate) text: String,
+    pub text: String,
     /// How long it waits; the coordinator's own span where it doesn't say.
-    pub(crate) timeout: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 /// What a sub-agent is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Word {
+pub struct Word {
     /// Its number in the attempt, from 1; 0 for one of the worker's own, which nobody waits for.
-    pub(crate) number: i32,
+    pub number: i32,
     /// What it is.
-    pub(crate) kind: WordKind,
+    pub kind: WordKind,
     /// To which question, if it is an answer.
-    pub(crate) question: i32,
+    pub question: i32,
     /// What it says.
-    pub(crate) text: String,
+    pub text: String,
     /// Who says so.
-    pub(crate) from: String,
+    pub from: String,
 }
 
 /// One attempt's share of it.
@@ -110,7 +110,7 @@ impl Talk {
 
 impl Agenda {
     /// A sub-agent asks. It waits for one answer at a time, so an earlier question is settled.
-    pub(crate) fn asked(&mut self, fence: &Fence, question: Question) {
+    pub fn asked(&mut self, fence: &Fence, question: Question) {
         let Some(held) = self.held.get_mut(fence) else {
             return;
         };
@@ -140,7 +140,7 @@ impl Agenda {
     }
 
     /// The coordinator has something to tell a sub-agent; false if the attempt isn't held.
-    pub(crate) fn word(&mut self, fence: &Fence, word: Word) -> bool {
+    pub fn word(&mut self, fence: &Fence, word: Word) -> bool {
         let Some(held) = self.held.get_mut(fence) else {
             return false;
         };
@@ -165,7 +165,7 @@ impl Agenda {
     }
 
     /// A sub-agent was told a word.
-    pub(crate) fn told(&mut self, fence: &Fence, number: i32) {
+    pub fn told(&mut self, fence: &Fence, number: i32) {
         let Some(held) = self.held.get_mut(fence) else {
             return;
         };
@@ -176,7 +176,7 @@ impl Agenda {
     }
 
     /// What a sub-agent asks and nobody has acknowledged.
-    pub(crate) fn question(&self, fence: &Fence) -> Option<&Question> {
+    pub fn question(&self, fence: &Fence) -> Option<&Question> {
         let held = self.held.get(fence)?;
         held.talk
             .question()
@@ -184,7 +184,7 @@ impl Agenda {
     }
 
     /// The last word that a sub-agent was told, if there is one.
-    pub(crate) fn heeded(&self, fence: &Fence) -> Option<i32> {
+    pub fn heeded(&self, fence: &Fence) -> Option<i32> {
         let held = self.held.get(fence).filter(|held| !held.is_disowned())?;
         Some(held.talk.heeded).filter(|heeded| *heeded > 0)
     }

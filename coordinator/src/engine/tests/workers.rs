@@ -357,6 +357,36 @@ fn refused_hello_changes_nothing() {
 }
 
 #[test]
+fn hello_that_comes_after_a_later_one_of_its_process_takes_nothing_from_it() {
+    let mut world = World::new();
+    let dialled = |dials| Hello {
+        dials,
+        ..hello("w", 1)
+    };
+    let mut worker = world.dial(dialled(2));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+
+    let (outbox, mut orders) = mpsc::channel(1);
+    let (reply, mut answer) = oneshot::channel();
+    world.take(Input::Fleet(FleetInput::Hello {
+        hello: Box::new(dialled(1)),
+        outbox,
+        reply,
+    }));
+    world.flush();
+
+    let refused = answer.try_recv().unwrap().unwrap_err();
+    let name = worker.from.worker.clone();
+    assert_eq!(refused, crate::fleet::HelloRefused::Overtaken { name });
+    assert!(orders.try_recv().is_err());
+    assert!(worker.is_left_alone());
+    assert_eq!(world.engine.board.fence(key(1)), Some(fence));
+    world.completed(&worker, fence, "done").unwrap();
+    assert!(world.dial(dialled(3)).welcome.session > worker.from.session);
+}
+
+#[test]
 fn worker_that_names_its_teams_is_a_member_of_each() {
     let mut world = World::new();
     let missing = TeamName::parse("missing").unwrap();

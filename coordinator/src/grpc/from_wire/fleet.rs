@@ -91,6 +91,7 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         sandbox_controls: hello.sandbox_controls.into_iter().map(control).collect(),
         protocol,
         protocol_min,
+        dials: hello.dials,
     })
 }
 

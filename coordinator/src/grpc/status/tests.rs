@@ -445,7 +445,7 @@ fn who_can_not_be_served_now_is_told_when_to_come_again() {
 #[test]
 fn hello_is_refused_with_its_code() {
     let name = WorkerName::parse("zz-w").unwrap();
-    let taken = hello_refused(&HelloRefused::NameTaken { name });
+    let taken = hello_refused(&HelloRefused::NameTaken { name: name.clone() });
     assert_eq!(taken.code(), Code::AlreadyExists);
     assert_eq!(assert_says_all(&taken), "WORKER_NAME_TAKEN");
 
@@ -456,6 +456,10 @@ fn hello_is_refused_with_its_code() {
     assert_eq!(version.code(), Code::FailedPrecondition);
     assert_eq!(assert_says_all(&version), "WORKER_VERSION_UNSUPPORTED");
     assert!(version.get_details_precondition_failure().is_some());
+
+    let overtaken = hello_refused(&HelloRefused::Overtaken { name });
+    assert_eq!(overtaken.code(), Code::Aborted);
+    assert_eq!(assert_says_all(&overtaken), "HELLO_OVERTAKEN");
 
     let full = hello_refused(&HelloRefused::Full);
     assert_eq!(full.code(), Code::ResourceExhausted);
