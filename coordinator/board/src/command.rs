@@ -1,21 +1,19 @@
 //! What may be asked of the board.
 
 mod answer;
+mod fleet;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-pub use self::answer::{Answer, Effect, Receipt, Updated};
+pub use self::{
+    answer::{Answer, Effect, Receipt, Updated},
+    fleet::{EndReport, FleetCommand, Soft},
+};
 use crate::{
-    id::{
-        AgentTypeName, AttemptNumber, Fence, InstanceId, MemberName, MessageId, Revision, TaskId,
-        TaskKey, TeamName, TeamUid, WorkerName,
-    },
+    id::{AgentTypeName, AttemptNumber, Fence, MemberName, MessageId, Revision, TaskId, TeamName},
     mail::MailKind,
-    record::{OfferedType, Request},
-    task::{
-        Artifact, AttemptEnding, BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status,
-        StopReason, TaskKind, Usage,
-    },
+    record::Request,
+    task::{Artifact, BlockerFailedPolicy, FailurePolicy, Priority, Retry, Status, TaskKind},
     team::MemberKind,
     time::Time,
 };
@@ -430,104 +428,4 @@ pub struct Update {
     pub reason: Option<Arc<str>>,
     /// How many of its children workers run at once at the most; 0 for no bound.
     pub window: Option<u32>,
-}
-
-/// Something that the fleet brings before the board: trusted to be well formed, but not to be
-/// timely.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FleetCommand {
-    /// A worker offers these types.
-    OfferTypes(Vec<OfferedType>),
-    /// A worker serves this team, and becomes a member of it.
-    JoinWorker(TeamUid, WorkerName),
-    /// A worker is gone for good, for all that is known, and leaves this team.
-    LeaveWorker(TeamUid, WorkerName, Arc<str>),
-    /// Give a task to a worker.
-    Dispatch(TaskKey, WorkerName, InstanceId),
-    /// The sub-agent began.
-    Started {
-        /// The attempt.
-        fence: Fence,
-        /// The process that reports.
-        instance: InstanceId,
-        /// How long it may run.
-        run_limit: Option<Duration>,
-    },
-    /// The sub-agent ended.
-    Ended {
-        /// The attempt.
-        fence: Fence,
-        /// The process that reports.
-        instance: InstanceId,
-        /// What it reports.
-        report: EndReport,
-    },
-    /// The worker didn't take the assignment, or gives it back.
-    Refused {
-        /// The attempt.
-        fence: Fence,
-        /// The process that reports.
-        instance: InstanceId,
-        /// Why.
-        reason: Arc<str>,
-    },
-    /// The sub-agent asks its lead.
-    Asked {
-        /// The attempt.
-        fence: Fence,
-        /// The process that reports.
-        instance: InstanceId,
-        /// The question's number in the attempt.
-        number: u32,
-        /// What is asked.
-        text: Arc<str>,
-        /// How long it waits.
-        timeout: Option<Duration>,
-    },
-    /// The sub-agent has what it was to be told.
-    Heeded {
-        /// The attempt.
-        fence: Fence,
-        /// The process that reports.
-        instance: InstanceId,
-        /// Up to this word.
-        through: u32,
-    },
-    /// The attempt was lost with its worker.
-    Lost(TaskKey, AttemptNumber, Arc<str>),
-    /// The worker's process never got the assignment.
-    NeverArrived(TaskKey, AttemptNumber),
-}
-
-/// What a worker reports at the end of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndReport {
-    /// How it ended.
-    pub ending: AttemptEnding,
-    /// What came out.
-    pub result: Arc<str>,
-    /// Why it failed.
-    pub error: Arc<str>,
-    /// Why earlier than it might have.
-    pub stop_reason: Option<StopReason>,
-    /// The files that were kept.
-    pub outputs: Vec<Artifact>,
-    /// What it used.
-    pub usage: Usage,
-}
-
-/// What is known beside the board when time passes: what lives in memory alone.
-#[derive(Clone, Copy)]
-pub struct Soft<'s> {
-    /// Worker processes that have not been heard yet since the coordinator started, and may well
-    /// be done with what they hold.
-    pub spared: &'s std::collections::BTreeSet<InstanceId>,
-    /// When worker processes that held something as the coordinator started were heard again. What
-    /// the coordinator itself measures of their attempts counts from there at the earliest: what was
-    /// before is told by a wall clock that may have jumped.
-    pub came_back: &'s BTreeMap<InstanceId, Time>,
-    /// When a member was last heard of; none for never since the start.
-    pub seen: &'s dyn Fn(TeamUid, &MemberName) -> Option<Time>,
-    /// How long a dissolved team is kept.
-    pub tombstones_kept: Duration,
 }

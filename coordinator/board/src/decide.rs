@@ -10,6 +10,7 @@ mod delete;
 mod dissolve;
 mod edges;
 mod ending;
+mod fencing;
 mod fields;
 mod handshake;
 mod mail;

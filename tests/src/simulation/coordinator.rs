@@ -109,6 +109,7 @@ impl World {
             leases: Leases::default(),
             expected_types: vec![AgentTypeName::parse(AGENT_TYPE).expect("a name")],
             tombstones_kept: Duration::from_secs(7 * 24 * 3_600),
+            limits: board::limits::RunningLimits::default(),
         };
         let now = self.time();
         let started = Engine::start(setup, |floor| now.max(floor));

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{attempts, calls, calls::Who, check, ending, mail, update};
+use super::{attempts, calls, calls::Who, check, ending, fencing, mail, update};
 use crate::{
     command::{Answer, Effect},
     decision::Decision,
@@ -83,7 +83,7 @@ pub(super) fn asked(
     text: &Arc<str>,
     timeout: Option<Duration>,
 ) -> Result<Decision, Obstacle> {
-    let key = attempts::fenced(&draft, fence, instance)?;
+    let key = fencing::fenced(&draft, fence, instance)?;
     let placement = at_hand(&draft, key)?;
     if (1..=placement.questions).contains(&number) {
         return Ok(draft.finish(Answer::Done, None));
@@ -126,7 +126,7 @@ pub(super) fn heeded(
     instance: InstanceId,
     through: u32,
 ) -> Result<Decision, Obstacle> {
-    let key = attempts::fenced(&draft, fence, instance)?;
+    let key = fencing::fenced(&draft, fence, instance)?;
     let is_news = |word: &Word| word.number <= through;
     if at_hand(&draft, key)?.words.iter().any(is_news) {
         let placement = attempts::placed(&mut draft, key)?;

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ending, ending::Ending, handshake, mailbox, retry, roster, stopping};
+use super::{
+    ending,
+    ending::Ending,
+    fencing::{fenced, is_repeat},
+    handshake, mailbox, retry, roster, stopping,
+};
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
@@ -151,51 +156,6 @@ pub(super) fn running(key: TaskKey, placement: &Placement) -> Refusal {
         worker: placement.worker.to_string(),
         attempt: placement.attempt,
     }
-}
-
-/// Finds the attempt that a report speaks of, if it still counts (W5).
-pub(super) fn fenced(
-    draft: &Draft<'_>,
-    fence: &Fence,
-    instance: InstanceId,
-) -> Result<TaskKey, Obstacle> {
-    let stale = |why| Err(Refusal::Stale { why }.into());
-    if fence.epoch != draft.board.meta.epoch {
-        return stale(Staleness::Epoch);
-    }
-    if draft.board.team(fence.team).is_none() {
-        return stale(Staleness::Team);
-    }
-    let key = (fence.team, fence.task);
-    match draft.status(key) {
-        None => return stale(Staleness::Task),
-        Some(status) if status.is_terminal() => return stale(Staleness::Attempt),
-        Some(_) => {}
-    }
-    match draft.task(key)?.placement() {
-        Some(placement) if placement.attempt != fence.attempt => stale(Staleness::Attempt),
-        Some(placement) if placement.instance != instance => stale(Staleness::Instance),
-        Some(_) => Ok(key),
-        None => stale(Staleness::Attempt),
-    }
-}
-
-/// Whether the very same ending was reported, and taken, before: its acknowledgement was lost.
-fn is_repeat(
-    draft: &Draft<'_>,
-    fence: &Fence,
-    instance: InstanceId,
-    ending: AttemptEnding,
-) -> Result<bool, Obstacle> {
-    let key = (fence.team, fence.task);
-    if fence.epoch != draft.board.meta.epoch || draft.status(key).is_none() {
-        return Ok(false);
-    }
-    Ok(draft.task(key)?.attempts.iter().any(|attempt| {
-        attempt.number == fence.attempt
-            && attempt.ending == ending
-            && matches!(&attempt.runner, Runner::Worker(_, i) if *i == instance)
-    }))
 }
 
 pub(super) fn started(
