@@ -5,7 +5,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use board::id::{AgentTypeName, Epoch};
+use board::{
+    id::{AgentTypeName, Epoch},
+    limits::RunningLimits,
+};
 use ganger_coordinator::{
     engine::{Engine, Input, Setup},
     fleet::Leases,
@@ -109,7 +112,7 @@ impl World {
             leases: Leases::default(),
             expected_types: vec![AgentTypeName::parse(AGENT_TYPE).expect("a name")],
             tombstones_kept: Duration::from_secs(7 * 24 * 3_600),
-            limits: board::limits::RunningLimits::default(),
+            limits: RunningLimits::default(),
         };
         let now = self.time();
         let started = Engine::start(setup, |floor| now.max(floor));
