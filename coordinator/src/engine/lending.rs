@@ -181,7 +181,9 @@ impl Engine {
         let wait = self.lending.waits.remove(&id);
         if let Some(back) = wait.and_then(|wait| wait.back) {
             // Who went away meanwhile needs none.
-            let told = move || drop(back.send(()));
+            let told = move || {
+                let _ = back.send(());
+            };
             let release = super::release::Release::Read(Box::new(told));
             self.group.releases.push(release);
         }
