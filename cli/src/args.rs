@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_means_one_task_or_a_filter_and_not_both_nor_neither() {
+        for line in [
+            "ganger task cancel",
+            "ganger task cancel 3 --parent 1",
+            "ganger task pause --reason why",
+            "ganger task resume 3 --label a",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn every_line_of_the_help_parses() {
         for line in [
             "ganger team create red --lead ann --hosted bob=shell --with carol",
@@ -201,6 +213,11 @@ mod tests {
             "ganger tool show TaskCreate",
             "ganger tool call TaskUpdate taskId=3 status=completed",
             "ganger task cancel 3 --reason why",
+            "ganger task cancel --parent 1 --label a --type shell --owner bob --reason why",
+            "ganger task pause --label nightly --reason why",
+            "ganger task resume --parent 1",
+            "ganger task create Sum --joins 1 --outlive-parent",
+            "ganger run --type shell true --joins 1 --outlive-parent",
             "ganger task watch --until-done",
             "ganger run --type shell true",
             "ganger run --type shell --file script.sh --input a.txt=in/a.txt --detach",

@@ -77,6 +77,17 @@ pub struct Placing {
     /// How many of its children workers run at once at the most; 0 for no bound
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub window: i32,
+    /// Go on when the task that it is part of is cancelled, or what hired it ends
+    #[arg(long)]
+    pub outlive_parent: bool,
+    /// Wait for all that is part of this task; make its parts first
+    #[arg(
+        long,
+        value_name = "TASK",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    pub joins: u64,
 }
 
 impl Placing {

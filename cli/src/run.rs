@@ -140,6 +140,8 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::StreamT
         share_todos: args.share_todos,
         worker_labels: args.placing.worker_labels(),
         window: args.placing.window,
+        outlive_parent: args.placing.outlive_parent,
+        joins_task_id: args.placing.joins,
         ..v1::StreamTaskRequest::default()
     }
 }
@@ -177,6 +179,8 @@ async fn start(
         share_todos: request.share_todos,
         worker_labels: request.worker_labels,
         window: request.window,
+        outlive_parent: request.outlive_parent,
+        joins_task_id: request.joins_task_id,
         ..v1::StartTaskRequest::default()
     };
     let call = client.ask(request, |client, request| async move {

@@ -4,12 +4,13 @@ use clap::Subcommand;
 use ganger_proto::v1;
 
 use crate::{
-    client::{Client, request_id},
+    client::Client,
     context::Context,
     failure::{Exit, Failure},
 };
 
 mod batch;
+mod cancelling;
 mod claim;
 mod claim_next;
 mod create;
@@ -21,6 +22,7 @@ mod release;
 mod renew;
 mod reopen;
 mod show;
+mod sweep;
 pub mod talk;
 mod update;
 pub mod wait;
@@ -61,22 +63,16 @@ pub enum Verb {
     Renew(renew::Args),
     /// Give a claimed task back
     Release(release::Args),
-    /// Hold a pending task: it is neither dispatched nor claimed until it is resumed
+    /// Hold a pending task, or all that a filter finds: neither dispatched nor claimed until resumed
     Pause(pause::PauseArgs),
-    /// Let a held task go on
+    /// Let a held task go on, or all that a filter finds
     Resume(pause::ResumeArgs),
     /// Answer the question that a running task's sub-agent asks
     Answer(talk::AnswerArgs),
     /// Tell a running task's sub-agent something that it has not asked
     Steer(talk::SteerArgs),
-    /// Cancel a task; one that runs is stopped
-    Cancel {
-        /// The task
-        id: u64,
-        /// Why
-        #[arg(long, default_value = "", hide_default_value = true)]
-        reason: String,
-    },
+    /// Cancel a task, or all that a filter finds; what runs is stopped
+    Cancel(cancelling::Args),
     /// Open a task again that is over
     Reopen(reopen::Args),
     /// Delete a task; what waited for it is freed
@@ -109,15 +105,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Resume(args) => pause::resume(args, context).await?,
         Verb::Answer(args) => talk::answer(args, context).await?,
         Verb::Steer(args) => talk::steer(args, context).await?,
-        Verb::Cancel { id, reason } => {
-            let client = context.connect().await?;
-            let answer = cancel(&client, id, &reason).await?;
-            let task = answer.task.clone().unwrap_or_default();
-            context.out.answer(&answer, || match task.status() {
-                v1::TaskStatus::InProgress => format!("task #{id} is being stopped"),
-                _ => format!("task #{id} is cancelled"),
-            })?;
-        }
+        Verb::Cancel(args) => cancelling::run(args, context).await?,
         Verb::Reopen(args) => reopen::run(args, context).await?,
         Verb::Delete(args) => delete::run(args, context).await?,
         Verb::Wait(args) => return wait::run(args, context).await,
@@ -151,11 +139,12 @@ pub async fn cancel(
     client: &Client,
     id: u64,
     reason: &str,
+    request_id: String,
 ) -> Result<v1::CancelTaskResponse, Failure> {
     let request = v1::CancelTaskRequest {
         task_id: id,
         reason: reason.into(),
-        request_id: request_id(),
+        request_id,
         ..v1::CancelTaskRequest::default()
     };
     client

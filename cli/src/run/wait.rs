@@ -11,7 +11,7 @@ use super::{
     transcript::{Printer, progress},
 };
 use crate::{
-    client::Client,
+    client::{Client, request_id},
     context::Context,
     failure::{Exit, Failure},
     follow::{Feed, Into, Patience},
@@ -166,7 +166,9 @@ impl Wait<'_> {
                     "cancelling task #{id}; Ctrl-C again leaves it to itself"
                 ));
                 // It may have ended meanwhile: then its ending is on the way.
-                if let Err(failure) = task::cancel(self.client, id, "interrupted").await {
+                if let Err(failure) =
+                    task::cancel(self.client, id, "interrupted", request_id()).await
+                {
                     self.note(&format!("can't cancel task #{id}: {failure}"));
                 }
             }

@@ -169,6 +169,8 @@ fn request(args: Args, prompt: String, inputs: Vec<v1::Artifact>) -> v1::CreateT
         share_todos: args.share_todos,
         worker_labels: args.placing.worker_labels(),
         window: args.placing.window,
+        outlive_parent: args.placing.outlive_parent,
+        joins_task_id: args.placing.joins,
         retry: args.retry.policy(),
         failure_policy: number::<_, v1::FailurePolicy>(args.on_failure),
         // The team is who calls; the type has one spelling here.

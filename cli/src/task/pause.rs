@@ -2,14 +2,20 @@
 
 use ganger_proto::v1;
 
-use crate::{context::Context, failure::Failure, flags::RequestId, output::safe_line};
+use super::sweep::{self, Meant, Swept, Which};
+use crate::{
+    client::Client, context::Context, failure::Failure, flags::RequestId, output::safe_line,
+};
 
 /// What is held.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: ganger task pause 3 --reason 'wait for the review'")]
+#[command(after_help = "\
+Examples:
+  ganger task pause 3 --reason 'wait for the review'
+  ganger task pause --parent 1")]
 pub struct PauseArgs {
-    /// The task
-    id: u64,
+    #[command(flatten)]
+    which: Which,
     /// Why, for a person
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
@@ -19,9 +25,13 @@ pub struct PauseArgs {
 
 /// What goes on.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  ganger task resume 3
+  ganger task resume --label nightly")]
 pub struct ResumeArgs {
-    /// The task
-    id: u64,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     request_id: RequestId,
 }
@@ -31,8 +41,14 @@ pub struct ResumeArgs {
 /// # Errors
 /// What the coordinator refused.
 pub async fn pause(args: PauseArgs, context: &Context) -> Result<(), Failure> {
+    let id = match args.which.meant() {
+        Meant::One(id) => id,
+        Meant::All(filter) => {
+            return pause_all(filter, args.reason, args.request_id, context).await;
+        }
+    };
     let request = v1::PauseTaskRequest {
-        task_id: args.id,
+        task_id: id,
         reason: args.reason,
         request_id: args.request_id.or_new(),
         ..v1::PauseTaskRequest::default()
@@ -44,7 +60,7 @@ pub async fn pause(args: PauseArgs, context: &Context) -> Result<(), Failure> {
         })
         .await?;
     context.out.answer(&answer, || {
-        format!("task #{0} is held: ganger task resume {0}", args.id)
+        format!("task #{id} is held: ganger task resume {id}")
     })?;
     Ok(())
 }
@@ -54,8 +70,12 @@ pub async fn pause(args: PauseArgs, context: &Context) -> Result<(), Failure> {
 /// # Errors
 /// What the coordinator refused.
 pub async fn resume(args: ResumeArgs, context: &Context) -> Result<(), Failure> {
+    let id = match args.which.meant() {
+        Meant::One(id) => id,
+        Meant::All(filter) => return resume_all(filter, args.request_id, context).await,
+    };
     let request = v1::ResumeTaskRequest {
-        task_id: args.id,
+        task_id: id,
         request_id: args.request_id.or_new(),
         ..v1::ResumeTaskRequest::default()
     };
@@ -70,4 +90,60 @@ pub async fn resume(args: ResumeArgs, context: &Context) -> Result<(), Failure> 
         safe_line(task.map(|task| task.line.as_str()).unwrap_or_default())
     })?;
     Ok(())
+}
+
+async fn pause_all(
+    filter: v1::TaskFilter,
+    reason: String,
+    first: RequestId,
+    context: &Context,
+) -> Result<(), Failure> {
+    let call = |client: Client, filter, request_id| {
+        let request = v1::PauseTasksRequest {
+            filter: Some(filter),
+            reason: reason.clone(),
+            request_id,
+            ..v1::PauseTasksRequest::default()
+        };
+        async move {
+            let answer = client
+                .ask(request, |client, request| async move {
+                    client.delegation().pause_tasks(request).await
+                })
+                .await?;
+            Ok(Swept {
+                changed: answer.changed,
+                more: answer.more,
+                last: answer.last_task_id,
+            })
+        }
+    };
+    sweep::all(filter, first, "held", context, call).await
+}
+
+async fn resume_all(
+    filter: v1::TaskFilter,
+    first: RequestId,
+    context: &Context,
+) -> Result<(), Failure> {
+    let call = |client: Client, filter, request_id| {
+        let request = v1::ResumeTasksRequest {
+            filter: Some(filter),
+            request_id,
+            ..v1::ResumeTasksRequest::default()
+        };
+        async move {
+            let answer = client
+                .ask(request, |client, request| async move {
+                    client.delegation().resume_tasks(request).await
+                })
+                .await?;
+            Ok(Swept {
+                changed: answer.changed,
+                more: answer.more,
+                last: answer.last_task_id,
+            })
+        }
+    };
+    sweep::all(filter, first, "resumed", context, call).await
 }

@@ -106,7 +106,7 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
                 --deadline 2030-01-01T00:00:00Z --time-limit 90s --crash-limit 0 \
                 --output-glob out/** --metadata {\"n\":1} --request-id abc --share-todos \
                 --max-attempts 3 --backoff 2s --backoff-max 1m --on-failure pause \
-                --client-task-id mine --because-of 12 --on-behalf-of carol";
+                --client-task-id mine --joins 5 --outlive-parent --because-of 12 --on-behalf-of carol";
     let args = ["--addr", &coordinator.addr, "--team", "red"]
         .into_iter()
         .chain(line.split_whitespace());
@@ -126,7 +126,7 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
         serde_json::json!({
             "subject": "Fix", "description": "long", "activeForm": "Fixing", "owner": "bob",
             "agentType": "shell", "prompt": "make all\n", "blockedBy": ["1", "2"],
-            "blocks": ["9"], "parentTaskId": "4", "priority": "TASK_PRIORITY_HIGH",
+            "blocks": ["9"], "parentTaskId": "4", "joinsTaskId": "5", "outliveParent": true, "priority": "TASK_PRIORITY_HIGH",
             "labels": ["a", "b"], "kind": "TASK_KIND_VERIFICATION",
             "blockerFailedPolicy": "BLOCKER_FAILED_POLICY_PROCEED",
             "deadline": "2030-01-01T00:00:00+00:00", "timeout": "90s", "crashLimit": 0,
@@ -308,4 +308,68 @@ async fn completions_and_help_need_no_coordinator() {
     assert!(script.out.contains("_ganger"), "{}", script.out);
     assert!(help.out.contains("124  timed out"), "{}", help.out);
     assert!(worker.out.contains("--coordinator"), "{}", worker.out);
+}
+
+/// Call by call, each from where the last one stopped, with what it has come to so far.
+#[tokio::test]
+async fn a_sweep_goes_on_until_there_is_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = serde_json::json!({"changed": 1000, "more": true, "lastTaskId": "1001"});
+    let last = serde_json::json!({"changed": 7, "lastTaskId": "1500"});
+    let mut coordinator = Scripted::start(Script {
+        others: vec![
+            ("cancel_tasks", Ok(more.clone())),
+            ("cancel_tasks", Ok(last)),
+            (
+                "pause_tasks",
+                Ok(serde_json::json!({"changed": 1, "lastTaskId": "9"})),
+            ),
+            (
+                "resume_tasks",
+                Ok(serde_json::json!({"changed": 2, "lastTaskId": "9"})),
+            ),
+        ],
+        ..Script::default()
+    })
+    .await;
+    let addr = coordinator.addr.clone();
+    let ganger = |line: &'static str| {
+        let args = ["--addr", &addr, "task"].into_iter().chain(line.split(' '));
+        let args: Vec<String> = args.map(str::to_owned).collect();
+        let dir = dir.path().to_owned();
+        async move {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            run(&dir, &args).await
+        }
+    };
+
+    let cancelled = ganger("cancel --parent 1 --owner bob --reason why").await;
+    let paused = ganger("pause --label nightly --type shell").await;
+    let resumed = ganger("resume --label nightly -o json").await;
+
+    assert_eq!(cancelled.out, "1007 tasks cancelled, or being stopped\n");
+    assert!(
+        cancelled.err.contains("1000 tasks cancelled"),
+        "{}",
+        cancelled.err
+    );
+    assert_eq!(paused.out, "1 task held\n");
+    let told: serde_json::Value = serde_json::from_str(&resumed.out).unwrap();
+    assert_eq!(told["changed"], 2);
+    let mut first = coordinator.other("cancel_tasks").await;
+    let mut second = coordinator.other("cancel_tasks").await;
+    let ids = [&mut first, &mut second].map(|asked| asked["requestId"].take());
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(first["reason"], "why");
+    assert_eq!(
+        first["filter"],
+        serde_json::json!({"parentTaskId": "1", "owner": "bob"})
+    );
+    let from_there = serde_json::json!({
+        "parentTaskId": "1", "owner": "bob", "afterTaskId": "1001",
+    });
+    assert_eq!(second["filter"], from_there);
+    let asked = coordinator.other("pause_tasks").await;
+    let filter = serde_json::json!({"label": "nightly", "agentType": "shell"});
+    assert_eq!(asked["filter"], filter);
 }

@@ -22,6 +22,7 @@ mod fences;
 mod fleet;
 mod frames;
 mod grpcurl;
+mod hiring;
 mod hosted_mail;
 mod long_answers;
 mod mail;

@@ -112,9 +112,9 @@ fn one_borrower_at_a_time_and_others_wait_their_turn() {
     world.called_by(boss, create([hired(), hired()])).unwrap();
     world.called(create([delegated()])).unwrap();
 
-    let waits = world.waits(boss, 3);
     let other = world.waits(boss, 2);
     let first = worker.assigned();
+    let waits = world.waits(boss, 3);
     assert_eq!((first.fence.task, first.lender), (TaskId(2), Some(boss)));
     assert!(worker.is_left_alone());
     world.completed(&worker, first.fence, "").unwrap();
