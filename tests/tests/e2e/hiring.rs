@@ -132,7 +132,7 @@ async fn a_fan_out_of_five_thousand_is_joined() {
     for first in (2..=5_001).step_by(1_000) {
         let done = |task_id: u64| v1::UpdateTaskRequest {
             task_id,
-            status: Some(TaskStatus::Completed.into()),
+            status: TaskStatus::Completed.into(),
             result: Some(format!("of {task_id}")),
             ..v1::UpdateTaskRequest::default()
         };
@@ -140,7 +140,8 @@ async fn a_fan_out_of_five_thousand_is_joined() {
             updates: (first..first + 1_000).map(done).collect(),
             ..v1::BatchUpdateTasksRequest::default()
         };
-        let updated = client.task().batch_update_tasks(request);
+        let mut tasks = client.task();
+        let updated = tasks.batch_update_tasks(request);
         patiently("BatchUpdateTasks", updated).await.unwrap();
     }
 
@@ -200,7 +201,8 @@ async fn a_sweep_over_the_wire_goes_on_where_it_stopped() {
     let mut answers = Vec::new();
     let mut after = 0;
     loop {
-        let answer = client.delegation().cancel_tasks(sweep(after));
+        let mut delegation = client.delegation();
+        let answer = delegation.cancel_tasks(sweep(after));
         let answer = patiently("CancelTasks", answer).await.unwrap().into_inner();
         answers.push(answer.changed);
         after = answer.last_task_id;

@@ -36,10 +36,11 @@ async fn hire(
 async fn scene() -> (Cluster, Client, HandWorker) {
     let cluster = Cluster::start(programs!()).await;
     let lead = cluster.client().team_of("red", &["alice"]).await;
-    let hello = v1::Hello {
+    let mut hello = v1::Hello {
         slots: 8,
         ..hello("me")
     };
+    hello.agent_types[0].hiring_depth = 3;
     let worker = HandWorker::connect(&lead, hello).await.unwrap();
     (cluster, lead, worker)
 }
