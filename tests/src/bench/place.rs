@@ -248,12 +248,12 @@ fn offered(name: &str) -> anyhow::Result<OfferedType> {
 /// One in three is part of a fan-out, one in five wants a zone, one in seven has a bounded label.
 fn task(at: usize) -> anyhow::Result<NewTask> {
     let zone = ZONES[at / 5 % ZONES.len()];
-    let zone = (at % 5 == 0).then(|| ("zone".into(), zone.into()));
-    let label = (at % 7 == 0).then(|| "model:large".into());
+    let zone = at.is_multiple_of(5).then(|| ("zone".into(), zone.into()));
+    let label = at.is_multiple_of(7).then(|| "model:large".into());
     Ok(NewTask {
         subject: "Create migration script".into(),
         agent_type: Some(AgentTypeName::parse(TYPES[at % TYPES.len()])?),
-        parent: (at % 3 == 0).then_some(::board::id::TaskId(1)),
+        parent: at.is_multiple_of(3).then_some(::board::id::TaskId(1)),
         worker_labels: zone.into_iter().collect(),
         labels: label.into_iter().collect(),
         ..NewTask::default()
