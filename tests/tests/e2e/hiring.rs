@@ -13,8 +13,18 @@ fn boss(hiring_depth: i32) -> v1::Hello {
     hello
 }
 
+/// What a sub-agent hires, and goes on.
+fn start() -> v1::StartTaskRequest {
+    v1::StartTaskRequest {
+        description: "a part".into(),
+        ..by_hand()
+    }
+}
+
+/// What it hires, and waits for.
 fn run() -> v1::RunTaskRequest {
     v1::RunTaskRequest {
+        description: "a part".into(),
         agent_type: "by-hand".into(),
         prompt: "do it".into(),
         ..v1::RunTaskRequest::default()
@@ -37,7 +47,7 @@ async fn a_worker_with_one_slot_runs_who_hires_and_what_it_hires_and_waits_for()
     let hired = second.fence.clone().unwrap();
     worker.started(&hired).await;
     let deeper = client.clone().sub_agent(&hired);
-    let deeper = patiently("StartTask", deeper.delegation().start_task(by_hand())).await;
+    let deeper = patiently("StartTask", deeper.delegation().start_task(start())).await;
     let info = refused(deeper, Code::PermissionDenied, "HIRING_REFUSED");
     worker.completed(&hired, "the part").await;
     let answer = patiently("RunTask", waits).await.unwrap().unwrap();
@@ -87,9 +97,9 @@ async fn what_an_attempt_hired_ends_with_it() {
     let agent = client.clone().sub_agent(&hirer);
     let outlives = v1::StartTaskRequest {
         outlive_parent: true,
-        ..by_hand()
+        ..start()
     };
-    for request in [by_hand(), outlives] {
+    for request in [start(), outlives] {
         let started = patiently("StartTask", agent.delegation().start_task(request)).await;
         started.unwrap();
     }
@@ -140,9 +150,9 @@ async fn a_fan_out_of_five_thousand_is_joined() {
             updates: (first..first + 1_000).map(done).collect(),
             ..v1::BatchUpdateTasksRequest::default()
         };
-        let mut tasks = client.task();
-        let updated = tasks.batch_update_tasks(request);
-        patiently("BatchUpdateTasks", updated).await.unwrap();
+        let mut board = client.task();
+        let updated = patiently("BatchUpdateTasks", board.batch_update_tasks(request)).await;
+        updated.unwrap();
     }
 
     let assignment = worker.assignment().await;
@@ -202,8 +212,8 @@ async fn a_sweep_over_the_wire_goes_on_where_it_stopped() {
     let mut after = 0;
     loop {
         let mut delegation = client.delegation();
-        let answer = delegation.cancel_tasks(sweep(after));
-        let answer = patiently("CancelTasks", answer).await.unwrap().into_inner();
+        let answer = patiently("CancelTasks", delegation.cancel_tasks(sweep(after))).await;
+        let answer = answer.unwrap().into_inner();
         answers.push(answer.changed);
         after = answer.last_task_id;
         if !answer.more {
