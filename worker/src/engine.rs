@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     fence::Fence,
     hello::Introduction,
-    limits::{LEASE_SPAN, NOTICES_LEN, PROTOCOL_WITH_WORDS},
+    limits::{HEARTBEAT_INTERVAL, LEASE_SPAN, NOTICES_LEN, PROTOCOL_WITH_WORDS},
     sandbox::BoxFuture,
     session::{self, Backoff, DialError, Door, Link},
     shutdown::{self, Shutdown},
@@ -298,7 +298,14 @@ impl Engine {
 
     /// Everything goes on; what is owed is said on the next stream.
     fn disconnected(&mut self, cause: &str, retry_after: Option<Duration>) {
-        let wait = retry_after.unwrap_or_default() + self.backoff.step(chance());
+        let spread = match &self.connection {
+            Connection::Up { link, .. } => {
+                let interval = link.welcome.heartbeat_interval.as_ref();
+                session::spread(given_or(interval, HEARTBEAT_INTERVAL), chance())
+            }
+            _ => Duration::ZERO,
+        };
+        let wait = retry_after.unwrap_or_default() + self.backoff.step(chance()) + spread;
         tracing::warn!(
             cause,
             held = self.agenda.len(),

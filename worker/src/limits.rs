@@ -86,6 +86,8 @@ pub(crate) const NOTICES_LEN: usize = 256;
 pub const HANDSHAKE_SPAN: Duration = Duration::from_secs(10);
 /// The first wait before dialling again; jittered, and doubled each time.
 pub(crate) const REDIAL_MIN: Duration = Duration::from_millis(100);
+/// How much later, at the most, a worker dials whose stream was up: a fleet spreads over that.
+pub(crate) const REDIAL_SPREAD_MAX: Duration = Duration::from_secs(1);
 /// The longest wait before dialling again.
 pub(crate) const REDIAL_MAX: Duration = Duration::from_secs(5);
 /// The lease, where a coordinator doesn't say.

@@ -32,6 +32,7 @@ use crate::{
         BEATS_MAX, CONTROL_LANE_LEN, FRAME_BATCH_MAX, FRAME_LEN_MAX, HANDSHAKE_SPAN,
         HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL_MIN, HEARTBEAT_LANE_LEN, KEEPALIVE_INTERVAL,
         KEEPALIVE_TIMEOUT, PROGRESS_LANE_LEN, PROTOCOL, PROTOCOL_MIN, REDIAL_MAX, REDIAL_MIN,
+        REDIAL_SPREAD_MAX,
     },
 };
 
@@ -436,9 +437,26 @@ impl Backoff {
     }
 }
 
+/// How much later a worker dials whose stream was up: anything up to a fifth of its heartbeat
+/// interval, so that a fleet that lost its coordinator doesn't come back all at once; `chance` is
+/// any number.
+pub(crate) fn spread(interval: Duration, chance: u64) -> Duration {
+    let longest = (interval / 5).min(REDIAL_SPREAD_MAX);
+    longest.mul_f64((chance % 1_000) as f64 / 1_000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fleet_comes_back_over_a_part_of_its_heartbeat_interval() {
+        let at = |interval, chance| spread(Duration::from_millis(interval), chance);
+        assert_eq!(at(5_000, 0), Duration::ZERO);
+        assert_eq!(at(5_000, 500), Duration::from_millis(500));
+        assert_eq!(at(200, 500), Duration::from_millis(20));
+        assert!(at(60_000, 999) < REDIAL_SPREAD_MAX);
+    }
 
     #[test]
     fn waits_grow_to_a_bound_and_are_spread() {
