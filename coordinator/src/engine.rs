@@ -394,7 +394,7 @@ impl Engine {
     fn effect(&mut self, effect: Effect, now: Time) {
         match effect {
             Effect::Assign(fence, _, instance) => {
-                if let Some(assignment) = self.assignment(fence) {
+                if let Some(assignment) = self.assignment(fence, now) {
                     let order = crate::fleet::Order::Assign(Box::new(assignment));
                     self.group.releases.push(Release::Order(instance, order));
                 }

@@ -375,7 +375,7 @@ impl Engine {
     }
 
     /// What a worker is sent for an attempt.
-    pub(super) fn assignment(&mut self, fence: Fence) -> Option<Assignment> {
+    pub(super) fn assignment(&mut self, fence: Fence, now: Time) -> Option<Assignment> {
         let key = (fence.team, fence.task);
         let view = self.board.view(key)?;
         let task = &view.task;
@@ -419,6 +419,7 @@ impl Engine {
             model: owner.map(|m| m.model).unwrap_or_default(),
             timeout: task.timeout,
             deadline: task.deadline,
+            time_left: task.deadline.map(|deadline| deadline.since(now)),
             inputs: task.inputs.clone(),
             output_globs: task.output_globs.clone(),
         })

@@ -214,6 +214,8 @@ pub struct Assignment {
     pub timeout: Option<Duration>,
     /// When it must be over.
     pub deadline: Option<Time>,
+    /// How long that is from when this was decided.
+    pub time_left: Option<Duration>,
     /// What is put into the sandbox.
     pub inputs: Vec<Artifact>,
     /// Which files are kept.

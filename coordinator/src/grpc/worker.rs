@@ -267,6 +267,7 @@ fn assigned(assignment: Assignment) -> v1::Assignment {
         model: assignment.model.to_string(),
         timeout: assignment.timeout.map(to_wire::span),
         deadline: assignment.deadline.map(to_wire::time),
+        time_left: assignment.time_left.map(to_wire::span),
         inputs: assignment.inputs.iter().map(to_wire::artifact).collect(),
         output_globs: assignment
             .output_globs

@@ -1,6 +1,6 @@
 //! What the coordinator says, told to the agenda.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ganger_proto::v1::{self, Assignment, ConnectResponse, ReportKind, connect_response::Message};
 
@@ -98,9 +98,12 @@ impl Engine {
             .map(clock::span)
             .filter(|asked| !asked.is_zero());
         let limit = asked.map_or(agent_type.timeout, |asked| asked.min(agent_type.timeout));
+        // By its own clock only where a coordinator doesn't say: the two may differ by days.
         let deadline = assignment.deadline.as_ref().and_then(clock::system_time);
-        let left = deadline.map(|at| at.duration_since(clock::wall()).unwrap_or(Duration::ZERO));
-        let deadline = left.and_then(|left| now.checked_add(left));
+        let by_clock = || Some(deadline?.duration_since(clock::wall()).unwrap_or_default());
+        let left = assignment.time_left.as_ref().map(clock::span);
+        let deadline = left.or_else(by_clock);
+        let deadline = deadline.and_then(|left| now.checked_add(left));
         match self.agenda.assign(Terms {
             fence: fence.clone(),
             limit,

@@ -16,6 +16,7 @@ claims![
     a_stop_before_the_start_is_confirmed,
     the_time_limit_is_the_lower_of_the_two,
     a_passed_deadline_ends_the_attempt,
+    a_deadline_is_counted_by_what_is_left_not_by_the_workers_clock,
     too_much_output_ends_the_attempt,
     a_drain_waits_for_what_runs_and_takes_nothing_new,
     a_drain_hands_back_what_is_left,
@@ -136,6 +137,27 @@ async fn a_passed_deadline_ends_the_attempt() {
     assert_eq!(
         (ended.ending(), ended.stop_reason()),
         (AttemptEnding::TimedOut, StopReason::Deadline)
+    );
+}
+
+async fn a_deadline_is_counted_by_what_is_left_not_by_the_workers_clock() {
+    let mut coordinator = Coordinator::start().await;
+    let _worker = Worker::bare(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+    let mut assignment = script(1, "echo done");
+    // Long ago by the worker's clock, which runs ahead.
+    assignment.deadline = Some(pbjson_types::Timestamp {
+        seconds: 1,
+        nanos: 0,
+    });
+    assignment.time_left = Some(Duration::from_secs(3_600).into());
+
+    connection.assign(&assignment).await;
+
+    let ended = connection.settle().await.ended;
+    assert_eq!(
+        (ended.ending(), ended.result.trim()),
+        (AttemptEnding::Completed, "done")
     );
 }
 
