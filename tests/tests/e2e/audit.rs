@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ganger_proto::{BEHALF_KEY, CAUSE_KEY, v1};
 use ganger_tests::{
-    Client, Cluster, HandWorker, Watch, agent, hello, hosted, new_task, patiently, programs,
-    refused,
+    Client, Cluster, HandWorker, Watch, agent, hello, hosted, interactive, new_task, patiently,
+    programs, refused,
 };
 use tonic::Code;
 use v1::{
@@ -267,6 +267,29 @@ async fn judged(lead: &Client, carol: &Client, approve: bool) {
     .await;
 }
 
+/// The sub-agent of #2 asks, is answered, and is told something more.
+async fn talk(lead: &Client, worker: &mut HandWorker, fence: &v1::Fence) {
+    let (task_id, text) = (2, "words".to_owned());
+    assert!(worker.asked(fence, 1, &text).await.accepted);
+    let mut delegation = lead.delegation();
+    let answer = v1::AnswerQuestionRequest {
+        task_id,
+        text: text.clone(),
+        ..v1::AnswerQuestionRequest::default()
+    };
+    delegation.answer_question(answer).await.unwrap();
+    let steer = v1::SteerTaskRequest {
+        task_id,
+        text,
+        ..v1::SteerTaskRequest::default()
+    };
+    delegation.steer_task(steer).await.unwrap();
+    assert_eq!(
+        [worker.word().await.number, worker.word().await.number],
+        [1, 2]
+    );
+}
+
 /// Something of each type happens to a team; its end is the last of it.
 async fn everything(lead: &Client, worker: &mut HandWorker) {
     let carol = v1::NewMember {
@@ -286,6 +309,11 @@ async fn everything(lead: &Client, worker: &mut HandWorker) {
     lead.plan(vec![new_task("one"), scripted("two", vec![1])])
         .await;
     let (reason, task_id) = ("because".to_owned(), 1);
+    let weighty = v1::UpdateTeamRequest {
+        weight: Some(2),
+        ..v1::UpdateTeamRequest::default()
+    };
+    lead.team().update_team(weighty).await.unwrap();
     let mut delegation = lead.delegation();
     let pause = v1::PauseTaskRequest {
         task_id,
@@ -317,6 +345,7 @@ async fn everything(lead: &Client, worker: &mut HandWorker) {
     lead.set(1, Completed).await;
     let fence = worker.assignment().await.fence.unwrap();
     worker.started(&fence).await;
+    talk(lead, worker, &fence).await;
     lead.cancel(2).await;
     assert_eq!(worker.stop().await.fence.as_ref(), Some(&fence));
     let stopped = v1::Ended {
@@ -342,7 +371,7 @@ fn all_types() -> BTreeSet<i32> {
 async fn every_type_of_event_is_told_live_and_after_a_crash_from_any_revision_the_same() {
     let mut cluster = Cluster::start(programs!()).await;
     let lead = cluster.client().team_of("red", &["alice"]).await;
-    let mut worker = HandWorker::connect(&lead, hello("me")).await.unwrap();
+    let mut worker = HandWorker::connect(&lead, interactive("me")).await.unwrap();
     let mut live = lead.watch().await;
 
     everything(&lead, &mut worker).await;
