@@ -178,7 +178,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let setting = Setting {
         span: Duration::from_secs(cli.seconds),
-        dir: cli.dir,
+        // Workers take no other.
+        dir: std::path::absolute(cli.dir)
+            .expect("a path that is not empty, in a directory that is there"),
         threads: cli.threads,
     };
     match run(&cli.bench, &setting) {
