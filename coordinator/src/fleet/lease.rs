@@ -45,7 +45,9 @@ impl Default for Leases {
     }
 }
 
-/// Heartbeats that a fleet may bring in a second, whatever its size.
+/// Heartbeats in a second that a fleet of any size is to bring when it dials in as it is. A worker
+/// keeps the spans of its stream, so one that has grown brings more until its first ones dial again:
+/// about 1,200 where 10,000 came one after another.
 const HEARTBEATS_PER_SECOND: u32 = 500;
 
 impl Leases {
