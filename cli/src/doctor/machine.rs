@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::Finding;
@@ -94,7 +94,7 @@ fn disk_space(data: &Path, free: u64, all: u64) -> Finding {
     Finding::good("disk", seen)
 }
 
-/// Whether the token's file holds a token that is the owner's alone.
+/// Whether the token's file holds a token that others can't change, nor read unless it is mounted so.
 pub fn token_file(path: &Path) -> Finding {
     let what = "token file";
     let shown = path.display();
@@ -115,16 +115,38 @@ pub fn token_file(path: &Path) -> Finding {
         return Finding::wrong(what, seen, &[&make]);
     }
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let fix = format!("chmod 600 {shown}");
-        let seen = format!("{shown} may be read by others (mode {mode:03o})");
-        // In a container secrets are often mounted so, and only the container's user is there.
-        return match mode & 0o007 {
-            0 => Finding::note(what, seen, &[&fix]),
-            _ => Finding::wrong(what, seen, &[&fix]),
+    let fix = format!("chmod 600 {shown}");
+    if mode & 0o022 != 0 {
+        let seen = format!("{shown} can be changed by others (mode {mode:03o})");
+        return Finding::wrong(what, seen, &[&fix]);
+    }
+    if mode & 0o044 != 0 {
+        return match closed_directory(path) {
+            Some(dir) => Finding::good(
+                what,
+                format!(
+                    "{shown} (mode {mode:03o}): {} keeps others out",
+                    dir.display()
+                ),
+            ),
+            // Engines and Kubernetes mount secrets so, where nobody but the container's user is.
+            None => {
+                let seen = format!(
+                    "{shown} can be read by every user of this machine (mode {mode:03o}): \
+                     that is right in a container alone"
+                );
+                Finding::note(what, seen, &[&fix])
+            }
         };
     }
     Finding::good(what, format!("{shown}, its owner's alone"))
+}
+
+/// The nearest directory above a file that only its owner may enter.
+fn closed_directory(file: &Path) -> Option<PathBuf> {
+    let file = fs::canonicalize(file).ok()?;
+    let closed = |dir: &&Path| fs::metadata(dir).is_ok_and(|metadata| metadata.mode() & 0o011 == 0);
+    file.ancestors().skip(1).find(closed).map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -152,21 +174,36 @@ mod tests {
     }
 
     #[test]
-    fn token_is_there_sound_and_its_owners_alone() {
+    fn token_file_is_sound_unless_others_can_change_it() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
+        let secrets = dir.path().join("secrets");
+        fs::create_dir(&secrets).unwrap();
+        let set_mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        // A directory that nobody closes but the one right above the file.
+        set_mode(dir.path(), 0o755);
+        set_mode(&secrets, 0o755);
+        let path = secrets.join("token");
         assert_eq!(token_file(&path).verdict, Verdict::Wrong);
 
         let verdict = |text: &str, mode| {
             fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            set_mode(&path, mode);
             token_file(&path).verdict
         };
         assert_eq!(verdict("s3cret\n", 0o600), Verdict::Good);
         assert_eq!(verdict("s3cret\n", 0o640), Verdict::Note);
-        assert_eq!(verdict("s3cret\n", 0o644), Verdict::Wrong);
+        assert_eq!(verdict("s3cret\n", 0o644), Verdict::Note);
+        assert_eq!(verdict("s3cret\n", 0o660), Verdict::Wrong);
+        assert_eq!(verdict("s3cret\n", 0o646), Verdict::Wrong);
         assert_eq!(verdict(" \n", 0o600), Verdict::Wrong);
         assert_eq!(verdict("two\nlines\n", 0o600), Verdict::Wrong);
+
+        // As README.md and compose.yaml have it made: `install -d -m 700`, then `install -m 644`.
+        set_mode(&secrets, 0o700);
+        assert_eq!(verdict("s3cret\n", 0o644), Verdict::Good);
+        assert_eq!(verdict("s3cret\n", 0o646), Verdict::Wrong);
     }
 
     #[test]
