@@ -4,7 +4,7 @@
 //! and only where that was asked for.
 
 use clap::{Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
-use ganger_proto::v1;
+use ganger_proto::{json::to_line, v1};
 
 use crate::{
     client::Client,
@@ -149,7 +149,7 @@ fn told(message: &v1::Message) -> String {
         text.push_str(&format!("\n  {line}"));
     }
     if let Some(payload) = &message.payload {
-        let json = serde_json::to_string(payload).unwrap_or_default();
+        let json = to_line(payload).unwrap_or_default();
         text.push_str(&format!("\n  payload {}", safe_line(&json)));
     }
     text

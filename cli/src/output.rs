@@ -1,7 +1,7 @@
 //! How the tool speaks: answers on stdout, words about them on stderr.
 //!
-//! An answer is a table for people or the proto3 JSON of the message for programs; a stream is
-//! one line or one JSON object for each thing that happens. Colour goes to terminals only,
+//! An answer is a table for people or the message's JSON for programs, one object in a line, as
+//! grpcurl prints it after `jq -c`; a stream is a line or an object for each thing that happens. Colour goes to terminals only,
 //! `NO_COLOR` and `--color` permitting. Text that comes from others never steers the terminal.
 
 use std::{
@@ -10,6 +10,7 @@ use std::{
 };
 
 use console::{measure_text_width, pad_str, truncate_str};
+use ganger_proto::json::to_line;
 use owo_colors::{OwoColorize as _, Style};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,8 @@ pub enum Format {
     /// Aligned columns and sentences.
     #[default]
     Table,
-    /// Proto3 JSON; streams are JSON Lines.
+    /// JSON Lines: one object for an answer, one for each thing that a stream brings. A message is
+    /// written as grpcurl writes it after `jq -c`.
     Json,
 }
 
@@ -70,7 +72,7 @@ impl Output {
         for_people: impl FnOnce() -> Option<String>,
     ) -> io::Result<()> {
         let mut line = match self.format {
-            Format::Json => serde_json::to_string(value)?,
+            Format::Json => to_line(value)?,
             Format::Table => match for_people() {
                 Some(line) => line,
                 None => return Ok(()),
@@ -99,7 +101,7 @@ impl Output {
         for_people: impl FnOnce() -> String,
     ) -> io::Result<String> {
         let mut text = match self.format {
-            Format::Json => serde_json::to_string_pretty(value)?,
+            Format::Json => to_line(value)?,
             Format::Table => for_people(),
         };
         if !text.ends_with('\n') && !text.is_empty() {

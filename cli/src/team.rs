@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use clap::Subcommand;
 use ganger_proto::v1;
+use serde::Serialize;
 
 use crate::{
     client::Client,
@@ -115,13 +116,23 @@ fn end(team: &v1::Team, now: SystemTime) -> String {
     }
 }
 
+/// A team with its members, as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    team: &'a v1::Team,
+    members: &'a [v1::Member],
+}
+
 async fn show(name: Option<String>, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let team = name.unwrap_or_default();
     let found = get(&client, &team).await?;
     let members = member::all(&client, &team, false).await?;
-    let value = serde_json::json!({"team": found, "members": members});
-    context.out.answer(&value, || {
+    let shown = Shown {
+        team: &found,
+        members: &members,
+    };
+    context.out.answer(&shown, || {
         let now = SystemTime::now();
         format!(
             "{}\n{}",

@@ -1,7 +1,7 @@
 //! `ganger tool`: the tools that lead agents know, under their known names.
 
 use clap::Subcommand;
-use ganger_proto::v1;
+use ganger_proto::{json::to_line, v1};
 
 use crate::{
     client::Client,
@@ -89,7 +89,12 @@ async fn show(name: &str, context: &Context) -> Result<(), Failure> {
         )));
     };
     context.out.answer(tool, || {
-        let schema = serde_json::to_string_pretty(&tool.input_schema).unwrap_or_default();
+        // Read again, so that whole numbers are written as such.
+        let schema = to_line(&tool.input_schema).and_then(|line| {
+            let schema: serde_json::Value = serde_json::from_str(&line)?;
+            serde_json::to_string_pretty(&schema)
+        });
+        let schema = schema.unwrap_or_default();
         format!(
             "{} ({})\n\n{}\n\n{}",
             safe_line(&tool.name),

@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, unused_qualifications, clippy::all, clippy::unwrap_used)]
 
+pub mod json;
+
 /// Version 1 of the contract.
 pub mod v1 {
     tonic::include_proto!("ganger.v1");

@@ -7,6 +7,7 @@ use std::{
 
 use ganger_proto::v1;
 use owo_colors::Style;
+use serde::Serialize;
 
 use super::new_dir;
 use crate::{
@@ -20,6 +21,14 @@ use crate::{
 
 /// What the verification found, as a file beside the report.
 const VERIFICATION_FILE: &str = "verification.md";
+
+/// What came out, as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    tasks: &'a [v1::Task],
+    files: &'a [PathBuf],
+    seconds: f64,
+}
 
 /// Keeps what came out, and tells it.
 ///
@@ -43,11 +52,11 @@ pub async fn tell(
     let seconds = began.elapsed();
 
     if context.out.is_json() {
-        let told = serde_json::json!({
-            "tasks": tasks,
-            "files": files,
-            "seconds": seconds.as_secs_f64(),
-        });
+        let told = Told {
+            tasks: &tasks,
+            files: &files,
+            seconds: seconds.as_secs_f64(),
+        };
         context.out.record(&told, || None)?;
     } else {
         let report = files.iter().find(|file| file.ends_with("report.md"));

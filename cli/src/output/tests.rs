@@ -47,7 +47,7 @@ fn facts_align_and_leave_out_the_empty() {
 }
 
 #[test]
-fn json_is_the_messages_own_with_numbers_of_64_bits_as_strings() {
+fn json_of_an_answer_is_one_object_in_one_line() {
     let answer = v1::CancelTaskResponse {
         task: Some(v1::Task {
             id: 7,
@@ -61,8 +61,7 @@ fn json_is_the_messages_own_with_numbers_of_64_bits_as_strings() {
 
     assert_eq!(
         text.unwrap(),
-        "{\n  \"task\": {\n    \"id\": \"7\",\n    \"status\": \"TASK_STATUS_IN_PROGRESS\",\n    \
-         \"openBlockers\": [\n      \"3\"\n    ]\n  }\n}\n"
+        "{\"task\":{\"id\":\"7\",\"status\":\"TASK_STATUS_IN_PROGRESS\",\"openBlockers\":[\"3\"]}}\n"
     );
 }
 

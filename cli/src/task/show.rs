@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use ganger_proto::v1;
+use ganger_proto::{json::to_line, v1};
 
 use crate::{
     context::Context,
@@ -176,7 +176,7 @@ fn happened(at: Option<&pbjson_types::Timestamp>, by: &str) -> String {
 fn metadata(task: &v1::Task) -> String {
     match &task.metadata {
         Some(metadata) if !metadata.fields.is_empty() => {
-            safe_line(&serde_json::to_string(metadata).unwrap_or_default())
+            safe_line(&to_line(metadata).unwrap_or_default())
         }
         _ => String::new(),
     }

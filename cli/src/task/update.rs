@@ -246,7 +246,7 @@ mod tests {
                 "addBlockedBy": ["6"], "removeBlocks": ["7"], "removeBlockedBy": ["8"],
                 "metadata": {"n": null}, "priority": "TASK_PRIORITY_LOW", "addLabels": ["x"],
                 "removeLabels": ["y"], "agentType": "shell", "prompt": "p",
-                "kind": "TASK_KIND_VERIFICATION", "deadline": "2030-01-01T00:00:00+00:00",
+                "kind": "TASK_KIND_VERIFICATION", "deadline": "2030-01-01T00:00:00Z",
                 "timeout": "90s", "blockerFailedPolicy": "BLOCKER_FAILED_POLICY_PROCEED",
                 "retry": {"maxAttempts": 3}, "failurePolicy": "FAILURE_POLICY_RELEASE",
                 "result": "r", "reason": "why", "stopRunning": true, "attempt": 2,

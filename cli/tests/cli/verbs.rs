@@ -129,7 +129,7 @@ async fn everything_that_a_task_can_be_told_goes_on_the_wire() {
             "blocks": ["9"], "parentTaskId": "4", "joinsTaskId": "5", "outliveParent": true, "priority": "TASK_PRIORITY_HIGH",
             "labels": ["a", "b"], "kind": "TASK_KIND_VERIFICATION",
             "blockerFailedPolicy": "BLOCKER_FAILED_POLICY_PROCEED",
-            "deadline": "2030-01-01T00:00:00+00:00", "timeout": "90s", "crashLimit": 0,
+            "deadline": "2030-01-01T00:00:00Z", "timeout": "90s", "crashLimit": 0,
             "outputGlobs": ["out/**"], "metadata": {"n": 1.0}, "requestId": "abc",
             "shareTodos": true, "failurePolicy": "FAILURE_POLICY_PAUSE",
             "retry": {"maxAttempts": 3, "initialBackoff": "2s", "maxBackoff": "60s"},

@@ -282,7 +282,7 @@ fn split(line: &str) -> Vec<String> {
 }
 
 /// Messages as their descriptors say.
-struct Dynamic(MessageDescriptor);
+pub struct Dynamic(pub MessageDescriptor);
 
 impl Codec for Dynamic {
     type Encode = DynamicMessage;
@@ -299,7 +299,7 @@ impl Codec for Dynamic {
     }
 }
 
-struct Encoding;
+pub struct Encoding;
 
 impl Encoder for Encoding {
     type Item = DynamicMessage;

@@ -20,6 +20,7 @@ mod drain;
 mod every_field;
 mod fences;
 mod fleet;
+mod foreign;
 mod frames;
 mod grpcurl;
 mod hiring;
