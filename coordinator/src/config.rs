@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use board::{id::AgentTypeName, limits::RunningLimits};
+use board::{command::TasksKept, id::AgentTypeName, limits::RunningLimits};
 use serde::Deserialize;
 
 use crate::{disk::DiskFloor, fleet::Leases, store::Retention};
@@ -32,6 +32,9 @@ const LEASE_PER_HEARTBEAT_MIN: u32 = 2;
 
 /// How long a dissolved team is kept when nothing is said.
 const TEAMS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Who waits for a task, or polls for it, must get to see how it ended.
+const TASKS_KEPT_FOR_MIN: Duration = Duration::from_secs(1);
 
 /// How long a watcher may take nothing when nothing is said.
 const WATCH_PATIENCE: Duration = Duration::from_secs(30);
@@ -77,6 +80,12 @@ pub struct Args {
     /// How long a dissolved team is kept to be looked at [default: 30days].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub teams_kept_for: Option<Duration>,
+    /// How many finished tasks are kept of each team [default: 1000000].
+    #[arg(long, value_name = "N")]
+    pub tasks_kept: Option<usize>,
+    /// How long finished tasks are kept [default: 90days].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub tasks_kept_for: Option<Duration>,
     /// How long a watcher may take nothing while there is something to tell it [default: 30s, at
     /// least 1s].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -114,6 +123,8 @@ struct Raw {
     events_kept: Option<u64>,
     events_kept_for: Option<String>,
     teams_kept_for: Option<String>,
+    tasks_kept: Option<usize>,
+    tasks_kept_for: Option<String>,
     disk_floor_bytes: Option<u64>,
     disk_floor_percent: Option<u8>,
     watch_patience: Option<String>,
@@ -148,6 +159,8 @@ pub struct Config {
     pub retention: Retention,
     /// How long a dissolved team is kept.
     pub teams_kept_for: Duration,
+    /// How long finished tasks are kept.
+    pub tasks_kept: TasksKept,
     /// From when on the disk is nearly full.
     pub disk_floor: DiskFloor,
     /// How long a watcher may take nothing while there is something to tell it.
@@ -206,6 +219,7 @@ impl Config {
             leases: Leases::default(),
             retention: Retention::default(),
             teams_kept_for: TEAMS_KEPT_FOR,
+            tasks_kept: TasksKept::default(),
             disk_floor: DiskFloor::default(),
             watch_patience: WATCH_PATIENCE,
             threads: 1,
@@ -257,6 +271,7 @@ fn span(
 
 fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
     let retention = retention(args, &raw, problems);
+    let tasks_kept = tasks_kept(args, &raw, problems);
     let disk_floor = disk_floor(args, &raw, problems);
     let limits = limits(raw.limits.unwrap_or_default(), problems);
     let defaults = Leases::default();
@@ -345,6 +360,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         leases,
         retention,
         teams_kept_for,
+        tasks_kept,
         disk_floor,
         watch_patience,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
@@ -367,6 +383,26 @@ fn retention(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> Retention {
         problems,
     );
     Retention { count, span }
+}
+
+fn tasks_kept(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> TasksKept {
+    let defaults = TasksKept::default();
+    let count = args.tasks_kept.or(raw.tasks_kept);
+    let count = count.unwrap_or(defaults.count);
+    if count == 0 {
+        problems.push("tasks_kept: is not even one".into());
+    }
+    let span = span(
+        "tasks_kept_for",
+        args.tasks_kept_for,
+        raw.tasks_kept_for.clone(),
+        defaults.span,
+        problems,
+    );
+    if span < TASKS_KEPT_FOR_MIN {
+        problems.push(format!("tasks_kept_for: is below {TASKS_KEPT_FOR_MIN:?}"));
+    }
+    TasksKept { count, span }
 }
 
 fn disk_floor(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> DiskFloor {

@@ -32,7 +32,7 @@ use std::{
 
 use board::{
     Board,
-    command::{Call, Effect, FleetCommand, Soft},
+    command::{Call, Effect, FleetCommand, Soft, TasksKept},
     decide,
     decision::Decision,
     id::{
@@ -121,6 +121,10 @@ pub struct Engine {
     situations: Situations,
     /// How long a team that is over is kept.
     tombstones_kept: Duration,
+    /// How long finished tasks are kept.
+    tasks_kept: TasksKept,
+    /// How many left since the start because they were finished long ago.
+    tasks_expired: u64,
     disk: DiskGauge,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
@@ -212,9 +216,16 @@ impl Engine {
         if due.is_none_or(|at| at > now) {
             return;
         }
+        self.board.set_needed_aside(now, self.tasks_kept);
         loop {
             match self.softly(&spared, |soft| decide::tick(&self.board, now, soft)) {
-                Ok(Some(decision)) => return self.take_in(decision, now),
+                Ok(Some(decision)) => {
+                    let is_gone = |record: &&Record| matches!(record, Record::TaskGone(..));
+                    // Time takes no task off the board but those that were finished long ago.
+                    let gone = decision.records.iter().filter(is_gone).count();
+                    self.tasks_expired += gone as u64;
+                    return self.take_in(decision, now);
+                }
                 Ok(None) => return,
                 Err(absent) => {
                     if self.recall(absent).is_err() {
@@ -286,6 +297,7 @@ impl Engine {
             came_back: self.fleet.came_back(),
             seen: &seen,
             tombstones_kept: self.tombstones_kept,
+            tasks_kept: self.tasks_kept,
         })
     }
 
@@ -353,11 +365,7 @@ impl Engine {
 
     fn task_unknown(&self, (team, task): TaskKey) -> Refusal {
         match self.board.team(team) {
-            Some(head) => Refusal::TaskUnknown {
-                task,
-                team: head.name.clone(),
-                was_deleted: task <= head.last_task,
-            },
+            Some(head) => head.task_unknown(task),
             None => Refusal::TeamUnknown {
                 team: team.to_string(),
             },

@@ -248,6 +248,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let setup = Setup {
             limits: config.limits.clone(),
             tombstones_kept: config.teams_kept_for,
+            tasks_kept: config.tasks_kept,
             store: Box::new(store),
             hub,
             new_epoch: Epoch(uuid::Uuid::new_v4().as_u128()),

@@ -17,7 +17,7 @@ use crate::{
         AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
         TeamName, TeamUid,
     },
-    index::{JOIN_SHOWN, Marks, Queueing, Running, TeamIndex, wakes_since},
+    index::{Expiries, JOIN_SHOWN, Marks, Queueing, Running, TeamIndex, wakes_since},
     limits::{self, RunningLimits},
     mail::{Filed, Mailbox},
     record::{Meta, OfferedType},
@@ -61,6 +61,8 @@ pub struct Board {
     pub(crate) dissolving: BTreeSet<TeamUid>,
     /// Dissolved teams without, and since when they are.
     pub(crate) tombstones: BTreeSet<(Time, TeamUid)>,
+    /// Open teams with finished tasks, by whose time comes next.
+    pub(crate) expiries: Expiries,
 }
 
 /// A team with all that is its own.
@@ -96,6 +98,14 @@ impl Card {
         match self {
             Self::Whole(task) => task.status(),
             Self::Outline(stub) => stub.status.into(),
+        }
+    }
+
+    /// When it ended, if it is over.
+    pub(crate) fn ended_at(&self) -> Option<Time> {
+        match self {
+            Self::Whole(task) => Some(task.end()?.at),
+            Self::Outline(stub) => Some(stub.ended_at),
         }
     }
 
@@ -195,6 +205,7 @@ impl Board {
             orphans: BTreeSet::new(),
             dissolving: BTreeSet::new(),
             tombstones: BTreeSet::new(),
+            expiries: Expiries::default(),
         }
     }
 
@@ -259,7 +270,11 @@ impl Board {
         let of_member = self.member_deadlines.first().map(|(at, _)| *at);
         let of_team = self.tombstones.first();
         let of_team = of_team.map(|(at, _)| *at + soft.tombstones_kept);
-        [of_task, of_member, of_team].into_iter().flatten().min()
+        let of_expiry = self.expiries.next(soft.tasks_kept);
+        [of_task, of_member, of_team, of_expiry]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When a task is to be looked at whose deadline this is, with what is known beside the board;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
     answer::{Answer, Effect, Receipt, Updated},
-    fleet::{EndReport, FleetCommand, Soft},
+    fleet::{EndReport, FleetCommand, Soft, TasksKept},
 };
 use crate::{
     id::{AgentTypeName, AttemptNumber, Fence, MemberName, MessageId, Revision, TaskId, TeamName},

@@ -10,6 +10,7 @@ mod delete;
 mod dissolve;
 mod edges;
 mod ending;
+mod expiry;
 mod fencing;
 mod fields;
 mod handshake;

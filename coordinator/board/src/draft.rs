@@ -269,12 +269,22 @@ impl<'b> Draft<'b> {
     }
 
     pub(crate) fn task_unknown(&self, (team, task): TaskKey) -> Refusal {
-        let head = self.team(team);
-        Refusal::TaskUnknown {
-            task,
-            team: head.name.clone(),
-            was_deleted: task.0 > 0 && task <= head.last_task,
-        }
+        self.team(team).task_unknown(task)
+    }
+
+    /// Takes a finished task off the board because its time is over (K15). What is finished, too,
+    /// and waited for it keeps its edge.
+    pub(crate) fn expire(&mut self, (team, task): TaskKey) {
+        self.tasks_gone.insert((team, task));
+        let head = self.team_mut(team);
+        head.expired_through = head.expired_through.max(task);
+    }
+
+    /// Whether it lets any task go for that.
+    pub(crate) fn has_expired(&self) -> bool {
+        let head = |key: &TaskKey| self.teams.get(&key.0);
+        let mut gone = self.tasks_gone.iter();
+        gone.any(|key| head(key).is_some_and(|head| key.1 <= head.expired_through))
     }
 
     /// Takes a task off the board. Its edges are the caller's to remove first.

@@ -1,5 +1,6 @@
 //! What is derived from a team's tasks, kept in step with each change.
 
+mod expiry;
 mod joining;
 mod queues;
 
@@ -10,6 +11,7 @@ use std::{
 
 pub use self::queues::{Avoids, Queue, Want};
 pub(crate) use self::{
+    expiry::{Expiries, Expiry},
     joining::{Joining, is_undone},
     queues::{Listing, Placed, Queueing, Queues, Running, is_for_worker, queue_of},
 };
@@ -139,6 +141,8 @@ pub(crate) struct TeamIndex {
     /// What holds joins back, and which there are.
     pub(crate) joining: Joining,
     pub(crate) counts: BTreeMap<Status, usize>,
+    /// Those that are over, in the order in which they leave.
+    pub(crate) expiry: Expiry,
 }
 
 impl TeamIndex {

@@ -74,6 +74,9 @@ impl Board {
 
     /// The members of a team that is over want nothing any more, and nothing waits for its tasks.
     fn forget_wants(&mut self, uid: TeamUid) {
+        if let Some(team) = self.teams.get(&uid) {
+            self.expiries.unlist(uid, &team.index.expiry);
+        }
         self.cascades.retain(|(team, _)| *team != uid);
         self.member_deadlines.retain(|(_, (team, _))| *team != uid);
         self.stranded.retain(|(team, _)| *team != uid);
@@ -208,6 +211,13 @@ impl Board {
         }
         self.unmark((uid, id), &card, marks);
         self.cascades.remove(&(uid, id));
+        let ended = card.ended_at();
+        self.change_expiry(uid, |expiry| {
+            if let Some(ended) = ended {
+                expiry.leave(id, ended);
+            }
+            expiry.release(id);
+        });
         self.see_to_orphan((uid, id));
         self.see_to_supported(uid, id, Some(Support::of(&card)));
         self.see_to_joins(uid, card.parent(), weight_before);
@@ -223,6 +233,7 @@ impl Board {
         let Some(team) = self.teams.remove(&uid) else {
             return;
         };
+        self.expiries.unlist(uid, &team.index.expiry);
         for name in team.members.keys() {
             self.serve_no_more(uid, name);
         }
@@ -253,6 +264,11 @@ impl Board {
         if old_edges != new_edges {
             team.index.rewire(id, old_edges, new_edges);
         }
+        let loosened: Vec<TaskId> = old_edges
+            .iter()
+            .filter(|blocker| !new_edges.contains(blocker))
+            .copied()
+            .collect();
         let card = team.tasks[&id].card.clone();
         let weight_before = card
             .parent()
@@ -275,6 +291,12 @@ impl Board {
         } else {
             team.index.over.remove(&id);
         }
+        self.see_to_expiry(
+            (uid, id),
+            before.as_ref().map(|b| &b.card),
+            &card,
+            &loosened,
+        );
         self.set_window((uid, id), window_of(&card));
         let owner_before = before.as_ref().and_then(|b| b.card.owner().cloned());
         let holder_before = before.as_ref().and_then(|b| b.card.lent_to());
@@ -307,6 +329,33 @@ impl Board {
         }
         self.see_to_supported(uid, id, support_before);
         self.see_to_joins(uid, card.parent(), weight_before);
+    }
+
+    /// Enters a task that is over among those that leave, and lets those leave that this one needs
+    /// no more: because it is over, too, or doesn't wait for them any more.
+    fn see_to_expiry(
+        &mut self,
+        (uid, id): TaskKey,
+        before: Option<&Card>,
+        card: &Card,
+        loosened: &[TaskId],
+    ) {
+        let (ended_before, ended) = (before.and_then(Card::ended_at), card.ended_at());
+        if ended_before == ended && loosened.is_empty() {
+            return;
+        }
+        self.change_expiry(uid, |expiry| {
+            for blocker in loosened {
+                expiry.release_one(*blocker, id);
+            }
+            if let Some(ended) = ended_before {
+                expiry.leave(id, ended);
+            }
+            if let Some(ended) = ended {
+                expiry.enter(id, ended);
+                expiry.release(id);
+            }
+        });
     }
 
     /// Looks again at those that join the children of a task, if these weigh otherwise than before.

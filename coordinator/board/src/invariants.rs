@@ -59,6 +59,7 @@ pub fn check(board: &Board) -> Result<(), Violation> {
             check_card(team, id, &entry.card)?;
         }
         check_edges(team)?;
+        check_expiry(team)?;
         derived.team(*uid, team, &board.limits)?;
         check_acyclic(team)?;
         mail::check(team)?;
@@ -224,8 +225,12 @@ fn check_edges(team: &TeamBoard) -> Checked {
         hold(4, !distinct.contains(&id), || {
             format!("#{id} waits for itself")
         })?;
+        // Of what left as it was over (K15), only what is over, too, still has the edge.
+        let is_over = entry.card.status().is_terminal();
+        let may_lack = |blocker: &TaskId| is_over && *blocker <= team.head.expired_through;
         for blocker in edges {
-            hold(4, team.tasks.contains_key(blocker), || {
+            let is_there = team.tasks.contains_key(blocker);
+            hold(4, is_there || may_lack(blocker), || {
                 format!("#{id} waits for #{blocker}, which isn't there")
             })?;
         }
@@ -235,6 +240,59 @@ fn check_edges(team: &TeamBoard) -> Checked {
         })?;
     }
     Ok(())
+}
+
+/// Invariant 16: What is needed is there: parents, and what open tasks join. Finished tasks leave in
+/// the order in which they ended, but for those that step aside for the one that needs them.
+fn check_expiry(team: &TeamBoard) -> Checked {
+    hold(16, team.head.expired_through <= team.head.last_task, || {
+        format!("#{} expired", team.head.expired_through)
+    })?;
+    let mut ended = BTreeSet::new();
+    for (id, entry) in team.tasks.iter() {
+        let joined = match &entry.card {
+            Card::Whole(task) if task.end().is_none() => task.terms().joins,
+            _ => None,
+        };
+        for needed in [entry.card.parent(), joined].into_iter().flatten() {
+            hold(16, team.tasks.contains_key(&needed), || {
+                format!("#{id} needs #{needed}, which isn't there")
+            })?;
+        }
+        ended.extend(match &entry.card {
+            Card::Whole(task) => task.end().map(|end| (end.at, id)),
+            Card::Outline(stub) => Some((stub.ended_at, id)),
+        });
+    }
+    let expiry = &team.index.expiry;
+    same(16, "ended", &expiry.all(), &ended)?;
+    hold(16, expiry.is_in_step(), || format!("{expiry:?}"))?;
+    for (id, by) in expiry.aside() {
+        hold(16, is_needed_by(team, id, by), || {
+            format!("#{id} stepped aside for #{by}, which doesn't need it")
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether one task can't do without another, finished one.
+fn is_needed_by(team: &TeamBoard, id: TaskId, by: TaskId) -> bool {
+    let parent = |id: TaskId| team.tasks.get(&id)?.card.parent();
+    let Some(entry) = team.tasks.get(&by) else {
+        return false;
+    };
+    if entry.card.parent() == Some(id) {
+        return true;
+    }
+    let Card::Whole(task) = &entry.card else {
+        return false;
+    };
+    let is_above = std::iter::successors(parent(id), |id| parent(*id)).any(|above| above == by);
+    let joins = task.terms().joins;
+    task.end().is_none()
+        && (task.blocked_by.contains(&id)
+            || is_above
+            || joins.is_some() && (joins == Some(id) || joins == parent(id)))
 }
 
 /// Invariant 5: No task waits, over any detour, for itself: taking away what waits for nothing any more,
@@ -249,6 +307,7 @@ fn check_acyclic(team: &TeamBoard) -> Checked {
         {
             blockers.extend(joined_by(team, task));
         }
+        blockers.retain(|blocker| team.tasks.contains_key(blocker));
         for blocker in &blockers {
             waiting.entry(*blocker).or_default().push(id);
         }

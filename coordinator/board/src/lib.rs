@@ -25,7 +25,8 @@
 //!    counted, and none is used twice.
 //! 2. A team has exactly one lead, who is on its roster.
 //! 3. Task ids and revisions are counted by the team: none is above its counter.
-//! 4. An edge leads from a task to another that is there, once, and is known at both its ends.
+//! 4. An edge leads from a task to another that is there, once, and is known at both its ends. Only
+//!    that of a finished task may lead to one that left, as it was finished long ago.
 //! 5. No task waits, over any detour, for itself.
 //! 6. Attempts are numbered upwards, and the last number is that of the latest one.
 //! 7. Who claims a task owns it; only the sub-agent of a task holds what is nobody's.
@@ -44,6 +45,9 @@
 //!     dissolved, those that were, and the teams that each worker is a member of.
 //! 15. A question that waits is the last that was asked, by a sub-agent that is at work; words to
 //!     it are numbered upwards, and no more wait than may.
+//! 16. Parents are there, and what open tasks join. The finished tasks of a team are listed by when
+//!     they ended, in the order in which they leave; one that steps aside meanwhile is needed by
+//!     the task for which it does.
 //!
 //! # Reading order
 //!
@@ -59,6 +63,7 @@ pub mod decide;
 pub mod decision;
 mod draft;
 pub mod event;
+mod expiry;
 mod graph;
 mod hiring;
 pub mod id;

@@ -46,7 +46,7 @@ pub const OUTPUT_GLOBS_MAX: usize = 64;
 pub const CLIENT_TASK_ID_CHARS_MAX: usize = 200;
 /// Items of a batch.
 pub const BATCH_MAX: usize = 1_000;
-/// Tasks of a team.
+/// Open tasks of a team.
 pub const TASKS_PER_TEAM_MAX: usize = 1_000_000;
 /// Members of a team, workers not counted.
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
@@ -132,6 +132,8 @@ pub const RECORDS_PER_COMMAND_MAX: usize = 4_096;
 pub const BYTES_PER_COMMAND_MAX: usize = 4 * KIB * KIB;
 /// Tasks that one step of a cascade, or one tick, changes. The rest waits for the next.
 pub const STEP_MAX: usize = 1_000;
+/// Finished tasks that one step lets leave the board, so that no commit waits long for it.
+pub const EXPIRED_PER_STEP: usize = 128;
 /// Tasks that one list examines before it answers a page token.
 pub const LIST_EXAMINED_MAX: usize = 10_000;
 

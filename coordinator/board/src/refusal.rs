@@ -171,6 +171,15 @@ pub enum Refusal {
         /// There was one, and it was deleted.
         was_deleted: bool,
     },
+    /// The task was finished long ago, and is kept no more (K15). One that was deleted before then
+    /// is told so, too.
+    #[error("task #{task} of team {team:?} is not kept any more")]
+    TaskExpired {
+        /// The id that was asked for.
+        task: TaskId,
+        /// The team.
+        team: TeamName,
+    },
     /// The team is over.
     #[error("team {team:?} was dissolved")]
     TeamOver {
@@ -466,6 +475,17 @@ pub enum Staleness {
     /// The attempt runs elsewhere.
     #[error("the attempt belongs to another worker process")]
     Instance,
+}
+
+impl Refusal {
+    /// There is no such task, for all that the caller may know.
+    pub fn never_was(task: TaskId, team: TeamName) -> Self {
+        Self::TaskUnknown {
+            task,
+            team,
+            was_deleted: false,
+        }
+    }
 }
 
 /// Why a command can't be decided as things stand.

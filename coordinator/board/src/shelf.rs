@@ -36,10 +36,6 @@ fn place(id: TaskId) -> (u64, usize) {
 }
 
 impl<T> Shelf<T> {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn get(&self, id: &TaskId) -> Option<&T> {
         let (piece, at) = place(*id);
         self.pieces.get(&piece)?.get(at)?.as_ref()
@@ -140,7 +136,7 @@ mod tests {
         assert_eq!(ids(&shelf, 63), [64, 65, 128, 200]);
         assert_eq!(ids(&shelf, 66), [128, 200]);
         assert_eq!(ids(&shelf, u64::MAX), [0; 0]);
-        assert_eq!((shelf.len(), shelf[&TaskId(65)]), (6, 650));
+        assert_eq!((shelf.len, shelf[&TaskId(65)]), (6, 650));
     }
 
     #[test]
@@ -154,6 +150,6 @@ mod tests {
         assert_eq!(left, shelf([1]));
         assert_eq!(left.pieces, shelf([1]).pieces);
         assert_eq!(left.insert(TaskId(1), 0), Some(10));
-        assert_eq!(left.len(), 1);
+        assert_eq!(left.len, 1);
     }
 }

@@ -386,6 +386,7 @@ impl Task {
             revision: self.revision,
             cascade_due: end.cascade_due,
             share_todos: self.share_todos,
+            ended_at: end.at,
         })
     }
 }
@@ -409,6 +410,8 @@ pub struct Stub {
     pub cascade_due: bool,
     /// See [`Task::share_todos`].
     pub share_todos: bool,
+    /// When it ended.
+    pub ended_at: Time,
 }
 
 /// Why a task ended earlier than it might have.

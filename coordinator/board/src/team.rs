@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     event::Actor,
     id::{AgentTypeName, Incarnation, MemberName, MessageId, Revision, TaskId, TeamName, TeamUid},
+    refusal::Refusal,
     time::Time,
 };
 
@@ -28,6 +29,10 @@ pub struct Team {
     pub revision: Revision,
     /// The last task id that was given out.
     pub last_task: TaskId,
+    /// The greatest id of a task that left because it was finished long ago (K15); 0 while none
+    /// did. Of an id up to this one that is not there, nothing tells whether it left so or was
+    /// deleted before.
+    pub expired_through: TaskId,
     /// The last message id that was given out.
     pub last_message: MessageId,
     /// Tasks that members closed since the last verification task was closed (K9).
@@ -58,6 +63,19 @@ pub struct Dissolved {
 }
 
 impl Team {
+    /// Why a task that isn't there is not.
+    pub fn task_unknown(&self, task: TaskId) -> Refusal {
+        let team = self.name.clone();
+        if task.0 > 0 && task <= self.expired_through {
+            return Refusal::TaskExpired { task, team };
+        }
+        Refusal::TaskUnknown {
+            task,
+            team,
+            was_deleted: task.0 > 0 && task <= self.last_task,
+        }
+    }
+
     /// How many completed tasks wait to be verified, where that is too many (K9).
     pub fn verification_due(&self) -> Option<u32> {
         crate::nudge::due(self)

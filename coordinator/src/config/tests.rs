@@ -59,11 +59,13 @@ fn all_problems_are_told_at_once() {
         events_kept: Some(0),
         disk_floor_percent: Some(101),
         watch_patience: Some(Duration::from_millis(999)),
+        tasks_kept: Some(0),
+        tasks_kept_for: Some(Duration::from_millis(999)),
         expect_types: vec!["a b".into()],
         ..args()
     };
 
-    assert_eq!(problems(&bad).len(), 8, "{:#?}", problems(&bad));
+    assert_eq!(problems(&bad).len(), 10, "{:#?}", problems(&bad));
 }
 
 #[test]
@@ -104,6 +106,8 @@ fn example_file_has_every_key_at_its_default() {
         events_kept,
         events_kept_for,
         teams_kept_for,
+        tasks_kept,
+        tasks_kept_for,
         disk_floor_bytes,
         disk_floor_percent,
         watch_patience,
@@ -113,6 +117,8 @@ fn example_file_has_every_key_at_its_default() {
     assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
     assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
     assert_eq!(events_kept, Some(1_000_000));
+    assert_eq!(tasks_kept, Some(1_000_000));
+    assert!(tasks_kept_for.is_some());
     assert_eq!(disk_floor_bytes, Some(512 << 20));
     assert_eq!(disk_floor_percent, Some(5));
     assert!(events_kept_for.is_some() && teams_kept_for.is_some());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use board::{
-    command::{Call, Caller, NewTask, Wish},
+    command::{Call, Caller, NewTask, TasksKept, Wish},
     id::{Epoch, InstanceId, Revision, TaskId, TeamName, TeamUid, WorkerName},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -164,6 +164,7 @@ fn running_on(store: MemoryStore) -> Running {
         new_epoch: Epoch(1),
         leases: Leases::default(),
         tombstones_kept: Duration::from_secs(3_600),
+        tasks_kept: TasksKept::default(),
         expected_types: Vec::new(),
     };
     let clock = Clock::start(board::time::Time(0));

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use board::{
+    command::TasksKept,
     id::{AgentTypeName, Fence, InstanceId, TeamName, TeamUid},
     record::OfferedType,
     refusal::{Refusal, Staleness},
@@ -63,6 +64,10 @@ pub struct StatusView {
     pub teams: usize,
     /// Tasks of all teams, counted.
     pub counts: Counts,
+    /// How many tasks left since the start because they were finished long ago.
+    pub tasks_expired: u64,
+    /// How long finished tasks are kept.
+    pub tasks_kept: TasksKept,
     /// Workers that are connected.
     pub workers: usize,
     /// Slots on them.
@@ -168,6 +173,8 @@ impl<'e> Reader<'e> {
             commits: self.engine.commits,
             teams: board.teams().count(),
             counts,
+            tasks_expired: self.engine.tasks_expired,
+            tasks_kept: self.engine.tasks_kept,
             workers: workers().count(),
             slots: workers().map(|worker| worker.hello.slots).sum(),
             free: workers().map(|worker| worker.free(board)).sum(),

@@ -8,7 +8,7 @@ use std::{
 
 use board::{
     Board,
-    command::{Call, Caller, CreateTeam, FleetCommand, Wish},
+    command::{Call, Caller, CreateTeam, FleetCommand, TasksKept, Wish},
     decide,
     id::{AgentTypeName, Epoch, MemberName, TeamName},
     limits::RunningLimits,
@@ -41,6 +41,8 @@ pub struct Setup {
     pub expected_types: Vec<AgentTypeName>,
     /// How long a team that is over is kept.
     pub tombstones_kept: Duration,
+    /// How long finished tasks are kept.
+    pub tasks_kept: TasksKept,
     /// How many tasks workers run at once at the most.
     pub limits: RunningLimits,
 }
@@ -68,6 +70,8 @@ impl Engine {
             absence: Absence::new(now),
             situations: Situations::default(),
             tombstones_kept: setup.tombstones_kept,
+            tasks_kept: setup.tasks_kept,
+            tasks_expired: 0,
             disk: DiskGauge::default(),
             may_place: true,
             rescan_at: None,

@@ -1,6 +1,7 @@
 //! The engine on a store in memory, under a made-up clock, one group at a time.
 
 mod asking;
+mod expiry;
 mod groups;
 mod joins;
 mod lending;
@@ -14,7 +15,7 @@ mod scarcity;
 mod workers;
 
 use board::{
-    command::{Caller, NewTask, Update, Wish},
+    command::{Caller, NewTask, TasksKept, Update, Wish},
     id::{Epoch, Fence, Revision},
     listing::{self, At},
     record::Request,
@@ -97,6 +98,10 @@ impl World {
     }
 
     fn on(store: MemoryStore, now: Time) -> Self {
+        Self::keeping(store, now, TasksKept::default())
+    }
+
+    fn keeping(store: MemoryStore, now: Time, tasks_kept: TasksKept) -> Self {
         let hub = Hub::default();
         let setup = Setup {
             limits: board::limits::RunningLimits::default(),
@@ -106,6 +111,7 @@ impl World {
             leases: Leases::default(),
             expected_types: vec![shell()],
             tombstones_kept: Duration::from_secs(3_600),
+            tasks_kept,
         };
         Self {
             engine: Engine::start(setup, |_| now).unwrap(),

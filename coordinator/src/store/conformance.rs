@@ -147,7 +147,7 @@ fn open_task() -> Task {
     task
 }
 
-fn finished_task() -> Task {
+pub(super) fn finished_task() -> Task {
     let mut task = some_task();
     task.state = TaskState::Ended(End {
         status: EndStatus::Failed,

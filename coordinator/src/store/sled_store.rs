@@ -150,6 +150,14 @@ impl SledStore {
         })
     }
 
+    /// When a finished task ended. Of one that can't be read, no earlier than now: so it is kept
+    /// the longer.
+    fn ended_at(&self, team: TeamUid, task: TaskId) -> Time {
+        let read = self.task(team, task).ok().flatten();
+        let end = read.as_ref().and_then(Task::end);
+        end.map_or(self.opened.time, |end| end.at)
+    }
+
     fn stage(&mut self, batch: &Batch) -> Result<Writes, StoreError> {
         let gone = batch.records.iter().filter_map(|record| match record {
             Record::TeamGone(team) => Some(*team),
@@ -287,7 +295,8 @@ impl Store for SledStore {
             Ok(())
         })?;
         self.scan_teams(key::STUBS, |team, key, value| {
-            let stub = decode_stub(TaskId(number_of(key)?), value, names)?;
+            let id = TaskId(number_of(key)?);
+            let stub = decode_stub(id, value, names, || self.ended_at(team, id))?;
             each(Record::Stub(team, stub));
             Ok(())
         })?;

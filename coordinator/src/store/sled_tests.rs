@@ -1,6 +1,6 @@
 //! What only the store on the disk must do.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use board::{
     id::{AgentTypeName, MemberName, MessageId, Revision, TeamUid},
@@ -330,4 +330,28 @@ fn after_a_failed_commit_none_is_taken() {
 
     let error = store.commit(&batch(2, "shell")).unwrap_err();
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
+}
+
+/// Stubs did not always say when their tasks ended.
+#[test]
+fn an_old_stub_takes_the_time_of_its_end_from_its_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    let (team, task) = (TeamUid(2), super::conformance::finished_task());
+    let stub = task.stub().unwrap();
+    let key = key::stub(team, task.id);
+    let batch = Batch {
+        records: vec![Record::Task(team, Arc::new(task))],
+        ..Batch::default()
+    };
+    store.commit(&batch).unwrap();
+    // Version 1: completed, at revision 2.
+    store.db.insert(key, &[1, 8, 1, 16, 2]).unwrap();
+
+    let loaded = load(&mut store).1;
+
+    let [Record::Stub(_, old)] = &loaded[..] else {
+        panic!("{loaded:?}");
+    };
+    assert_eq!(old.ended_at, stub.ended_at);
 }

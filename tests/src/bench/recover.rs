@@ -119,6 +119,7 @@ pub fn fill(setting: &Setting, tasks: u64, open: u64) -> anyhow::Result<()> {
     let setup = Setup {
         limits: ::board::limits::RunningLimits::default(),
         tombstones_kept: std::time::Duration::from_secs(3_600),
+        tasks_kept: board::command::TasksKept::default(),
         store: Box::new(SledStore::open(&dir, Options::default())?),
         hub: Hub::default(),
         new_epoch: Epoch(1),

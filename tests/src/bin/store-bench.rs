@@ -404,6 +404,7 @@ impl Plan {
             created_at: Time(0),
             revision: Revision(self.revision),
             last_task: TaskId(self.last_task),
+            expired_through: TaskId(0),
             closed_since_verification: 0,
             last_message: MessageId(0),
             verification_threshold: 3,

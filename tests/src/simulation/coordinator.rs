@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use board::{
+    command::TasksKept,
     id::{AgentTypeName, Epoch},
     limits::RunningLimits,
 };
@@ -112,6 +113,7 @@ impl World {
             leases: Leases::default(),
             expected_types: vec![AgentTypeName::parse(AGENT_TYPE).expect("a name")],
             tombstones_kept: Duration::from_secs(7 * 24 * 3_600),
+            tasks_kept: TasksKept::default(),
             limits: RunningLimits::default(),
         };
         let now = self.time();

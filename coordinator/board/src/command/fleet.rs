@@ -107,4 +107,25 @@ pub struct Soft<'s> {
     pub seen: &'s dyn Fn(TeamUid, &MemberName) -> Option<Time>,
     /// How long a dissolved team is kept.
     pub tombstones_kept: Duration,
+    /// How long finished tasks are kept.
+    pub tasks_kept: TasksKept,
+}
+
+/// How long a finished task is kept (K15): as long as it is among the newest `count` of its team
+/// and ended less than `span` ago, and as long as another task needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TasksKept {
+    /// The newest so many of each team, by when they ended.
+    pub count: usize,
+    /// Those of so long.
+    pub span: Duration,
+}
+
+impl Default for TasksKept {
+    fn default() -> Self {
+        Self {
+            count: 1_000_000,
+            span: Duration::from_secs(90 * 24 * 3_600),
+        }
+    }
 }

@@ -31,6 +31,17 @@ pub(super) fn count(field: &'static str, count: usize, max: usize) -> Result<(),
     Ok(())
 }
 
+/// Refuses more open tasks than a team may have.
+pub(super) fn open_tasks(count: usize) -> Result<(), Refusal> {
+    if count > limits::TASKS_PER_TEAM_MAX {
+        return Err(Refusal::Full {
+            what: "open tasks in a team",
+            max: limits::TASKS_PER_TEAM_MAX,
+        });
+    }
+    Ok(())
+}
+
 /// Refuses what would write more than one commit may hold.
 pub(super) fn records(draft: &Draft<'_>) -> Result<(), Refusal> {
     let size = draft.records();

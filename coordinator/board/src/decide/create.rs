@@ -37,14 +37,8 @@ pub(super) fn create_tasks(
         .board
         .teams
         .get(&who.team)
-        .map_or(0, |team| team.tasks.len());
-    if here + tasks.len() > limits::TASKS_PER_TEAM_MAX {
-        return Err(Refusal::Full {
-            what: "tasks in a team",
-            max: limits::TASKS_PER_TEAM_MAX,
-        }
-        .into());
-    }
+        .map_or(0, |team| team.index.open.len());
+    check::open_tasks(here + tasks.len())?;
 
     let first = draft.team(who.team).last_task.next();
     for (place, task) in tasks.iter().enumerate() {

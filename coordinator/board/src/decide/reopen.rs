@@ -33,6 +33,15 @@ pub(super) fn reopen(
         return Err(Refusal::TaskOpen { task, status: from }.into());
     }
     check_support(draft, key)?;
+    let open = draft.board.teams[&key.0].index.open.len();
+    check::open_tasks(open + 1)?;
+    // What it waited for and is not kept any more is as good as done.
+    let blockers = draft.blocked_by(key).to_vec();
+    for blocker in blockers {
+        if draft.status((key.0, blocker)).is_none() {
+            graph::remove_edge(draft, key.0, task, blocker)?;
+        }
+    }
     let (now, waiting) = (draft.now, attempts::waiting_again(draft, reason.clone()));
     let card = draft.task_mut(key)?;
     // It is opened again by another wish than that of the attempt that hired it.

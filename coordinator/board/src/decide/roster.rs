@@ -57,6 +57,7 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         created_at: now,
         revision: Revision(0),
         last_task: TaskId(0),
+        expired_through: TaskId(0),
         last_message: MessageId(0),
         closed_since_verification: 0,
         verification_threshold: wish

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    asking, attempts, claims, dissolve, ending, ending::Ending, handshake, members, orphans,
-    stopping,
+    asking, attempts, claims, dissolve, ending, ending::Ending, expiry, handshake, members,
+    orphans, stopping,
 };
 use crate::{
     board::Board,
@@ -108,6 +108,9 @@ fn see_to_members_and_teams(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bo
             is_due = true;
             dissolve::step(draft, *team)?;
         }
+    }
+    if !draft.is_full() {
+        is_due |= expiry::step(draft, soft);
     }
     // One at a time: there is a lot to forget in each.
     if let Some((at, team)) = board.tombstones.first()

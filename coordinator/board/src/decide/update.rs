@@ -187,12 +187,12 @@ pub(super) fn in_sight(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(),
     if draft.status(key).is_some() && calls::is_in_sight(draft, who, key.1) {
         return Ok(());
     }
-    let mut unknown = draft.task_unknown(key);
-    if let (Some(_), Refusal::TaskUnknown { was_deleted, .. }) = (who.list_of, &mut unknown) {
+    if who.list_of.is_some() {
         // Who sees a list only isn't told what was ever beside it.
-        *was_deleted = false;
+        let team = draft.team(key.0).name.clone();
+        return Err(Refusal::never_was(key.1, team));
     }
-    Err(unknown)
+    Err(draft.task_unknown(key))
 }
 
 /// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is

@@ -32,6 +32,8 @@ pub(super) struct Derived {
     dissolving: BTreeSet<TeamUid>,
     tombstones: BTreeSet<(Time, TeamUid)>,
     serving: BTreeMap<MemberName, BTreeSet<TeamUid>>,
+    oldest: BTreeSet<(Time, TeamUid)>,
+    longest: BTreeSet<(usize, TeamUid)>,
 }
 
 impl Derived {
@@ -64,6 +66,10 @@ impl Derived {
         }
         self.members(uid, team, &index);
         let kept = &team.index;
+        if let Some(oldest) = kept.expiry.oldest().filter(|_| team.head.is_open()) {
+            self.oldest.insert((oldest, uid));
+            self.longest.insert((kept.expiry.len(), uid));
+        }
         same(4, "dependants", &kept.dependants, &index.dependants)?;
         same(9, "counts", &kept.counts, &index.counts)?;
         same(9, "claimed", &kept.claimed, &index.claimed)?;
@@ -222,6 +228,8 @@ impl Derived {
         same(14, "orphans", &board.orphans, &self.orphans)?;
         same(14, "dissolving", &board.dissolving, &self.dissolving)?;
         same(14, "tombstones", &board.tombstones, &self.tombstones)?;
+        let expiries = (&self.oldest, &self.longest);
+        same(16, "expiries", board.expiries.listed(), expiries)?;
         same(14, "serving", &board.serving, &self.serving)
     }
 }

@@ -24,6 +24,8 @@ pub enum Act {
     Spare(Vec<u8>),
     /// What a team is worth, and how much it may run.
     Share(bool, u8, u8),
+    /// How many finished tasks are kept, and for how many milliseconds.
+    Keep(u8, u32),
 }
 
 /// What is done to one task, or to whichever is the best. An attempt that is named is off by so
@@ -381,5 +383,6 @@ pub fn act() -> impl Strategy<Value = Act> {
         1 => few(2).prop_map(Act::Spare),
         1 => (any::<bool>(), 1..5_u8, prop_oneof![1 => Just(0), 2 => 1..4_u8])
             .prop_map(|(team, weight, max)| Act::Share(team, weight, max)),
+        2 => (1..6_u8, 0..50_000_u32).prop_map(|(count, span)| Act::Keep(count, span)),
     ]
 }

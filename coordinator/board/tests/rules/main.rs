@@ -18,6 +18,7 @@ mod deleting;
 mod dissolving;
 mod edges;
 mod endings;
+mod expiry;
 mod fields;
 mod handshakes;
 mod hiring;

@@ -20,7 +20,7 @@ use board::{
     board::Card,
     command::{
         Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewLetter, NewTask, Soft,
-        Update, Wish,
+        TasksKept, Update, Wish,
     },
     decide::{decide, decide_fleet, tick},
     decision::Decision,
@@ -42,6 +42,9 @@ pub use words::*;
 /// How long the boards of scripts keep a team that is over.
 pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// Finished tasks are kept for so long unless a script says otherwise: no script lasts so long.
+const FOR_EVER: Duration = Duration::from_secs(1_000 * 365 * 24 * 3_600);
+
 /// A board on which things are done, and what was kept of them.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -53,6 +56,8 @@ pub struct Script {
     pub came_back: BTreeMap<InstanceId, Time>,
     /// When members were last heard of.
     pub seen: BTreeMap<MemberKey, Time>,
+    /// How long finished tasks are kept.
+    pub tasks_kept: TasksKept,
     /// The invariants and the reload are checked after each step.
     pub is_checked: bool,
 }
@@ -84,6 +89,10 @@ impl Script {
             spared: BTreeSet::new(),
             came_back: BTreeMap::new(),
             seen: BTreeMap::new(),
+            tasks_kept: TasksKept {
+                count: usize::MAX,
+                span: FOR_EVER,
+            },
             is_checked: true,
         }
     }
@@ -184,6 +193,7 @@ impl Script {
 
     /// What time brings.
     pub fn tick(&mut self) -> Option<Told> {
+        self.board.set_needed_aside(self.now, self.tasks_kept);
         loop {
             match self.softly(|soft| tick(&self.board, self.now, soft)) {
                 Ok(decision) => return Some(self.take(decision?)),
@@ -200,7 +210,8 @@ impl Script {
     }
 
     pub fn next_deadline(&self) -> Option<Time> {
-        self.softly(|soft| self.board.next_deadline(soft))
+        let next = self.softly(|soft| self.board.next_deadline(soft));
+        next.filter(|at| *at < Time(0) + FOR_EVER)
     }
 
     fn softly<T>(&self, ask: impl FnOnce(&Soft<'_>) -> T) -> T {
@@ -210,6 +221,7 @@ impl Script {
             came_back: &self.came_back,
             seen: &seen,
             tombstones_kept: TOMBSTONES_KEPT,
+            tasks_kept: self.tasks_kept,
         })
     }
 

@@ -10,8 +10,8 @@ use crate::{
 };
 use board::{
     command::{
-        Answer, ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, TeamChanges, Update,
-        Wish,
+        Answer, ClaimNext, EndReport, FleetCommand, Lease, NewTask, Removal, TasksKept,
+        TeamChanges, Update, Wish,
     },
     id::{AttemptNumber, Epoch, Fence, InstanceId, MemberName, TaskId, TaskKey, TeamName, TeamUid},
     limits::RunningLimits,
@@ -153,6 +153,13 @@ impl World {
             }
             Act::Wait(millis) => {
                 self.script.after(Duration::from_millis(u64::from(*millis)));
+                self.ticks()
+            }
+            Act::Keep(count, millis) => {
+                self.script.tasks_kept = TasksKept {
+                    count: usize::from(*count),
+                    span: Duration::from_millis(u64::from(*millis)),
+                };
                 self.ticks()
             }
             Act::Hear(member) => {

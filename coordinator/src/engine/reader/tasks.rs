@@ -124,12 +124,11 @@ impl Reader<'_> {
         let board = &self.engine.board;
         let is_in_sight = root.is_none_or(|root| board.is_below(uid, task, root));
         if board.card_of((uid, task)).is_none() || !is_in_sight {
-            let mut unknown = self.engine.task_unknown((uid, task));
-            if let (Some(_), Refusal::TaskUnknown { was_deleted, .. }) = (root, &mut unknown) {
-                // Who sees a list only isn't told what was ever beside it.
-                *was_deleted = false;
-            }
-            return Err(unknown);
+            // Who sees a list only isn't told what was ever beside it.
+            return Err(match root.and(self.engine.board.team(uid)) {
+                Some(head) => Refusal::never_was(task, head.name.clone()),
+                None => self.engine.task_unknown((uid, task)),
+            });
         }
         Ok((uid, task))
     }

@@ -122,6 +122,13 @@ fn of_roster(refusal: &Refusal) -> Option<Error> {
                 .fact("team", team)
                 .fact("was_deleted", was_deleted)
         }
+        Refusal::TaskExpired { task, team } => {
+            let next = "do without it: finished tasks are kept for a time (tasks_kept and \
+                        tasks_kept_for of the coordinator); the team's events may still name it";
+            unknown("TASK_EXPIRED", next)
+                .fact("task", task)
+                .fact("team", team)
+        }
         Refusal::IncarnationStale {
             member,
             wanted,

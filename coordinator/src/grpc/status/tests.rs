@@ -99,6 +99,10 @@ fn roster_refusals() -> Vec<Refusal> {
             team: team(),
             was_deleted: true,
         },
+        Refusal::TaskExpired {
+            task: TASK,
+            team: team(),
+        },
         Refusal::AgentTypeUnknown {
             agent_type: agent_type("zz-a"),
             on_offer: vec![agent_type("zz-b"), agent_type("zz-c")],
@@ -268,6 +272,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::TeamUnknown { .. }
         | Refusal::MemberUnknown { .. }
         | Refusal::TaskUnknown { .. }
+        | Refusal::TaskExpired { .. }
         | Refusal::ReferenceUnknown { .. } => Code::NotFound,
         Refusal::TeamExists { .. } | Refusal::MemberExists { .. } | Refusal::RequestIdReused => {
             Code::AlreadyExists

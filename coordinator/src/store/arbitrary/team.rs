@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) fn team() -> impl Strategy<Value = Team> {
-    let numbers = (any::<[u64; 3]>(), any::<[u32; 2]>());
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 2]>());
     let dissolved =
         (time(), actor(), short(), any::<bool>()).prop_map(|(at, by, reason, is_settled)| {
             Dissolved {
@@ -34,7 +34,7 @@ pub(super) fn team() -> impl Strategy<Value = Team> {
     )
         .prop_map(
             |(uid, name, description, lead, created_at, (counts, numbers), rest)| {
-                let [revision, last_task, last_message] = counts;
+                let [revision, last_task, last_message, expired_through] = counts;
                 let [closed_since_verification, verification_threshold] = numbers;
                 let (idle_notices, dissolved) = rest;
                 Team {
@@ -47,6 +47,7 @@ pub(super) fn team() -> impl Strategy<Value = Team> {
                     created_at,
                     revision: Revision(revision),
                     last_task: TaskId(last_task),
+                    expired_through: TaskId(expired_through),
                     last_message: MessageId(last_message),
                     closed_since_verification,
                     verification_threshold,

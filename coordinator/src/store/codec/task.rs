@@ -25,7 +25,7 @@ const TASK: Kind = Kind {
 };
 const STUB: Kind = Kind {
     name: "task stub",
-    version: 1,
+    version: 2,
 };
 
 // What most tasks have is 0 and takes no room.
@@ -168,6 +168,9 @@ struct StubMessage {
     cascade_due: bool,
     #[prost(bool, tag = "7")]
     share_todos: bool,
+    /// Version 1 has none: it is in the task.
+    #[prost(int64, optional, tag = "8")]
+    ended_at: Option<i64>,
 }
 
 /// Encodes a task.
@@ -290,18 +293,21 @@ pub(in crate::store) fn encode_stub(stub: &Stub) -> Vec<u8> {
         parent: stub.parent.map(|task| task.0),
         cascade_due: stub.cascade_due,
         share_todos: stub.share_todos,
+        ended_at: Some(stub.ended_at.0),
     };
     seal(STUB, &message)
 }
 
-/// Decodes a stub.
+/// Decodes a stub. `ended_at` is asked when the task ended, where the stub doesn't say it.
 pub(in crate::store) fn decode_stub(
     id: TaskId,
     bytes: &[u8],
     names: &mut Names,
+    ended_at: impl FnOnce() -> Time,
 ) -> Result<Stub, CodecError> {
     let message: StubMessage = open(STUB, bytes)?;
     Ok(Stub {
+        ended_at: message.ended_at.map_or_else(ended_at, Time),
         id,
         status: EndStatus::of(message.status)?,
         blocked_by: message.blocked_by.into_iter().map(TaskId).collect(),

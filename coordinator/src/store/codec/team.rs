@@ -20,7 +20,7 @@ const META: Kind = Kind {
 };
 const TEAM: Kind = Kind {
     name: "team",
-    version: 2,
+    version: 3,
 };
 const MEMBER: Kind = Kind {
     name: "member",
@@ -107,6 +107,8 @@ struct TeamMessage {
     weight: Option<u32>,
     #[prost(uint32, tag = "13")]
     max_running: u32,
+    #[prost(uint64, tag = "14")]
+    expired_through: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,6 +131,7 @@ pub(in crate::store) fn encode_team(team: &Team) -> Vec<u8> {
         created_at: team.created_at.0,
         revision: team.revision.0,
         last_task: team.last_task.0,
+        expired_through: team.expired_through.0,
         closed_since_verification: team.closed_since_verification,
         last_message: team.last_message.0,
         verification_threshold: Some(team.verification_threshold),
@@ -155,6 +158,7 @@ pub(in crate::store) fn decode_team(uid: TeamUid, bytes: &[u8]) -> Result<Team, 
         created_at: Time(message.created_at),
         revision: Revision(message.revision),
         last_task: TaskId(message.last_task),
+        expired_through: TaskId(message.expired_through),
         closed_since_verification: message.closed_since_verification,
         last_message: MessageId(message.last_message),
         verification_threshold: message

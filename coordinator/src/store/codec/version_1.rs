@@ -82,6 +82,7 @@ fn a_team_nudges_from_three_on_and_is_open() {
         created_at: Time(5),
         revision: Revision(9),
         last_task: TaskId(2),
+        expired_through: TaskId(0),
         last_message: MessageId(0),
         closed_since_verification: 1,
         verification_threshold: 3,

@@ -125,6 +125,7 @@ fn team(uid: TeamUid) -> Record {
         created_at: Time(1),
         revision: Revision(3),
         last_task: TaskId(0),
+        expired_through: TaskId(0),
         last_message: MessageId(1),
         closed_since_verification: 0,
         verification_threshold: 3,

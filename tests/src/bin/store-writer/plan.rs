@@ -127,6 +127,7 @@ fn team(revision: u64) -> Team {
         created_at: Time(1),
         revision: Revision(revision),
         last_task: TaskId(TASKS),
+        expired_through: TaskId(0),
         closed_since_verification: 0,
         last_message: MessageId(0),
         verification_threshold: 3,
