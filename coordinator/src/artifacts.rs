@@ -18,13 +18,14 @@
 mod digest;
 #[cfg(test)]
 mod tests;
+mod unused;
 mod upload;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 pub use digest::{Digest, MalformedDigest};
 pub use upload::{StoredArtifact, Upload};
@@ -106,6 +107,8 @@ pub struct ArtifactStore {
     root: Arc<Path>,
     bytes_max: u64,
     next_upload: Arc<AtomicU64>,
+    /// Held while a blob is found to be there and to be used, or to be unused and removed.
+    using: Arc<Mutex<()>>,
 }
 
 impl ArtifactStore {
@@ -123,6 +126,7 @@ impl ArtifactStore {
             root: root.into(),
             bytes_max,
             next_upload: Arc::default(),
+            using: Arc::default(),
         })
     }
 

@@ -36,8 +36,8 @@ use board::{
     decide,
     decision::Decision,
     id::{
-        AgentTypeName, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey, TeamName,
-        TeamUid,
+        AgentTypeName, Digest, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
+        TeamName, TeamUid,
     },
     mail::Letter,
     record::{Outcome, Record, RequestKey},
@@ -125,6 +125,8 @@ pub struct Engine {
     tasks_kept: TasksKept,
     /// How many left since the start because they were finished long ago.
     tasks_expired: u64,
+    /// The artifacts that tasks name which were written since somebody wanted to know.
+    artifacts_noted: Option<BTreeSet<Digest>>,
     disk: DiskGauge,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
@@ -385,6 +387,10 @@ impl Engine {
                 }
                 Record::TeamGone(team) => self.presence.forget_team(*team),
                 _ => {}
+            }
+            if let (Some(noted), Record::Task(_, task)) = (&mut self.artifacts_noted, &record) {
+                let named = task.inputs.iter().chain(&task.outputs);
+                noted.extend(named.map(|artifact| artifact.digest));
             }
             self.note_mail(&record);
             self.group.records.insert(RecordKey::of(&record), record);

@@ -74,4 +74,6 @@ pub struct About {
     pub watch_patience: std::time::Duration,
     /// Where its data lies.
     pub data_dir: std::path::PathBuf,
+    /// Which files were removed because no task needs them.
+    pub swept: std::sync::Arc<crate::sweeper::Swept>,
 }

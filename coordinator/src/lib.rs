@@ -32,6 +32,7 @@ mod run;
 pub mod shutdown;
 pub mod spool;
 pub mod store;
+pub mod sweeper;
 pub mod telemetry;
 pub mod transcripts;
 pub mod upkeep;

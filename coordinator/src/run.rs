@@ -24,6 +24,7 @@ use crate::{
     handle::Handle,
     hub::Hub,
     store::{Options, SledStore, StoreError},
+    sweeper::Sweeper,
     transcripts::{Limits, TranscriptError, Transcripts},
     upkeep::BOARD_DIR,
 };
@@ -108,8 +109,17 @@ pub async fn run(
             token_required: config.token.is_some(),
             watch_patience: config.watch_patience,
             data_dir: config.data_dir.clone(),
+            swept: Arc::default(),
         }),
     };
+    let sweeper = Sweeper::new(
+        services.handle.clone(),
+        services.artifacts.clone(),
+        transcripts.clone(),
+        clock,
+        services.about.swept.clone(),
+    );
+    services.tasks.spawn(sweeper.run(services.stop.clone()));
     let measuring = disk.keep_measuring(config.data_dir.clone(), config.disk_floor, stop.clone());
     services.tasks.spawn(measuring);
     let token = config.token.as_ref().map(|token| token.reveal());

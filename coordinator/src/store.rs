@@ -15,7 +15,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use board::{
     event::Event,
-    id::{MessageId, Revision, TaskId, TeamUid},
+    id::{Digest, MessageId, Revision, TaskId, TeamUid},
     mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
@@ -87,6 +87,15 @@ pub trait Store: Send {
     /// A task, whole, be it open or finished.
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError>;
 
+    /// Tells which artifacts tasks name, of `limit` tasks from a place on. Answers where the rest
+    /// begins; none when there is no more. A task that can't be read is an error.
+    fn artifacts_named(
+        &self,
+        from: TaskPlace,
+        limit: usize,
+        each: &mut dyn FnMut(Digest),
+    ) -> Result<Option<TaskPlace>, StoreError>;
+
     /// A message, whole.
     fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError>;
 
@@ -109,6 +118,21 @@ pub trait Store: Send {
 
     /// How many outcomes are remembered, and since when.
     fn outcomes_kept(&self) -> OutcomesKept;
+}
+
+/// A place among all tasks that are kept: open ones come before finished ones, those of a team
+/// together. The first by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct TaskPlace {
+    is_finished: bool,
+    team: TeamUid,
+    task: TaskId,
+}
+
+/// The artifacts that a task names.
+fn artifacts_of(task: &Task) -> impl Iterator<Item = Digest> {
+    let all = task.inputs.iter().chain(&task.outputs);
+    all.map(|artifact| artifact.digest)
 }
 
 /// Takes a backup in, piece by piece.

@@ -29,6 +29,9 @@ use crate::{
     transcripts::{AttemptKey, TranscriptError, Transcripts},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long after a start files are looked at first, and how often transcripts are.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Artifacts are looked at with each so-and-so-many-th sweep: that reads all tasks.
@@ -169,7 +172,8 @@ impl Sweeper {
     /// Removes the segments of transcripts all of whose tasks are gone.
     pub async fn sweep_transcripts(&mut self) -> Result<(), SweepError> {
         let segments = self.transcripts.sealed_segments().await?;
-        self.witnesses.retain(|segment, _| segments.contains(segment));
+        self.witnesses
+            .retain(|segment, _| segments.contains(segment));
         let witnesses: Vec<(u32, TaskKey)> = self.witnesses.clone().into_iter().collect();
         for some in witnesses.chunks(LOOKED_UP_PER_STEP) {
             let keys = some.iter().map(|(_, key)| *key).collect();
@@ -202,7 +206,9 @@ impl Sweeper {
         let attempts = lies_there.attempts.len();
         self.transcripts.remove(lies_there.attempts).await?;
         self.swept.segments.fetch_add(1, Relaxed);
-        self.swept.segment_bytes.fetch_add(lies_there.bytes, Relaxed);
+        self.swept
+            .segment_bytes
+            .fetch_add(lies_there.bytes, Relaxed);
         tracing::info!(
             segment,
             attempts,

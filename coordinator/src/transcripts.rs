@@ -114,6 +114,15 @@ impl Default for Limits {
     }
 }
 
+/// What lies in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiesThere {
+    /// The attempts, in order.
+    pub attempts: Vec<AttemptKey>,
+    /// The bytes of its file.
+    pub bytes: u64,
+}
+
 /// The answer "no" to an append; nothing of it is kept, and nothing is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TranscriptRefusal {
@@ -285,6 +294,33 @@ impl Transcripts {
     /// touched, so it should be given many attempts at once.
     pub async fn remove(&self, keys: Vec<AttemptKey>) -> Result<(), TranscriptError> {
         self.ask(|reply| Command::Remove { keys, reply }).await?
+    }
+
+    /// The segments that are full, oldest first. **Blocks** on the disk, on a thread for that.
+    pub async fn sealed_segments(&self) -> Result<Vec<u32>, TranscriptError> {
+        let disk = Arc::clone(&self.disk);
+        let listed = tokio::task::spawn_blocking(move || disk.sealed());
+        listed.await.map_err(|_| TranscriptError::Stopped)?
+    }
+
+    /// The attempts of which something lies in a full segment, in order; none where it isn't
+    /// there, or is just being written anew. Doesn't keep the writer from its work.
+    pub async fn attempts_in(&self, segment: u32) -> Result<Option<LiesThere>, TranscriptError> {
+        let disk = Arc::clone(&self.disk);
+        let looked = tokio::task::spawn_blocking(move || {
+            let Some(sealed) = sealed::Sealed::open(&disk, segment)? else {
+                return Ok(None);
+            };
+            // Written anew between the two looks it reads as damaged: the next look will tell.
+            let Ok(entries) = sealed.read_all(&disk, segment) else {
+                return Ok(None);
+            };
+            Ok(Some(LiesThere {
+                attempts: entries.into_keys().collect(),
+                bytes: disk.segment_bytes(segment),
+            }))
+        });
+        looked.await.map_err(|_| TranscriptError::Stopped)?
     }
 
     /// Makes everything durable and ends the thread. Later calls answer `Stopped`.

@@ -79,7 +79,7 @@ impl Upload {
             return Err(ArtifactRefusal::DigestMismatch { expected, actual }.into());
         }
         // A file of another size under this name is damage from outside: it is replaced.
-        let was_present = self.store.size(&actual).is_ok_and(|it| it == self.bytes);
+        let was_present = self.store.hold(&actual).is_ok_and(|it| it == self.bytes);
         if !was_present {
             self.name(&actual)?;
         }

@@ -11,6 +11,7 @@ use board::{
     view::Counts,
 };
 
+mod files;
 mod tasks;
 mod teams;
 mod workers;

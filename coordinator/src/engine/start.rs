@@ -72,6 +72,7 @@ impl Engine {
             tombstones_kept: setup.tombstones_kept,
             tasks_kept: setup.tasks_kept,
             tasks_expired: 0,
+            artifacts_noted: None,
             disk: DiskGauge::default(),
             may_place: true,
             rescan_at: None,

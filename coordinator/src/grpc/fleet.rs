@@ -151,6 +151,7 @@ impl FleetService for Services {
             running_limits: to_wire::running_limits(&view),
             running: whole(view.running),
             disk_low: self.disk.is_low(),
+            retention: Some(to_wire::retention(&view, self.about.swept.view())),
             remembered_requests: i32::try_from(view.remembered).unwrap_or(i32::MAX),
             request_horizon: Some(to_wire::span(view.request_horizon)),
             token_required: self.about.token_required,

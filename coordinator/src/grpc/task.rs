@@ -324,7 +324,7 @@ impl Services {
         for file in files {
             let digest = Digest::from(file.digest.0);
             let artifacts = self.artifacts.clone();
-            let size = self.block(move || artifacts.size(&digest)).await?;
+            let size = self.block(move || artifacts.hold(&digest)).await?;
             size.map_err(|error| status::artifact(&error))?;
         }
         Ok(())

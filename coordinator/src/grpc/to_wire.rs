@@ -28,7 +28,7 @@ pub use self::{
     brief::{Briefly, brief_task, outline, questions, stuck},
     event::event,
     explain::explained,
-    fleet::{agent_type, running_limits, worker},
+    fleet::{agent_type, retention, running_limits, worker},
     mail::{message, receipt},
     team::{member, team},
 };

@@ -379,7 +379,7 @@ impl Services {
         for at in 0..report.outputs.len() {
             let digest = Digest::from(report.outputs[at].digest.0);
             let artifacts = self.artifacts.clone();
-            match self.block(move || artifacts.size(&digest)).await? {
+            match self.block(move || artifacts.hold(&digest)).await? {
                 Ok(size) => report.outputs[at].size = size,
                 Err(error) => {
                     let path = &report.outputs[at].path;

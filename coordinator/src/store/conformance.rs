@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use board::{
     event::{Actor, Event, Happening},
-    id::{Revision, TaskId, TeamUid},
+    id::{Digest, Revision, TaskId, TeamUid},
     record::{Outcome, Record},
-    task::{End, EndStatus, Task, TaskState},
+    task::{Artifact, End, EndStatus, Task, TaskState},
     time::Time,
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -22,6 +22,7 @@ use self::gone::{
 };
 use super::{
     Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, Retention, SledStore, Store,
+    TaskPlace,
     arbitrary::{self, request_key},
 };
 
@@ -107,6 +108,7 @@ for_each_store!(
     outcomes_past_the_horizon_are_forgotten,
     an_outcome_that_came_again_is_not_forgotten_with_the_first,
     the_last_record_of_an_identity_counts,
+    the_artifacts_that_tasks_name_are_told_step_by_step,
     a_message_is_there_until_it_is_gone,
     what_comes_and_goes_in_one_batch_is_not_there,
     a_deleted_task_is_not_there_be_it_open_or_finished,
@@ -225,6 +227,50 @@ fn a_reopened_task_is_whole_at_the_start_again(place: &impl Place) {
 
     assert_eq!(records, [record(&open)]);
     assert_eq!(store.task(team, open.id).unwrap(), Some(open));
+}
+
+fn the_artifacts_that_tasks_name_are_told_step_by_step(place: &impl Place) {
+    let artifact = |n: u8| Artifact {
+        digest: Digest([n; 32]),
+        path: "a".into(),
+        size: 1,
+    };
+    let (mut open, mut finished) = (open_task(), finished_task());
+    let mut records = Vec::new();
+    for n in 1..=6 {
+        let task = if n % 2 == 0 { &mut open } else { &mut finished };
+        task.id = TaskId(n.into());
+        (task.inputs, task.outputs) = (vec![artifact(n)], vec![artifact(100 + n)]);
+        let team = TeamUid(2 + u64::from(n) / 4);
+        records.push(Record::Task(team, Arc::new(task.clone())));
+    }
+    let mut store = place.open();
+    store.commit(&batch_of(records)).unwrap();
+    store
+        .commit(&batch_of(vec![Record::TaskGone(TeamUid(2), TaskId(1))]))
+        .unwrap();
+
+    for limit in 1..=6 {
+        let (mut told, mut steps) = (Vec::new(), 0);
+        let mut from = Some(TaskPlace::default());
+        while let Some(place) = from {
+            from = store
+                .artifacts_named(place, limit, &mut |digest| told.push(digest.0[0]))
+                .unwrap();
+            steps += 1;
+        }
+        assert_eq!(told, [2, 102, 4, 104, 6, 106, 3, 103, 5, 105]);
+        assert_eq!(steps, 5_usize.div_ceil(limit));
+    }
+    let gone = vec![Record::TeamGone(TeamUid(3))];
+    store.commit(&batch_of(gone)).unwrap();
+    let mut told = Vec::new();
+    store
+        .artifacts_named(TaskPlace::default(), 99, &mut |digest| {
+            told.push(digest.0[0])
+        })
+        .unwrap();
+    assert_eq!(told, [2, 102, 3, 103]);
 }
 
 pub(super) fn joined(team: u64, revision: u64, note: &str) -> Event {

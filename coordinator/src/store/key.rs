@@ -6,7 +6,7 @@
 use board::id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TeamUid};
 
 const EVENTS: &[u8] = b"e";
-const FINISHED_TASKS: &[u8] = b"f";
+pub(super) const FINISHED_TASKS: &[u8] = b"f";
 pub(super) const GONE_TEAMS: &[u8] = b"x";
 pub(super) const LETTERS: &[u8] = b"l";
 pub(super) const MEMBERS: &[u8] = b"p";

@@ -12,7 +12,7 @@ use std::{
 
 use board::{
     event::Event,
-    id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TaskKey, TeamUid},
+    id::{AgentTypeName, Digest, MemberName, MessageId, Revision, TaskId, TaskKey, TeamUid},
     mail::Letter,
     record::{Meta, OfferedType, Outcome, Record, RequestKey},
     task::Task,
@@ -20,7 +20,9 @@ use board::{
     time::Time,
 };
 
-use super::{Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError};
+use super::{
+    Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError, TaskPlace, artifacts_of,
+};
 
 /// A store in memory. See the [module](self).
 #[derive(Debug, Clone, Default)]
@@ -262,6 +264,32 @@ impl Store for MemoryStore {
             .tasks
             .get(&(team, task))
             .map(|task| (**task).clone()))
+    }
+
+    fn artifacts_named(
+        &self,
+        from: TaskPlace,
+        limit: usize,
+        each: &mut dyn FnMut(Digest),
+    ) -> Result<Option<TaskPlace>, StoreError> {
+        let kept = self.kept();
+        let tasks = kept.tasks.iter();
+        let mut tasks: Vec<_> = tasks
+            .map(|((team, id), task)| {
+                let place = TaskPlace {
+                    is_finished: task.end().is_some(),
+                    team: *team,
+                    task: *id,
+                };
+                (place, task)
+            })
+            .filter(|(place, _)| *place >= from)
+            .collect();
+        tasks.sort_by_key(|(place, _)| *place);
+        for (_, task) in tasks.iter().take(limit) {
+            artifacts_of(task).for_each(&mut *each);
+        }
+        Ok(tasks.get(limit).map(|(place, _)| *place))
     }
 
     fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError> {

@@ -13,7 +13,7 @@ use std::{
 
 use board::{
     event::Event,
-    id::{MemberName, MessageId, Revision, TaskId, TeamUid},
+    id::{Digest, MemberName, MessageId, Revision, TaskId, TeamUid},
     mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
@@ -22,7 +22,8 @@ use board::{
 use sled::{Db, IVec};
 
 use super::{
-    BackupSink, Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError,
+    BackupSink, Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError, TaskPlace,
+    artifacts_of,
     backup::{self, Backup},
     codec::{
         CodecError, Commit, Names, check_mark, decode_letter, decode_member, decode_meta,
@@ -353,6 +354,55 @@ impl Store for SledStore {
             if let Some(value) = self.value(&key)? {
                 let decoded = decode_task(task, &value, &mut Names::default());
                 return decoded.map(Some).map_err(|error| self.explain(&key, error));
+            }
+        }
+        Ok(None)
+    }
+
+    fn artifacts_named(
+        &self,
+        from: TaskPlace,
+        limit: usize,
+        each: &mut dyn FnMut(Digest),
+    ) -> Result<Option<TaskPlace>, StoreError> {
+        let mut left = limit;
+        let names = &mut Names::default();
+        for is_finished in [false, true] {
+            let (prefix, first): (_, fn(_, _) -> _) = match is_finished {
+                false => (key::OPEN_TASKS, key::open_task),
+                true => (key::FINISHED_TASKS, key::finished_task),
+            };
+            let start = match is_finished.cmp(&from.is_finished) {
+                std::cmp::Ordering::Less => continue,
+                std::cmp::Ordering::Equal => first(from.team, from.task),
+                std::cmp::Ordering::Greater => first(TeamUid(0), TaskId(0)),
+            };
+            let mut pairs = self.db.range(start..);
+            while let Some((key, value)) =
+                database::guard(&self.at, "reading", || pairs.next().transpose())?
+            {
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                let explain = |error| self.explain(&key, error);
+                let team = key::team_of(&key).ok_or(CodecError::Bad("key"));
+                let team = team.map_err(explain)?;
+                let id = TaskId(number_of(&key).map_err(explain)?);
+                if left == 0 {
+                    return Ok(Some(TaskPlace {
+                        is_finished,
+                        team,
+                        task: id,
+                    }));
+                }
+                left -= 1;
+                if self.gone.contains(&team) {
+                    continue;
+                }
+                if let Some(value) = self.put_together(&key, Some(value))? {
+                    let task = decode_task(id, &value, names).map_err(explain)?;
+                    artifacts_of(&task).for_each(&mut *each);
+                }
             }
         }
         Ok(None)

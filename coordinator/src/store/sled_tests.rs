@@ -348,7 +348,7 @@ fn an_old_stub_takes_the_time_of_its_end_from_its_task() {
     // Version 1: completed, at revision 2.
     store.db.insert(key, &[1, 8, 1, 16, 2]).unwrap();
 
-    let loaded = load(&mut store).1;
+    let loaded = load(&mut store).unwrap().1;
 
     let [Record::Stub(_, old)] = &loaded[..] else {
         panic!("{loaded:?}");

@@ -70,6 +70,29 @@ impl Disk {
         Ok((segments, indexes))
     }
 
+    /// The numbers of the segments with an index file, oldest first. Changes nothing.
+    pub fn sealed(&self) -> Result<Vec<u32>, TranscriptError> {
+        let mut numbers = Vec::new();
+        let entries = fs::read_dir(&self.folder);
+        for entry in entries.map_err(TranscriptError::io("list", &self.folder))? {
+            let entry = entry.map_err(TranscriptError::io("list", &self.folder))?;
+            let path = entry.path();
+            if path.extension().is_some_and(|it| it == INDEX) {
+                numbers.extend(
+                    path.file_stem()
+                        .and_then(|it| it.to_str()?.parse::<u32>().ok()),
+                );
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The bytes of a segment's file; 0 where there is none.
+    pub fn segment_bytes(&self, number: u32) -> u64 {
+        fs::metadata(self.path(number, SEGMENT)).map_or(0, |it| it.len())
+    }
+
     pub fn path(&self, number: u32, extension: &str) -> PathBuf {
         self.folder.join(format!("{number:010}.{extension}"))
     }

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use board::{
     event::Event,
-    id::{MessageId, Revision, TaskId, TeamUid},
+    id::{Digest, MessageId, Revision, TaskId, TeamUid},
     mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
     time::Time,
 };
-use ganger_coordinator::store::{Batch, MemoryStore, Opened, OutcomesKept, Store, StoreError};
+use ganger_coordinator::store::{
+    Batch, MemoryStore, Opened, OutcomesKept, Store, StoreError, TaskPlace,
+};
 
 /// What happens at the next commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +132,15 @@ impl Store for Disk {
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
         self.read(|store| store.task(team, task))
+    }
+
+    fn artifacts_named(
+        &self,
+        from: TaskPlace,
+        limit: usize,
+        each: &mut dyn FnMut(Digest),
+    ) -> Result<Option<TaskPlace>, StoreError> {
+        self.read(|store| store.artifacts_named(from, limit, each))
     }
 
     fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError> {

@@ -2,11 +2,28 @@
 
 use ganger_proto::v1;
 
-use super::{fence, instance, number, optional, phase, span, time};
+use super::{count, fence, instance, number, optional, phase, span, time};
 use crate::{
     engine::{HeldView, OfferedView, StatusView, WorkerView},
     fleet::{Offered, SandboxLevel, Standing},
+    sweeper::SweptView,
 };
+
+/// How long finished tasks are kept, and what was removed.
+pub fn retention(view: &StatusView, swept: SweptView) -> v1::Retention {
+    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let counts = &view.counts;
+    v1::Retention {
+        finished_tasks: count(counts.completed + counts.failed + counts.cancelled),
+        tasks_kept: whole(view.tasks_kept.count as u64),
+        tasks_kept_for: Some(span(view.tasks_kept.span)),
+        expired_tasks: whole(view.tasks_expired),
+        removed_artifacts: whole(swept.artifacts),
+        removed_artifact_bytes: whole(swept.artifact_bytes),
+        removed_transcript_files: whole(swept.segments),
+        removed_transcript_bytes: whole(swept.segment_bytes),
+    }
+}
 
 fn offered(offered: &Offered) -> v1::AgentType {
     v1::AgentType {
