@@ -13,9 +13,12 @@
 //!    the process, and a power cut as soon as the next group is synced.
 //! 3. A transcript beyond its bounds is cut in the middle, and every reader is told what was cut.
 //! 4. After a failed sync no call succeeds: nothing about the files can be trusted any more.
+//! 5. A damaged frame costs its record alone, and every reader is told that it is missing. A
+//!    segment is never made shorter, but for an incomplete last frame after an unclean stop.
 //!
-//! Reading order: `frame` (a record on disk), `chunk` (the index of an attempt), `segments`,
-//! `sealed` and `scan` (the files), `writer` (the thread), `reader`.
+//! Reading order: `record`, `frame` (a record on disk; `frame_1` as it was before), `walk` (from
+//! frame to frame), `chunk` (the index of an attempt), `segments`, `sealed` and `scan` (the files),
+//! `writer` (the thread), `reader`.
 //!
 //! The surprising thing: reading walks back. A frame names the attempt's frame before it, so an
 //! index entry per some 64 KiB finds all records, though thousands of attempts lie interleaved.
@@ -23,12 +26,15 @@
 mod chunk;
 mod disk;
 mod frame;
+mod frame_1;
 mod reader;
+mod record;
 mod scan;
 mod sealed;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 use std::io;
@@ -40,13 +46,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use disk::Disk;
-pub use reader::{Cut, Item, Page, PageBounds};
+pub use reader::{Cut, Damaged, Item, Page, PageBounds};
+use record::COUNTED_BYTES;
+pub use record::{CallStatus, Kind, RECORD_NAME_BYTES_MAX, RECORD_TEXT_BYTES_MAX, Record};
 use writer::Command;
 
-/// The largest body of one record: what a worker may send as one progress message.
-pub const RECORD_BODY_BYTES_MAX: usize = 64 << 10;
-
-/// The most that one append may carry, records' headers included: four times an attempt's credit.
+/// The most that one append may carry, each record counted with 56 bytes more: four times an
+/// attempt's credit.
 pub const APPEND_BYTES_MAX: usize = 1 << 20;
 
 /// How many calls may wait for the thread; more wait in their callers.
@@ -61,17 +67,6 @@ pub struct AttemptKey {
     pub task: u64,
     /// The attempt's number in its task.
     pub attempt: u32,
-}
-
-/// One entry of a transcript.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its place in the attempt, from 1 without gaps.
-    pub seq: u64,
-    /// When it came about, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// What it says; at most [`RECORD_BODY_BYTES_MAX`].
-    pub body: Vec<u8>,
 }
 
 /// How far an attempt's records have come. `synced_through` never passes `kept_through`.
@@ -134,18 +129,21 @@ pub enum TranscriptRefusal {
         /// The number that came.
         found: u64,
     },
-    /// A record's body is over the limit.
-    #[error("record {seq} has {bytes} bytes, more than {RECORD_BODY_BYTES_MAX}")]
+    /// A record's text is over the limit, or its call id or name is.
+    #[error(
+        "record {seq} has {bytes} bytes: its text may have {RECORD_TEXT_BYTES_MAX}, \
+         its call id and name {RECORD_NAME_BYTES_MAX} each"
+    )]
     RecordTooLarge {
         /// Which record.
         seq: u64,
-        /// How large its body is.
+        /// How large it is.
         bytes: usize,
     },
     /// The records of one call are over the limit together.
     #[error("append of {bytes} bytes, more than {APPEND_BYTES_MAX}")]
     AppendTooLarge {
-        /// How large they are, headers included.
+        /// How large they are, each counted with 56 bytes more.
         bytes: usize,
     },
 }
@@ -166,15 +164,15 @@ pub enum TranscriptError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A frame that the index names is not there unharmed.
+    /// A segment is not what it was.
     #[error("transcript segment {} is damaged at byte {offset}", path.display())]
     Damaged {
         /// The segment.
         path: PathBuf,
-        /// Where the frame should begin.
+        /// Where.
         offset: u64,
     },
-    /// A segment was written by another version of this program.
+    /// A segment was written by another version of this program, or its head can't be read.
     #[error("transcript segment {} has an unknown format", path.display())]
     UnknownFormat {
         /// The segment.
@@ -216,8 +214,8 @@ pub struct Transcripts {
 
 impl Transcripts {
     /// Opens the transcripts in `folder`, making it where it is missing, and starts the writer's
-    /// thread. **Blocks**: it reads the index files and scans the newest segment, of which a
-    /// torn tail is cut. The thread ends with the last clone, after [`shutdown`](Self::shutdown),
+    /// thread. **Blocks**: it reads the index files and scans the newest segment, of which an
+    /// incomplete last frame is cut. The thread ends with the last clone, after [`shutdown`](Self::shutdown),
     /// and when a sync fails. The caller holds the data directory's lock.
     pub fn open(folder: &Path, limits: Limits) -> Result<(Self, WriterThread), TranscriptError> {
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -226,7 +224,8 @@ impl Transcripts {
     }
 
     /// Keeps the records that are not kept yet, all or none of them, and answers how far the
-    /// attempt has come. They can be read at once and are durable with the next group.
+    /// attempt has come. They can be read at once and are durable with the next group. After an
+    /// unclean stop, records may be missing before the first: they are told as damaged.
     pub async fn append(
         &self,
         key: AttemptKey,
@@ -255,7 +254,8 @@ impl Transcripts {
 
     /// The records of an attempt from number `from_seq` on, as many as the bounds allow but at
     /// least one if there is one; none of an attempt that is not known. The cut of a long
-    /// transcript is an item of its own, also when `from_seq` lies within it.
+    /// transcript is an item of its own, also when `from_seq` lies within it, and so are records
+    /// that can't be read.
     pub async fn read(
         &self,
         key: AttemptKey,
@@ -350,13 +350,13 @@ impl Transcripts {
 fn check_sizes(records: &[Record]) -> Result<(), TranscriptRefusal> {
     let mut bytes = 0;
     for record in records {
-        if record.body.len() > RECORD_BODY_BYTES_MAX {
+        if !record.fits() {
             return Err(TranscriptRefusal::RecordTooLarge {
                 seq: record.seq,
-                bytes: record.body.len(),
+                bytes: record.content_bytes(),
             });
         }
-        bytes += frame::HEADER_BYTES + record.body.len();
+        bytes += COUNTED_BYTES + record.content_bytes();
     }
     if bytes > APPEND_BYTES_MAX {
         return Err(TranscriptRefusal::AppendTooLarge { bytes });

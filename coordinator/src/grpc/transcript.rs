@@ -2,10 +2,11 @@
 
 use board::id::{AttemptNumber, TaskKey};
 use ganger_proto::v1;
-use prost::Message;
 
 use super::{Services, to_wire};
-use crate::transcripts::{AttemptKey, Item, PageBounds, Record, Subscription, TranscriptError};
+use crate::transcripts::{
+    AttemptKey, Item, Kind, PageBounds, Record, Subscription, TranscriptError,
+};
 
 /// What one page brings at the most.
 const PAGE: PageBounds = PageBounds {
@@ -46,15 +47,37 @@ pub fn kept(record: &v1::TranscriptRecord) -> Record {
             .saturating_mul(1_000)
             .saturating_add(i64::from(at.nanos) / 1_000_000)
     });
-    let body = v1::TranscriptRecord {
-        kind: record.kind,
-        text: record.text.clone(),
-        ..v1::TranscriptRecord::default()
-    };
     Record {
         seq: u64::try_from(record.index).unwrap_or(0),
         at_ms,
-        body: body.encode_to_vec(),
+        kind: match record.kind() {
+            v1::TranscriptKind::Unspecified => Kind::Unspecified,
+            v1::TranscriptKind::Stdout => Kind::Stdout,
+            v1::TranscriptKind::Stderr => Kind::Stderr,
+            v1::TranscriptKind::Worker => Kind::Worker,
+            v1::TranscriptKind::Cut => Kind::Cut,
+        },
+        text: record.text.clone(),
+        ..Record::default()
+    }
+}
+
+fn wire_kind(kind: Kind) -> v1::TranscriptKind {
+    match kind {
+        Kind::Stdout => v1::TranscriptKind::Stdout,
+        Kind::Stderr => v1::TranscriptKind::Stderr,
+        Kind::Worker => v1::TranscriptKind::Worker,
+        Kind::Cut => v1::TranscriptKind::Cut,
+        // Nothing sends them yet, and the wire has no names for them.
+        Kind::Unspecified
+        | Kind::Message
+        | Kind::Thinking
+        | Kind::ToolCall
+        | Kind::ToolResult
+        | Kind::Plan
+        | Kind::Permission
+        | Kind::Question
+        | Kind::Answer => v1::TranscriptKind::Unspecified,
     }
 }
 
@@ -73,24 +96,37 @@ pub fn kept_without_text(record: &v1::TranscriptRecord) -> Record {
 
 fn told(item: Item) -> v1::TranscriptRecord {
     let index = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let missing = |to_seq, text| v1::TranscriptRecord {
+        index: index(to_seq),
+        at: None,
+        kind: v1::TranscriptKind::Cut.into(),
+        text,
+    };
     match item {
-        Item::Record(record) => {
-            let body = v1::TranscriptRecord::decode(&record.body[..]).unwrap_or_default();
-            v1::TranscriptRecord {
-                index: index(record.seq),
-                at: Some(to_wire::time(board::time::Time(record.at_ms))),
-                ..body
-            }
-        }
-        Item::Cut(cut) => v1::TranscriptRecord {
-            index: index(cut.to_seq),
-            at: None,
-            kind: v1::TranscriptKind::Cut.into(),
-            text: format!(
+        Item::Record(record) => v1::TranscriptRecord {
+            index: index(record.seq),
+            at: Some(to_wire::time(board::time::Time(record.at_ms))),
+            kind: wire_kind(record.kind).into(),
+            text: record.text,
+        },
+        Item::Cut(cut) => missing(
+            cut.to_seq,
+            format!(
                 "records {} to {} ({} bytes) were cut: a transcript is bounded",
                 cut.from_seq, cut.to_seq, cut.bytes
             ),
-        },
+        ),
+        Item::Damaged(lost) if lost.from_seq == lost.to_seq => missing(
+            lost.to_seq,
+            format!("record {} is damaged and cannot be read", lost.to_seq),
+        ),
+        Item::Damaged(lost) => missing(
+            lost.to_seq,
+            format!(
+                "records {} to {} are damaged and cannot be read",
+                lost.from_seq, lost.to_seq
+            ),
+        ),
     }
 }
 

@@ -103,7 +103,8 @@ impl World {
         let record = Record {
             seq: 1,
             at_ms: 1,
-            body: b"said".to_vec(),
+            text: "said".into(),
+            ..Record::default()
         };
         let transcripts = &self.sweeper.transcripts;
         transcripts.append(key, vec![record]).await.unwrap();

@@ -1,93 +1,175 @@
 //! The scan of a segment that has no index: at start, of the newest one.
+//!
+//! Damage is walked past. A frame of which the header is unharmed is entered though its body is
+//! not: its reader is told. One of which nothing can be read is entered by what the next frame
+//! says lies before it.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::chunk::{self, Chunk};
-use super::frame::{Frame, PREFIX_BYTES, stored_bytes};
+use super::frame::{NO_PLACE, Place};
+use super::record::COUNTED_BYTES;
 use super::sealed::Entries;
-use super::{Limits, TranscriptError};
-
-/// The first bytes of a segment; the last one is the version of its format.
-pub(super) const MAGIC: &[u8; 8] = b"GNGRSEG1";
+use super::walk::{Format, Head, Step, Walk};
+use super::{AttemptKey, Limits, TranscriptError};
 
 #[derive(Debug)]
 pub(super) struct Scan {
+    pub format: Format,
     pub entries: Entries,
-    /// How far the segment is made of whole, unharmed frames.
-    pub good_bytes: u32,
-    pub file_bytes: u64,
+    pub file_bytes: u32,
+    /// Where an incomplete last frame begins: the file may be cut there.
+    pub incomplete_from: Option<u32>,
+    /// How many bytes can't be read, those of an incomplete last frame not counted.
+    pub damaged_bytes: u64,
+    /// Whether the run that wrote it ended by itself, so that nothing is missing at the end.
+    pub is_ended: bool,
+    /// The record of the last frame that can be read.
+    pub last: Place,
+    /// Where the bytes before the next frame begin that can't be read.
+    gap_from: Option<u32>,
 }
 
-/// Reads a segment from its start to the first frame that is torn or damaged. `None` where not
-/// even its first bytes were written.
+/// Reads a segment. `None` where not even its head was written. Of one that `is_newest`, frames
+/// that are damaged behind the last good one may be a torn end, and are left out.
 pub(super) fn scan(
     file: &File,
     path: &Path,
     number: u32,
+    is_newest: bool,
     limits: &Limits,
 ) -> Result<Option<Scan>, TranscriptError> {
-    let metadata = file.metadata();
-    let file_bytes = metadata
-        .map_err(TranscriptError::io("look up", path))?
-        .len();
-    let mut reader = BufReader::with_capacity(256 << 10, file);
-    let mut magic = [0; MAGIC.len()];
-    let read = read_up_to(&mut reader, &mut magic).map_err(TranscriptError::io("read", path))?;
-    if &magic[..read] != MAGIC {
-        // A segment's first bytes are synced before any record follows them.
-        if file_bytes <= MAGIC.len() as u64 {
-            return Ok(None);
-        }
-        return Err(TranscriptError::UnknownFormat { path: path.into() });
-    }
-    let mut scan = Scan {
-        entries: Entries::new(),
-        good_bytes: MAGIC.len() as u32,
-        file_bytes,
+    let io = |err| TranscriptError::io("read", path)(err);
+    let format = match Format::read(file).map_err(io)? {
+        Head::Format(format) => format,
+        Head::NeverBegun => return Ok(None),
+        Head::Unknown => return Err(TranscriptError::UnknownFormat { path: path.into() }),
     };
-    let mut buf = Vec::new();
-    while read_frame(&mut reader, &mut buf).map_err(TranscriptError::io("read", path))?
-        && let Some(frame) = Frame::decode(&buf)
-    {
-        let place = Chunk {
-            segment: number,
-            last_offset: scan.good_bytes,
-            first_seq: frame.seq,
-            last_seq: frame.seq,
-            start: frame.start,
-            bytes: buf.len() as u32,
-        };
-        let entry = scan.entries.entry(frame.key).or_default();
-        chunk::push(entry, place, limits);
-        scan.good_bytes += buf.len() as u32;
+    let file_bytes = file.metadata().map_err(io)?.len();
+    let file_bytes = u32::try_from(file_bytes).map_err(|_| TranscriptError::Damaged {
+        path: path.into(),
+        offset: u64::from(u32::MAX),
+    })?;
+    let mut scan = Scan {
+        format,
+        entries: Entries::new(),
+        file_bytes,
+        incomplete_from: None,
+        damaged_bytes: 0,
+        is_ended: false,
+        last: NO_PLACE,
+        gap_from: None,
+    };
+    let mut walk = Walk::new(file, format, u64::from(file_bytes));
+    // What is damaged counts once a good frame follows.
+    let mut uncertain: Vec<Step> = Vec::new();
+    while let Some(step) = walk.next().map_err(io)? {
+        if let Step::Frame { is_whole: true, .. } = step {
+            let steps = uncertain.drain(..).chain([step]);
+            steps.for_each(|step| scan.note(step, number, limits));
+        } else {
+            uncertain.push(step);
+        }
+    }
+    if let Some(last) = uncertain.last().filter(|_| is_newest && !scan.is_ended) {
+        scan.incomplete_from = scan.incomplete(last);
+        if scan.incomplete_from.is_some() {
+            uncertain.pop();
+            scan.is_ended = false;
+        }
+    }
+    for step in uncertain {
+        if is_newest {
+            scan.is_ended = false;
+            scan.damaged_bytes += scan.length(&step);
+        } else {
+            scan.note(step, number, limits);
+        }
     }
     Ok(Some(scan))
 }
 
-/// Reads what its length says is a frame; false where there is none or not all of it.
-fn read_frame(reader: &mut impl Read, buf: &mut Vec<u8>) -> io::Result<bool> {
-    buf.resize(PREFIX_BYTES, 0);
-    if read_up_to(reader, buf)? < PREFIX_BYTES {
-        return Ok(false);
-    }
-    let Some(stored) = stored_bytes(buf) else {
-        return Ok(false);
-    };
-    buf.resize(stored, 0);
-    Ok(read_up_to(reader, &mut buf[PREFIX_BYTES..])? == stored - PREFIX_BYTES)
-}
-
-fn read_up_to(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut read = 0;
-    while read < buf.len() {
-        match reader.read(&mut buf[read..]) {
-            Ok(0) => break,
-            Ok(count) => read += count,
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(err),
+impl Scan {
+    fn note(&mut self, step: Step, number: u32, limits: &Limits) {
+        let (offset, header, is_whole) = match step {
+            Step::Frame {
+                offset,
+                header,
+                is_whole,
+            } => (offset as u32, header, is_whole),
+            Step::Gap { from, .. } => {
+                self.damaged_bytes += self.length(&step);
+                self.gap_from = Some(from as u32);
+                return;
+            }
+        };
+        if !is_whole {
+            self.damaged_bytes += self.length(&step);
+        }
+        let frame = |key, seq, last_offset, start, body_bytes| {
+            let chunk = Chunk {
+                segment: number,
+                last_offset,
+                first_seq: seq,
+                last_seq: seq,
+                start,
+                bytes: COUNTED_BYTES as u32 + body_bytes,
+            };
+            (key, chunk)
+        };
+        let lost = self.gap_from.take().zip(header.before);
+        if let Some((from, (key, seq))) = lost.filter(|it| it.1 != self.last && it.1 != NO_PLACE) {
+            let known = self.entries.get(&key).and_then(|it| it.last());
+            if known.is_none_or(|it| it.last_seq < seq) {
+                let start = known.map_or(0, Chunk::end);
+                self.enter(frame(key, seq, from, start, 0), limits);
+            }
+        }
+        self.last = (header.key, header.seq);
+        self.is_ended = header.is_end_of_run();
+        if !self.is_ended {
+            let (start, body_bytes) = (header.start, header.body_bytes);
+            self.enter(
+                frame(header.key, header.seq, offset, start, body_bytes),
+                limits,
+            );
         }
     }
-    Ok(read)
+
+    fn enter(&mut self, (key, frame): (AttemptKey, Chunk), limits: &Limits) {
+        let chunks = self.entries.entry(key).or_default();
+        // A run may write again what an earlier one left torn.
+        chunk::forget_from(chunks, frame.first_seq);
+        if let [only] = &mut chunks[..]
+            && only.has_unknown_start()
+        {
+            only.start = frame.start.saturating_sub(u64::from(only.bytes));
+        }
+        chunk::push(chunks, frame, limits);
+    }
+
+    fn length(&self, step: &Step) -> u64 {
+        match step {
+            Step::Gap { from, to } => to - from,
+            Step::Frame { offset, header, .. } => {
+                let stored = self.format.stored_bytes(header);
+                stored.min(u64::from(self.file_bytes) - offset)
+            }
+        }
+    }
+
+    /// Where the last frame begins if the file ends within it.
+    fn incomplete(&self, last: &Step) -> Option<u32> {
+        let file_bytes = u64::from(self.file_bytes);
+        let (from, is_incomplete) = match last {
+            Step::Gap { from, to } => (*from, to - from < self.format.header_bytes() as u64),
+            Step::Frame { offset, header, .. } => {
+                let end = offset + self.format.stored_bytes(header);
+                (*offset, end > file_bytes)
+            }
+        };
+        let is_written = matches!(self.format, Format::Two(_));
+        (is_written && is_incomplete).then_some(from as u32)
+    }
 }

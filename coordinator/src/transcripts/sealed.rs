@@ -9,7 +9,8 @@
 //!
 //! In memory only the fingerprints stay, four bytes for each attempt in each segment: enough to
 //! know which segments to ask. The first checksum covers the counts and the fingerprints, which
-//! are all that is read at start; each entry has one of its own over itself and its chunks.
+//! are all that is read at start; each entry has one of its own over itself and its chunks. What
+//! is damaged is made anew from the segment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -101,14 +102,14 @@ impl Sealed {
         self.dead.contains(key)
     }
 
-    /// Adds the chunks of `key` in segment `number` to `chunks`.
+    /// The chunks of `key` in segment `number`.
     pub fn read_chunks(
         &self,
         disk: &Disk,
         number: u32,
         key: &AttemptKey,
-        chunks: &mut Vec<Chunk>,
-    ) -> Result<(), TranscriptError> {
+    ) -> Result<Vec<Chunk>, TranscriptError> {
+        let mut chunks = Vec::new();
         let print = fingerprint(key);
         let first = self.fingerprints.partition_point(|it| *it < print);
         let alike = self.fingerprints[first..]
@@ -116,7 +117,7 @@ impl Sealed {
             .take_while(|it| **it == print);
         let places = first..first + alike.count();
         if places.is_empty() {
-            return Ok(());
+            return Ok(chunks);
         }
         let path = disk.path(number, INDEX);
         let file = File::open(&path).map_err(TranscriptError::io("open", &path))?;
@@ -127,7 +128,7 @@ impl Sealed {
                 chunks.extend(its);
             }
         }
-        Ok(())
+        Ok(chunks)
     }
 
     /// All that lies in segment `number`.
@@ -154,6 +155,14 @@ fn head_crc(head: &[u8], prints: &[u8]) -> u32 {
 
 fn damage() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "transcript index is damaged")
+}
+
+/// Whether an index file is not what was written, so that the segment must be scanned.
+pub(super) fn is_damaged_index(err: &TranscriptError) -> bool {
+    let TranscriptError::Io { source, .. } = err else {
+        return false;
+    };
+    is_damage(source) || source.kind() == io::ErrorKind::NotFound
 }
 
 fn is_damage(err: &io::Error) -> bool {

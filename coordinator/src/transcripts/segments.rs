@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use super::chunk::{self, Chunk};
 use super::disk::{Disk, INDEX, SEGMENT};
-use super::frame::{Frame, HEADER_BYTES};
-use super::scan::{MAGIC, Scan, scan};
-use super::sealed::{Entries, Sealed};
+use super::frame::{HEADER_BYTES, HEADS_BYTES, Header, Marker, NO_PLACE, Place, heads};
+use super::record::COUNTED_BYTES;
+use super::scan::{Scan, scan};
+use super::sealed::{Entries, Sealed, is_damaged_index};
+use super::walk::Format;
 use super::{AttemptKey, Limits, Record, TranscriptError};
 
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(super) struct Segments {
     sealed: BTreeMap<u32, Sealed>,
     active: Option<Active>,
     next_number: u32,
+    is_end_missing: bool,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,9 @@ struct Active {
     bytes: u32,
     entries: Entries,
     is_dirty: bool,
+    marker: Marker,
+    /// The record of the last frame.
+    last: Place,
 }
 
 impl Segments {
@@ -47,6 +53,7 @@ impl Segments {
             sealed: BTreeMap::new(),
             active: None,
             next_number: newest.unwrap_or(0) + 1,
+            is_end_missing: false,
         };
         for number in numbers {
             match Sealed::open(&segments.disk, number)? {
@@ -72,50 +79,107 @@ impl Segments {
             .write(true)
             .open(&path)
             .map_err(TranscriptError::io("open", &path))?;
-        let Some(scan) = scan(&file, &path, number, &self.limits)? else {
+        let Some(scan) = scan(&file, &path, number, is_newest, &self.limits)? else {
             tracing::warn!(path = %path.display(), "removed a segment that was never begun");
+            self.is_end_missing |= is_newest;
             return self.disk.remove(&path);
         };
-        let cut_bytes = scan.file_bytes - u64::from(scan.good_bytes);
-        if cut_bytes > 0 && is_newest {
+        if let Some(from) = scan.incomplete_from {
+            let cut_bytes = scan.file_bytes - from;
             tracing::warn!(path = %path.display(), cut_bytes, "cut the torn tail of a segment");
-            self.disk
-                .truncate(&file, &path, u64::from(scan.good_bytes))?;
-        } else if cut_bytes > 0 {
-            tracing::warn!(path = %path.display(), lost_bytes = cut_bytes, "damaged segment");
+            self.disk.truncate(&file, &path, u64::from(from))?;
+        }
+        if scan.damaged_bytes > 0 {
+            let damaged_bytes = scan.damaged_bytes;
+            tracing::warn!(path = %path.display(), damaged_bytes, "damaged transcript segment");
         }
         // What a killed process wrote is readable now, but need not be on the disk yet.
         self.disk.sync_data(&file, &path)?;
         let Scan {
             entries,
-            good_bytes,
+            format,
+            last,
             ..
         } = scan;
-        if is_newest {
-            self.active = Some(Active {
-                number,
-                file: Arc::new(file),
-                bytes: good_bytes,
-                entries,
-                is_dirty: false,
-            });
-        } else {
-            let sealed = Sealed::write(&self.disk, number, &entries)?;
-            self.sealed.insert(number, sealed);
+        self.is_end_missing |= is_newest && !scan.is_ended;
+        match format {
+            Format::Two(marker) if is_newest => {
+                self.active = Some(Active {
+                    number,
+                    file: Arc::new(file),
+                    bytes: scan.incomplete_from.unwrap_or(scan.file_bytes),
+                    entries,
+                    is_dirty: false,
+                    marker,
+                    last,
+                });
+            }
+            _ => {
+                let sealed = Sealed::write(&self.disk, number, &entries)?;
+                self.sealed.insert(number, sealed);
+            }
         }
         Ok(())
     }
 
+    /// Whether the process before ended without saying so: records that it had told of may be
+    /// gone.
+    pub fn is_end_missing(&self) -> bool {
+        self.is_end_missing
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// All kept chunks of an attempt, oldest first.
-    pub fn load(&self, key: &AttemptKey) -> Result<Vec<Chunk>, TranscriptError> {
+    pub fn load(&mut self, key: &AttemptKey) -> Result<Vec<Chunk>, TranscriptError> {
         let mut chunks = Vec::new();
-        for (number, sealed) in &self.sealed {
-            sealed.read_chunks(&self.disk, *number, key, &mut chunks)?;
+        let may_hold = self.sealed.iter().filter(|(_, it)| it.may_hold(key));
+        for number in may_hold.map(|it| *it.0).collect::<Vec<_>>() {
+            let read = |it: &Self| it.sealed[&number].read_chunks(&it.disk, number, key);
+            let its = self.with_index(number, read)?;
+            chunks.extend(its);
         }
         let active = self.active.as_ref().and_then(|it| it.entries.get(key));
         chunks.extend(active.into_iter().flatten());
+        for at in 1..chunks.len() {
+            if chunks[at].has_unknown_start() {
+                chunks[at].start = chunks[at - 1].end();
+            }
+        }
         chunk::trim(&mut chunks, &self.limits);
         Ok(chunks)
+    }
+
+    /// Reads of the index of a sealed segment; one that is damaged is made anew.
+    fn with_index<T>(
+        &mut self,
+        number: u32,
+        read: impl Fn(&Self) -> Result<T, TranscriptError>,
+    ) -> Result<T, TranscriptError> {
+        match read(self) {
+            Err(err) if is_damaged_index(&err) => {
+                let path = self.disk.path(number, INDEX);
+                tracing::warn!(path = %path.display(), "damaged transcript index is made anew");
+                self.index_anew(number)?;
+                read(self)
+            }
+            other => other,
+        }
+    }
+
+    fn index_anew(&mut self, number: u32) -> Result<(), TranscriptError> {
+        let path = self.disk.path(number, SEGMENT);
+        let file = File::open(&path).map_err(TranscriptError::io("open", &path))?;
+        let scan = scan(&file, &path, number, false, &self.limits)?;
+        let mut entries = scan.map(|it| it.entries).unwrap_or_default();
+        let known = &self.sealed[&number];
+        // What was removed is still in the segment.
+        entries.retain(|key, _| known.may_hold(key) && !known.is_dead(key));
+        let sealed = Sealed::write(&self.disk, number, &entries)?;
+        self.sealed.insert(number, sealed);
+        self.disk.sync_folder()
     }
 
     /// Writes `records` behind those that `chunks`, the whole index of the attempt, tells of,
@@ -126,10 +190,12 @@ impl Segments {
         records: &[Record],
         chunks: &mut Vec<Chunk>,
     ) -> Result<(), TranscriptError> {
-        let stored: usize = records.iter().map(|it| HEADER_BYTES + it.body.len()).sum();
+        let bodies: Vec<_> = records.iter().map(Record::encode_body).collect();
+        let stored = bodies.iter().map(|it| HEADER_BYTES + it.len()).sum();
         self.make_room(stored, &key)?;
         let active = self.active.as_mut().expect("room was made in it");
-        let written = active.encode(key, records, chunks.last().map_or(0, Chunk::end));
+        let start = chunks.last().map_or(0, Chunk::end);
+        let written = active.encode(key, records, &bodies, start);
         let path = self.disk.path(active.number, SEGMENT);
         let offset = u64::from(active.bytes);
         if let Err(err) = self
@@ -141,6 +207,7 @@ impl Segments {
         }
         active.bytes += written.bytes.len() as u32;
         active.is_dirty = true;
+        active.last = written.last;
         let entry = active.entries.entry(key).or_default();
         for frame in written.frames {
             chunk::push(entry, frame, &self.limits);
@@ -167,13 +234,17 @@ impl Segments {
         if self.active.is_none() {
             let number = self.next_number;
             self.next_number += 1;
-            let file = self.disk.create(&self.disk.path(number, SEGMENT), MAGIC)?;
+            let marker = new_marker();
+            let path = self.disk.path(number, SEGMENT);
+            let file = self.disk.create(&path, &heads(&marker))?;
             self.active = Some(Active {
                 number,
                 file: Arc::new(file),
-                bytes: MAGIC.len() as u32,
+                bytes: HEADS_BYTES as u32,
                 entries: Entries::new(),
                 is_dirty: false,
+                marker,
+                last: NO_PLACE,
             });
         }
         Ok(())
@@ -189,8 +260,30 @@ impl Segments {
         Ok(())
     }
 
+    /// Writes down that nothing is missing at the end of what was written, if anything was. Lasting
+    /// after [`sync`](Self::sync).
+    pub fn end_run(&mut self) -> Result<(), TranscriptError> {
+        let written_to = self.active.as_mut().filter(|it| it.last != NO_PLACE);
+        let Some(active) = written_to else {
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        active.end_of_run().encode(&active.marker, &[], &mut bytes);
+        let path = self.disk.path(active.number, SEGMENT);
+        let offset = u64::from(active.bytes);
+        if let Err(err) = self.disk.write_at(&active.file, &path, &bytes, offset) {
+            self.disk.truncate(&active.file, &path, offset)?;
+            return Err(err);
+        }
+        active.bytes += bytes.len() as u32;
+        active.is_dirty = true;
+        active.last = NO_PLACE;
+        Ok(())
+    }
+
     /// Gives the segment that was written to its index; the next record begins a new one.
     fn seal(&mut self) -> Result<(), TranscriptError> {
+        self.end_run()?;
         self.sync()?;
         let Some(active) = self.active.as_mut() else {
             return Ok(());
@@ -216,8 +309,9 @@ impl Segments {
             keys.iter().any(may_hold)
         });
         for number in touched.map(|it| *it.0).collect::<Vec<_>>() {
+            let read = |it: &Self| it.sealed[&number].read_all(&it.disk, number);
+            let mut entries = self.with_index(number, read)?;
             let sealed = &self.sealed[&number];
-            let mut entries = sealed.read_all(&self.disk, number)?;
             // The dead go along: the new index starts without any.
             entries.retain(|key, _| !is_removed(key) && !sealed.is_dead(key));
             if entries.is_empty() {
@@ -261,41 +355,74 @@ impl Segments {
     }
 }
 
+/// A marker that nobody can guess who sees only what an agent sees.
+fn new_marker() -> Marker {
+    uuid::Uuid::new_v4().as_u64_pair().1.to_le_bytes()
+}
+
 struct Written {
     bytes: Vec<u8>,
     frames: Vec<Chunk>,
+    last: Place,
 }
 
 impl Active {
     /// Lays out `records` as frames to be written at the end; `start` is how much of the
-    /// attempt was stored before.
-    fn encode(&self, key: AttemptKey, records: &[Record], mut start: u64) -> Written {
-        let last = self.entries.get(&key).and_then(|it| it.last());
-        let mut previous = last.map_or(0, |it| it.last_offset);
+    /// attempt was counted before.
+    fn encode(
+        &self,
+        key: AttemptKey,
+        records: &[Record],
+        bodies: &[Vec<u8>],
+        mut start: u64,
+    ) -> Written {
+        let known = self.entries.get(&key).and_then(|it| it.last());
+        let mut previous = known.map_or(0, |it| it.last_offset);
+        let mut last = self.last;
         let (mut bytes, mut frames) = (Vec::new(), Vec::with_capacity(records.len()));
-        for record in records {
-            let from = bytes.len();
-            Frame {
+        for (record, body) in records.iter().zip(bodies) {
+            let offset = self.bytes + bytes.len() as u32;
+            Header {
                 key,
                 previous,
                 seq: record.seq,
                 start,
                 at_ms: record.at_ms,
-                body: &record.body,
+                before: Some(last),
+                body_bytes: 0,
+                body_crc: 0,
             }
-            .encode(&mut bytes);
-            previous = self.bytes + from as u32;
-            let stored = (bytes.len() - from) as u32;
+            .encode(&self.marker, body, &mut bytes);
+            previous = offset;
+            last = (key, record.seq);
+            let counted = (COUNTED_BYTES + body.len()) as u32;
             frames.push(Chunk {
                 segment: self.number,
-                last_offset: previous,
+                last_offset: offset,
                 first_seq: record.seq,
                 last_seq: record.seq,
                 start,
-                bytes: stored,
+                bytes: counted,
             });
-            start += u64::from(stored);
+            start += u64::from(counted);
         }
-        Written { bytes, frames }
+        Written {
+            bytes,
+            frames,
+            last,
+        }
+    }
+
+    fn end_of_run(&self) -> Header {
+        Header {
+            key: NO_PLACE.0,
+            previous: 0,
+            seq: NO_PLACE.1,
+            start: 0,
+            at_ms: 0,
+            before: Some(self.last),
+            body_bytes: 0,
+            body_crc: 0,
+        }
     }
 }

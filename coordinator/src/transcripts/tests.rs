@@ -1,7 +1,9 @@
 //! Transcripts, claim by claim.
 
 mod bounds;
+mod damage;
 mod durability;
+mod old_format;
 mod records;
 mod recovery;
 mod removal;
@@ -10,8 +12,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::frame::HEADER_BYTES;
+use super::frame::{HEADER_BYTES, HEADS_BYTES};
 use super::*;
+
+/// A text with which a record is counted with 100 bytes.
+const TEXT_OF_100: usize = 100 - COUNTED_BYTES - BODY_OVERHEAD;
+/// What the body of a record takes beside a text of less than 128 bytes.
+const BODY_OVERHEAD: usize = 5;
 
 const ALL: PageBounds = PageBounds {
     items: usize::MAX,
@@ -39,10 +46,13 @@ fn key(task: u64) -> AttemptKey {
 }
 
 fn record(seq: u64, bytes: usize) -> Record {
+    let letter = |at: usize| char::from(b'a' + ((seq as usize + at) % 26) as u8);
     Record {
         seq,
         at_ms: 1_700_000_000_000 + seq as i64,
-        body: (0..bytes).map(|at| (seq as usize + at) as u8).collect(),
+        kind: Kind::Stdout,
+        text: (0..bytes).map(letter).collect(),
+        ..Record::default()
     }
 }
 
@@ -107,6 +117,15 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, TranscriptError>) -> Transcript
     }
 }
 
+/// How much the file of a segment takes for a record of [`record`].
+fn stored(record: &Record) -> usize {
+    HEADER_BYTES + record.encode_body().len()
+}
+
+fn damaged(from_seq: u64, to_seq: u64) -> Item {
+    Item::Damaged(Damaged { from_seq, to_seq })
+}
+
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
     let mut files: Vec<_> = entries
@@ -116,9 +135,15 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     files
 }
 
+/// A folder in memory where the machine has that: nothing waits for a disk.
+fn quick_folder() -> tempfile::TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// What a crash would leave: the files as they are while the store is open.
 fn crashed(folder: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
+    let copy = quick_folder();
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();

@@ -143,6 +143,9 @@ impl Writer {
                 }
             };
             if must_sync {
+                if self.shutdown.is_some() {
+                    self.end_run();
+                }
                 self.sync()?;
             }
             if self.shutdown.is_some() {
@@ -153,6 +156,7 @@ impl Writer {
             }
             is_armed = !self.unsynced.is_empty();
         }
+        self.end_run();
         self.sync()?;
         // Before the reply: whoever hears of the end must find the door closed.
         drop(commands);
@@ -160,6 +164,13 @@ impl Writer {
             let _ = reply.send(Ok(()));
         }
         Ok(())
+    }
+
+    /// Without it, the next start takes this for a stop without notice: that is all.
+    fn end_run(&mut self) {
+        if let Err(err) = self.segments.end_run() {
+            tracing::warn!(error = %err, "could not note the end of the transcripts");
+        }
     }
 
     /// Does what waits. Fails only where the disk is broken for good.
@@ -236,7 +247,8 @@ impl Writer {
             Some(attempt) => attempt,
             None => self.load(&key)?,
         };
-        let written = match unkept(records, attempt.extent().kept_through) {
+        let kept_through = attempt.extent().kept_through;
+        let written = match unkept(records, kept_through, self.segments.is_end_missing()) {
             Ok(records) if !records.is_empty() => self
                 .segments
                 .append(key, records, &mut attempt.chunks)
@@ -255,7 +267,7 @@ impl Writer {
         Ok(extent)
     }
 
-    fn load(&self, key: &AttemptKey) -> Result<Attempt, TranscriptError> {
+    fn load(&mut self, key: &AttemptKey) -> Result<Attempt, TranscriptError> {
         let chunks = self.segments.load(key)?;
         let synced_through = chunks.last().map_or(0, |it| it.last_seq);
         Ok(Attempt {
@@ -265,14 +277,19 @@ impl Writer {
         })
     }
 
-    fn extent(&self, key: &AttemptKey) -> Result<Extent, TranscriptError> {
+    fn extent(&mut self, key: &AttemptKey) -> Result<Extent, TranscriptError> {
         match self.attempts.get(key) {
             Some(attempt) => Ok(attempt.extent()),
             None => Ok(self.load(key)?.extent()),
         }
     }
 
-    fn plan(&self, key: &AttemptKey, from_seq: u64, bytes: usize) -> Result<Plan, TranscriptError> {
+    fn plan(
+        &mut self,
+        key: &AttemptKey,
+        from_seq: u64,
+        bytes: usize,
+    ) -> Result<Plan, TranscriptError> {
         let loaded;
         let attempt = match self.attempts.get(key) {
             Some(attempt) => attempt,
@@ -354,11 +371,19 @@ impl Writer {
     }
 }
 
-/// The part of `records` that is not kept yet, once it is clear that it fits without a gap.
-fn unkept(records: &[Record], kept_through: u64) -> Result<&[Record], TranscriptRefusal> {
+/// The part of `records` that is not kept yet, once it is clear that it fits without a gap. Where
+/// records `may_be_lost` that were told to be kept, the first may lie behind a gap: nobody has
+/// them any more, and the reader is told.
+fn unkept(
+    records: &[Record],
+    kept_through: u64,
+    may_be_lost: bool,
+) -> Result<&[Record], TranscriptRefusal> {
     let known = records.partition_point(|it| it.seq <= kept_through);
-    let expected = kept_through + 1..;
-    for (record, expected) in records[known..].iter().zip(expected) {
+    let unkept = &records[known..];
+    let first = unkept.first().map(|it| it.seq);
+    let expected = first.filter(|_| may_be_lost).unwrap_or(kept_through + 1)..;
+    for (record, expected) in unkept.iter().zip(expected) {
         if record.seq != expected {
             return Err(TranscriptRefusal::Gap {
                 expected,
@@ -366,7 +391,7 @@ fn unkept(records: &[Record], kept_through: u64) -> Result<&[Record], Transcript
             });
         }
     }
-    Ok(&records[known..])
+    Ok(unkept)
 }
 
 #[cfg(test)]
@@ -382,8 +407,8 @@ mod tests {
     fn records(seqs: std::ops::RangeInclusive<u64>) -> Vec<Record> {
         let record = |seq| Record {
             seq,
-            at_ms: 0,
-            body: vec![0; 10],
+            text: "0123456789".into(),
+            ..Record::default()
         };
         seqs.map(record).collect()
     }

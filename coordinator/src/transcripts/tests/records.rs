@@ -21,6 +21,28 @@ async fn records_are_read_back_in_order() {
 }
 
 #[tokio::test]
+async fn record_keeps_its_kind_call_name_and_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let transcripts = open(folder.path(), Limits::default());
+    let record = Record {
+        kind: Kind::ToolCall,
+        call_id: "toolu_017".into(),
+        name: "bash".into(),
+        status: Some(CallStatus::Running),
+        ..record(1, 20)
+    };
+
+    transcripts
+        .append(key(1), vec![record.clone()])
+        .await
+        .unwrap();
+    transcripts.stop().await;
+
+    let transcripts = open(folder.path(), Limits::default());
+    assert_eq!(read_all(&transcripts, key(1)).await, kept(vec![record]));
+}
+
+#[tokio::test]
 async fn attempt_without_records_makes_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let transcripts = open(folder.path(), Limits::default());
@@ -95,7 +117,7 @@ async fn gap_is_refused_and_nothing_is_kept() {
 async fn record_at_the_limit_is_kept_and_one_byte_more_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let transcripts = open(folder.path(), Limits::default());
-    let bytes = RECORD_BODY_BYTES_MAX + 1;
+    let bytes = RECORD_TEXT_BYTES_MAX + 1;
 
     transcripts
         .append(key(1), records(1..=2, bytes - 1))
@@ -112,9 +134,9 @@ async fn record_at_the_limit_is_kept_and_one_byte_more_is_refused() {
 async fn append_at_the_limit_is_kept_and_one_byte_more_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let transcripts = open(folder.path(), Limits::default());
-    let body = APPEND_BYTES_MAX / 32 - HEADER_BYTES;
+    let body = APPEND_BYTES_MAX / 32 - COUNTED_BYTES;
     let mut longer = records(1..=32, body);
-    longer[7].body.push(0);
+    longer[7].text.push('x');
 
     let refused = refusal(transcripts.append(key(1), longer).await);
     transcripts
