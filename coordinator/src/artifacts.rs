@@ -9,25 +9,29 @@
 //! Invariants:
 //! 1. A file under a digest's name was synced in full before it got that name.
 //! 2. When [`Upload::finish`] returns, the blob survives a power cut.
-//! 3. No path is ever built from a text that came from outside: only from a parsed [`Digest`].
+//! 3. No reader ends well with bytes that are not those of the digest: the last of them are held
+//!    back until the whole blob was seen to have it.
+//! 4. No path is ever built from a text that came from outside: only from a parsed [`Digest`].
 //!
 //! **Every call blocks** on the disk: async code calls them in `tokio::task::spawn_blocking`,
 //! moving an [`Upload`] or [`ArtifactReader`] in and out. The caller holds the data directory's
 //! lock: opening a second store on the same folder would sweep the uploads of the first.
 
 mod digest;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod unused;
 mod upload;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use digest::{Digest, MalformedDigest};
+pub use reader::ArtifactReader;
 pub use upload::{StoredArtifact, Upload};
 
 /// The largest artifact: 1 GiB, so that one upload cannot fill an ordinary disk.
@@ -79,6 +83,12 @@ pub enum ArtifactError {
     /// An expected "no".
     #[error(transparent)]
     Refused(#[from] ArtifactRefusal),
+    /// The blob is there, but its bytes are not those that were kept.
+    #[error("artifact {digest} is damaged on the disk")]
+    Damaged {
+        /// Which.
+        digest: Digest,
+    },
     /// The file system failed.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -150,7 +160,8 @@ impl ArtifactStore {
     }
 
     /// Reads a kept artifact from `offset`, at most `length` bytes, to its end where none is
-    /// given. An offset at the end reads nothing, one beyond it is refused.
+    /// given. An offset at the end reads nothing, one beyond it is refused. The whole blob is
+    /// checked in any case, so a part costs the reading of all of it.
     pub fn reader(
         &self,
         digest: &Digest,
@@ -167,44 +178,25 @@ impl ArtifactStore {
             .into());
         }
         let path = self.path(digest);
-        let mut file = File::open(&path).map_err(ArtifactError::io("open", &path))?;
-        file.seek(SeekFrom::Start(offset))
-            .map_err(ArtifactError::io("seek in", &path))?;
-        let length = length.unwrap_or(u64::MAX).min(bytes - offset);
-        Ok(ArtifactReader {
-            part: file.take(length),
-            artifact_bytes: bytes,
-        })
+        let file = File::open(&path).map_err(ArtifactError::io("open", &path))?;
+        let end = offset.saturating_add(length.unwrap_or(u64::MAX)).min(bytes);
+        Ok(ArtifactReader::new(*digest, path, file, bytes, offset..end))
+    }
+
+    /// Whether a blob is kept under this digest and has it.
+    fn is_whole(&self, digest: &Digest, bytes: u64) -> bool {
+        // One of another size need not be read.
+        let is_there = self.size(digest).is_ok_and(|it| it == bytes);
+        let end = || {
+            self.reader(digest, bytes, None)
+                .and_then(|mut it| it.next_chunk())
+        };
+        is_there && matches!(end(), Ok(None))
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.root.join(&name[..2]).join(&name[2..])
-    }
-}
-
-/// An open artifact, read by `std::io::Read` up to the length asked for.
-#[derive(Debug)]
-pub struct ArtifactReader {
-    part: io::Take<File>,
-    artifact_bytes: u64,
-}
-
-impl ArtifactReader {
-    /// The size of the whole artifact, not of the part that is read.
-    pub fn artifact_bytes(&self) -> u64 {
-        self.artifact_bytes
-    }
-
-    /// How much of the part is still to be read.
-    pub fn remaining_bytes(&self) -> u64 {
-        self.part.limit()
-    }
-}
-
-impl Read for ArtifactReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.part.read(buf)
     }
 }
 

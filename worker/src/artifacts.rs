@@ -45,6 +45,9 @@ pub(crate) enum ArtifactError {
     /// The content is not what its name says.
     #[error("artifact {0} arrived damaged")]
     Damaged(String),
+    /// The coordinator's own copy is damaged: what came of it is a part at most.
+    #[error("the coordinator can't send it: {}", .0.message())]
+    DamagedAtSource(Box<Status>),
     /// The worker's own disk.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -239,6 +242,7 @@ fn from_status(status: Status) -> ArtifactError {
             ArtifactError::Away(Box::new(status))
         }
         Code::NotFound => ArtifactError::Unknown(status.message().to_owned()),
+        Code::DataLoss => ArtifactError::DamagedAtSource(Box::new(status)),
         _ => ArtifactError::Refused(Box::new(status)),
     }
 }

@@ -1,7 +1,6 @@
 //! Artifacts, claim by claim.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -19,10 +18,22 @@ fn put(store: &ArtifactStore, bytes: &[u8]) -> StoredArtifact {
 }
 
 fn get(store: &ArtifactStore, digest: &Digest, offset: u64, length: Option<u64>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut reader = store.reader(digest, offset, length).unwrap();
-    reader.read_to_end(&mut bytes).unwrap();
+    let reader = store.reader(digest, offset, length).unwrap();
+    let (bytes, end) = read(reader);
+    end.unwrap();
     bytes
+}
+
+/// What a reader gives out, and how it ends.
+fn read(mut reader: ArtifactReader) -> (Vec<u8>, Result<(), ArtifactError>) {
+    let mut bytes = Vec::new();
+    loop {
+        match reader.next_chunk() {
+            Ok(Some(chunk)) => bytes.extend(chunk),
+            Ok(None) => return (bytes, Ok(())),
+            Err(err) => return (bytes, Err(err)),
+        }
+    }
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, ArtifactError>) -> ArtifactRefusal {
@@ -86,7 +97,7 @@ fn part_is_read_by_offset_and_length() {
     assert_eq!(get(&store, &digest, 8, Some(100)), b"89");
     assert_eq!(get(&store, &digest, 10, None), b"");
     let reader = store.reader(&digest, 4, Some(2)).unwrap();
-    assert_eq!((reader.artifact_bytes(), reader.remaining_bytes()), (10, 2));
+    assert_eq!(reader.artifact_bytes(), 10);
     assert_eq!(
         refusal(store.reader(&digest, 11, None)),
         ArtifactRefusal::OffsetBeyondEnd {
@@ -237,5 +248,75 @@ proptest! {
         let digest = Digest::from(bytes);
         prop_assert_eq!(digest.to_string().parse(), Ok(digest));
         prop_assert_eq!(digest.as_bytes(), &bytes);
+    }
+}
+
+/// Blobs of less than a chunk, of some, and of a chunk's edge.
+fn large(folder: &tempfile::TempDir) -> ArtifactStore {
+    ArtifactStore::open(&folder.path().join("artifacts"), 1 << 20).unwrap()
+}
+
+#[test]
+fn damaged_or_truncated_artifact_never_comes_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = large(&folder);
+    for size in [1, 1000, 64 << 10, (64 << 10) + 1, 200_000] {
+        let content: Vec<u8> = (0..size).map(|at| (at * 7) as u8).collect();
+        let digest = put(&store, &content).digest;
+        let path = store.path(&digest);
+        let mut longer = content.clone();
+        longer.push(0);
+        for at in [0, size / 2, size - 1] {
+            let mut flipped = content.clone();
+            flipped[at] ^= 1;
+            for bytes in [&flipped[..], &content[..at], &longer] {
+                fs::write(&path, bytes).unwrap();
+                for (offset, length) in [(0, None), (0, Some(1)), (at as u64, Some(10))] {
+                    let (read, end) = read(store.reader(&digest, offset, length).unwrap());
+
+                    let what = format!("{size}: {} bytes from {offset}", bytes.len());
+                    assert!(
+                        matches!(end, Err(ArtifactError::Damaged { digest: it }) if it == digest),
+                        "{what}: {end:?}"
+                    );
+                    assert!(read.len() < bytes.len().max(1), "{what}: all was given out");
+                }
+            }
+        }
+        fs::write(&path, &content).unwrap();
+        assert_eq!(get(&store, &digest, 0, None), content);
+        assert_eq!(
+            get(&store, &digest, size as u64 / 3, Some(100)),
+            content[size / 3..][..100.min(size - size / 3)]
+        );
+    }
+}
+
+#[test]
+fn artifact_truncated_while_it_is_read_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = large(&folder);
+    let digest = put(&store, &vec![7; 200_000]).digest;
+    let mut reader = store.reader(&digest, 0, None).unwrap();
+    reader.next_chunk().unwrap();
+
+    fs::write(store.path(&digest), [7; 150_000]).unwrap();
+
+    let (_, end) = read(reader);
+    assert!(matches!(end, Err(ArtifactError::Damaged { .. })));
+}
+
+#[test]
+fn upload_of_the_same_bytes_mends_a_damaged_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let digest = put(&store, b"whole").digest;
+    for damaged in [&b"whOle"[..], b"who", b""] {
+        fs::write(store.path(&digest), damaged).unwrap();
+
+        assert!(!put(&store, b"whole").was_present);
+
+        assert_eq!(get(&store, &digest, 0, None), b"whole");
+        assert!(put(&store, b"whole").was_present);
     }
 }

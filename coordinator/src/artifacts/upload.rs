@@ -78,8 +78,9 @@ impl Upload {
         if let Some(expected) = expected.filter(|it| *it != actual) {
             return Err(ArtifactRefusal::DigestMismatch { expected, actual }.into());
         }
-        // A file of another size under this name is damage from outside: it is replaced.
-        let was_present = self.store.hold(&actual).is_ok_and(|it| it == self.bytes);
+        // Other bytes under this name are damage: they are replaced.
+        let was_present = self.store.hold(&actual).is_ok_and(|it| it == self.bytes)
+            && self.store.is_whole(&actual, self.bytes);
         if !was_present {
             self.name(&actual)?;
         }

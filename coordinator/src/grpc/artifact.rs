@@ -1,7 +1,5 @@
 //! `ArtifactService`.
 
-use std::io::Read;
-
 use board::id::Digest as BoardDigest;
 use ganger_proto::v1::{
     self, artifact_service_server::ArtifactService, upload_artifact_request::Part,
@@ -16,9 +14,6 @@ use super::{
     from_wire, status, to_wire,
 };
 use crate::artifacts::{ArtifactError, ArtifactStore, Digest, StoredArtifact};
-
-/// Bytes of one chunk of a download.
-const CHUNK_LEN: usize = 64 * 1024;
 
 /// Chunks of an upload that wait to be written.
 const WAITING_MAX: usize = 4;
@@ -97,15 +92,17 @@ impl ArtifactService for Services {
         self.tasks.spawn(async move {
             let mut reader = reader;
             loop {
-                let read = services.block(move || read_chunk(reader)).await;
+                let read = services.block(move || (reader.next_chunk(), reader)).await;
                 let (chunk, rest) = match read {
-                    Ok(Ok((chunk, _))) if chunk.is_empty() => return,
-                    Ok(Ok(read)) => read,
-                    Ok(Err(error)) => return sink.fail(status::internal(&error)).await,
+                    Ok((Ok(Some(chunk)), rest)) => (chunk, rest),
+                    Ok((Ok(None), _)) => return,
+                    Ok((Err(error), _)) => return sink.fail(status::artifact(&error)).await,
                     Err(status) => return sink.fail(status).await,
                 };
                 reader = rest;
-                let answer = v1::DownloadArtifactResponse { chunk };
+                let answer = v1::DownloadArtifactResponse {
+                    chunk: chunk.into(),
+                };
                 if sink.put(answer).await.is_err() {
                     return;
                 }
@@ -154,13 +151,4 @@ fn write(
         }
     }
     Err(crate::artifacts::ArtifactRefusal::UploadBroken.into())
-}
-
-fn read_chunk<R: Read>(mut reader: R) -> std::io::Result<(Bytes, R)> {
-    let mut chunk = Vec::with_capacity(CHUNK_LEN);
-    reader
-        .by_ref()
-        .take(CHUNK_LEN as u64)
-        .read_to_end(&mut chunk)?;
-    Ok((chunk.into(), reader))
 }

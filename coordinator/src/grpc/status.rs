@@ -317,8 +317,15 @@ pub fn watcher_slow(team: TeamUid, told: Revision) -> Status {
 
 /// An artifact that isn't there, or doesn't fit.
 pub fn artifact(error: &ArtifactError) -> Status {
-    let ArtifactError::Refused(refused) = error else {
-        return internal(error);
+    let refused = match error {
+        ArtifactError::Refused(refused) => refused,
+        ArtifactError::Damaged { digest } => {
+            let next = "upload the same content again to replace it, or make it anew";
+            return data_loss(error, "ARTIFACT_DAMAGED", next, |told| {
+                told.fact("digest", digest)
+            });
+        }
+        ArtifactError::Io { .. } => return internal(error),
     };
     let invalid = |reason, next| Error::new(Code::InvalidArgument, reason, next);
     let told = match refused {
@@ -358,6 +365,11 @@ pub fn artifact(error: &ArtifactError) -> Status {
 pub fn transcript(error: &TranscriptError) -> Status {
     match error {
         TranscriptError::Refused(refused) => protocol(&refused.to_string()),
+        TranscriptError::Damaged { .. } | TranscriptError::UnknownFormat { .. } => {
+            let next =
+                "read the attempt's result; who runs the coordinator finds the damage in its log";
+            data_loss(error, "TRANSCRIPT_DAMAGED", next, |told| told)
+        }
         other => internal(other),
     }
 }
@@ -380,6 +392,21 @@ pub fn backup(error: &SpoolError) -> Status {
         SpoolError::DiskFull => refusal(&Refusal::DiskLow),
         other => internal(other),
     }
+}
+
+/// What is stored is not what it was. The log says where.
+fn data_loss(
+    error: &(dyn std::error::Error + 'static),
+    reason: &'static str,
+    next: &str,
+    facts: impl FnOnce(Error) -> Error,
+) -> Status {
+    tracing::error!(%error, reason, "stored data is damaged");
+    let message = match reason {
+        "TRANSCRIPT_DAMAGED" => "a part of the transcript is damaged and cannot be read",
+        _ => "the stored artifact is damaged",
+    };
+    facts(Error::new(Code::DataLoss, reason, next)).status(message.to_owned(), |_, _| {})
 }
 
 /// The world broke: the cause goes to the log, a reference to it to the caller.

@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::{Services, from_wire, status, to_wire, transcript};
 use crate::{
-    artifacts::Digest,
+    artifacts::{ArtifactError, Digest},
     engine::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, ReportReply},
     fleet::Heard,
     handle::Unavailable,
@@ -381,6 +381,8 @@ impl Services {
             let artifacts = self.artifacts.clone();
             match self.block(move || artifacts.hold(&digest)).await? {
                 Ok(size) => report.outputs[at].size = size,
+                // A failure to look is not an answer: the worker reports again.
+                Err(error @ ArtifactError::Io { .. }) => return Err(status::artifact(&error)),
                 Err(error) => {
                     let path = &report.outputs[at].path;
                     let why = format!("output {path:?} was not uploaded: {error}");

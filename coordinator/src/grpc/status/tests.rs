@@ -554,3 +554,24 @@ fn internal_error_tells_a_reference_and_not_the_cause() {
     assert!(!format!("{status:?}").contains("secret"));
     assert!(!String::from_utf8_lossy(status.details()).contains("secret"));
 }
+
+#[test]
+fn damaged_data_is_data_loss_with_a_reason_of_its_own_and_no_path() {
+    let digest = Digest::of(b"47");
+    let transcript = transcript(&crate::transcripts::TranscriptError::Damaged {
+        path: "/zz-secret".into(),
+        offset: 7,
+    });
+    let artifact = artifact(&crate::artifacts::ArtifactError::Damaged { digest });
+
+    for (status, reason) in [
+        (&transcript, "TRANSCRIPT_DAMAGED"),
+        (&artifact, "ARTIFACT_DAMAGED"),
+    ] {
+        assert_eq!(status.code(), Code::DataLoss);
+        assert_eq!(assert_says_all(status), reason);
+        assert!(!format!("{status:?}").contains("zz-secret"));
+    }
+    let facts = artifact.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts["digest"], digest.to_string());
+}
