@@ -33,6 +33,7 @@ mod keep;
 mod mouth;
 mod running;
 mod talking;
+mod whole;
 
 /// What all attempts of a worker stand on.
 pub(crate) struct Ground {
@@ -231,7 +232,7 @@ async fn begin(
     let talk = |stdin| Talking::new(stdin, job, ground.tools.clone(), words);
     let talking = process.stdin.take().map(talk);
     let bytes_max = job.agent_type.output_bytes;
-    let ran = watch_process(process, sandbox, bytes_max, talking, line).await;
+    let ran = watch_process(process, sandbox, bytes_max, &dirs.task, talking, line).await;
     line.tell(Notice::Finishing(line.fence.clone())).await;
 
     let mut ended = ending(&ran, &job.agent_type);

@@ -122,6 +122,11 @@ impl Tail {
         self.bytes.extend(kept);
     }
 
+    /// What is kept, as it came.
+    pub(crate) fn bytes(&mut self) -> &[u8] {
+        self.bytes.make_contiguous()
+    }
+
     /// What is kept, from the beginning of a line on if something was cut, and how many bytes were.
     pub(crate) fn finish(mut self) -> (String, u64) {
         let bytes = self.bytes.make_contiguous();

@@ -1,12 +1,11 @@
 //! What is kept of an attempt: its result, and the outputs that its task named.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use ganger_proto::v1::{Artifact, AttemptEnding, Ended, TranscriptKind};
 
-use super::{Dirs, Ground, Job, Line, Order, running::Ran};
+use super::{Dirs, Ground, Job, Line, Order, running::Ran, whole::Output};
 use crate::{
-    agent::output::Tail,
     artifacts::{ArtifactError, Content},
     limits::{REASON_LEN_MAX, RESULT_LEN_MAX},
     sandbox::{CollectError, CollectLimits, Collected, CollectedFile, collect},
@@ -17,7 +16,7 @@ use crate::{
 const RESULT_FILE: &str = "result.md";
 
 /// A longer result is also an artifact, because dependants are shown no more of it than this.
-const RESULT_SHOWN_MAX: usize = 16 << 10;
+const RESULT_SHOWN_MAX: u64 = 16 << 10;
 
 /// Puts result and outputs into the report. A stop ends what takes time: then outputs stay behind.
 pub(super) async fn keep(
@@ -28,17 +27,26 @@ pub(super) async fn keep(
     line: &mut Line,
     ended: &mut Ended,
 ) {
-    let result = match ran.result {
-        Some(said) => Found::Said(said),
-        None => read_result(&dirs.workspace)
-            .await
-            .unwrap_or(Found::Tail(ran.stdout)),
+    let found = match ran.result {
+        Some(said) => Found::said(said),
+        None => match read_result(&dirs.workspace).await {
+            Some(file) => file,
+            None => {
+                let output = ran.stdout.finish().await;
+                if let Err(error) = &output.whole {
+                    let error = causes(error);
+                    tell(line, format!("the whole output can't be kept: {error}")).await;
+                }
+                Found::output(output)
+            }
+        },
     };
-    let (text, whole) = result.shown();
-    ended.result = text;
+    ended.result = found.shown(false);
     if line.order() >= Order::Stop {
         return;
     }
+    let whole_is_kept = found.shown(true);
+    let whole = found.whole.filter(|_| found.bytes > RESULT_SHOWN_MAX);
     let uploading = upload_all(ground, job, dirs, whole, line);
     let mut listening = Line {
         fence: line.fence.clone(),
@@ -49,7 +57,12 @@ pub(super) async fn keep(
         biased;
         _ = listening.ordered(Order::Stop) => {}
         uploaded = uploading => match uploaded {
-            Ok(outputs) => ended.outputs = outputs,
+            Ok(outputs) => {
+                if outputs.iter().any(|output| output.path == RESULT_FILE) {
+                    ended.result = whole_is_kept;
+                }
+                ended.outputs = outputs;
+            }
             Err(error) => fail(ended, error),
         },
     }
@@ -65,60 +78,72 @@ fn fail(ended: &mut Ended, error: String) {
     }
 }
 
-/// Where a result was found.
-enum Found {
-    /// In the sub-agent's own words.
-    Said(String),
-    /// In its file: the beginning, the file, and its size.
-    File(String, File, u64),
-    /// At the end of the standard output.
-    Tail(Tail),
+/// A result that was found.
+struct Found {
+    /// As much of it as a report may hold, and maybe more.
+    text: String,
+    missing: Missing,
+    /// How large the whole of it is.
+    bytes: u64,
+    /// All of it.
+    whole: Option<Content>,
+}
+
+/// Which part of a result is not in its text, if any.
+enum Missing {
+    /// So many bytes before.
+    Start(u64),
+    /// The rest.
+    End,
 }
 
 impl Found {
-    /// The text for the report, and the whole where that should be an artifact too.
-    fn shown(self) -> (String, Option<Content>) {
-        match self {
-            Self::Said(text) => whole_if_long(cut_start(text, 0)),
-            Self::File(text, file, size) => {
-                let is_long = size > RESULT_SHOWN_MAX as u64;
-                let whole = is_long.then(|| Content::File(tokio::fs::File::from_std(file), size));
-                (cut_end(text, size), whole)
+    /// In the sub-agent's own words.
+    fn said(text: String) -> Self {
+        Self {
+            missing: Missing::Start(0),
+            bytes: text.len() as u64,
+            whole: Some(Content::Text(text.clone().into())),
+            text,
+        }
+    }
+
+    /// On the standard output.
+    fn output(output: Output) -> Self {
+        Self {
+            text: output.text,
+            missing: Missing::Start(output.cut),
+            bytes: output.bytes,
+            whole: output.whole.ok(),
+        }
+    }
+
+    /// What a report tells: all of it where that fits, else a part that says so. It names the
+    /// artifact where the whole `is_kept` as one.
+    fn shown(&self, is_kept: bool) -> String {
+        if self.bytes <= RESULT_LEN_MAX as u64 && self.text.len() <= RESULT_LEN_MAX {
+            return self.text.clone();
+        }
+        let bytes = self.bytes;
+        let whole = if is_kept {
+            format!("the whole result has {bytes} bytes and is the artifact {RESULT_FILE}")
+        } else {
+            format!("the whole result had {bytes} bytes and was not kept")
+        };
+        match self.missing {
+            Missing::End => {
+                let note = format!("\n[cut: {whole}]");
+                text::keep_head(self.text.clone(), RESULT_LEN_MAX - note.len()) + &note
             }
-            Self::Tail(tail) => {
-                let (text, cut) = tail.finish();
-                whole_if_long(cut_start(text, cut))
+            Missing::Start(cut) => {
+                // Room for the note with any number.
+                let room = RESULT_LEN_MAX - whole.len() - 64;
+                let kept = text::tail(&self.text, room);
+                let cut = cut + (self.text.len() - kept.len()) as u64;
+                format!("[cut: {cut} bytes came before; {whole}]\n{kept}")
             }
         }
     }
-}
-
-fn whole_if_long(text: String) -> (String, Option<Content>) {
-    let whole = (text.len() > RESULT_SHOWN_MAX).then(|| Content::Text(text.clone().into()));
-    (text, whole)
-}
-
-/// The beginning of a text of this size, as much as a report holds.
-fn cut_end(text: String, size: u64) -> String {
-    if size <= RESULT_LEN_MAX as u64 && text.len() <= RESULT_LEN_MAX {
-        return text;
-    }
-    let note = format!("\n[cut: the whole {RESULT_FILE} has {size} bytes and is an artifact]");
-    text::keep_head(text, RESULT_LEN_MAX - note.len()) + &note
-}
-
-/// The end of a text that lost its beginning, as much as a report holds.
-fn cut_start(text: String, cut: u64) -> String {
-    if cut == 0 && text.len() <= RESULT_LEN_MAX {
-        return text;
-    }
-    // Room for the note with any number.
-    let kept = text::tail(&text, RESULT_LEN_MAX - 64);
-    let cut = cut + (text.len() - kept.len()) as u64;
-    format!(
-        "[cut: {cut} bytes came before]
-{kept}"
-    )
 }
 
 async fn read_result(workspace: &Path) -> Option<Found> {
@@ -130,11 +155,12 @@ async fn read_result(workspace: &Path) -> Option<Found> {
             .take(RESULT_LEN_MAX as u64)
             .read_to_end(&mut bytes)
             .ok()?;
-        Some(Found::File(
-            String::from_utf8_lossy(&bytes).into_owned(),
-            file,
-            size,
-        ))
+        Some(Found {
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            missing: Missing::End,
+            bytes: size,
+            whole: Some(Content::File(tokio::fs::File::from_std(file), size)),
+        })
     };
     tokio::task::spawn_blocking(reading).await.ok()?
 }
@@ -208,28 +234,47 @@ async fn gather(workspace: &Path, globs: Vec<String>) -> Result<Collected, Strin
 mod tests {
     use super::*;
 
+    fn found(text: String, missing: Missing, bytes: u64) -> Found {
+        Found {
+            text,
+            missing,
+            bytes,
+            whole: None,
+        }
+    }
+
     #[test]
     fn a_result_that_does_not_fit_is_cut_and_says_so() {
         let long = "ä".repeat(RESULT_LEN_MAX);
 
-        let head = cut_end(long.clone(), long.len() as u64);
-        let tail = cut_start(long.clone(), 10);
+        let head = found(long.clone(), Missing::End, long.len() as u64);
+        let tail = found(long.clone(), Missing::Start(10), long.len() as u64 + 10);
 
+        let whole = "bytes and is the artifact result.md]";
+        let (head, lone) = (head.shown(true), head.shown(false));
         assert!(head.len() <= RESULT_LEN_MAX && head.starts_with('ä'));
-        assert!(
-            head.ends_with("bytes and is an artifact]"),
-            "{}",
-            &head[head.len() - 80..]
+        assert!(head.ends_with(whole), "{}", &head[head.len() - 80..]);
+        assert!(lone.ends_with("and was not kept]"));
+        let tail = tail.shown(true);
+        let (note, rest) = tail.split_once('\n').unwrap();
+        assert!(tail.len() <= RESULT_LEN_MAX);
+        let cut = long.len() + 10 - rest.len();
+        assert_eq!(
+            note,
+            format!(
+                "[cut: {cut} bytes came before; the whole result has {} {whole}",
+                long.len() + 10
+            )
         );
-        assert!(tail.len() <= RESULT_LEN_MAX && tail.ends_with('ä'));
-        assert!(tail.starts_with("[cut: "));
     }
 
     #[test]
     fn a_result_that_fits_is_left_alone() {
         let exact = "x".repeat(RESULT_LEN_MAX);
 
-        assert_eq!(cut_end(exact.clone(), exact.len() as u64), exact);
-        assert_eq!(cut_start(exact.clone(), 0), exact);
+        for missing in [Missing::End, Missing::Start(0)] {
+            let bytes = exact.len() as u64;
+            assert_eq!(found(exact.clone(), missing, bytes).shown(true), exact);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! A sub-agent while it runs: its output is passed on, orders are carried out, its end is awaited.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use ganger_proto::v1::TranscriptKind;
 use tokio::{
@@ -8,14 +11,14 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{Line, Order, talking::Talking};
+use super::{Line, Order, talking::Talking, whole::WholeOutput};
 use crate::{
     agent::{
         output::{Lines, Tail},
         talk::{Heard, Tokens},
     },
     clock,
-    limits::{ERROR_TAIL_LEN_MAX, ERROR_TAIL_LINES_MAX, PIPE_DRAIN_SPAN, RESULT_LEN_MAX},
+    limits::{ERROR_TAIL_LEN_MAX, ERROR_TAIL_LINES_MAX, PIPE_DRAIN_SPAN},
     sandbox::{Exit, Output, Process, Sandbox, SandboxError},
     text::causes,
 };
@@ -35,8 +38,8 @@ pub(super) struct Ran {
     pub(super) output_bytes: u64,
     /// Whether it was killed for writing too much.
     pub(super) has_flooded: bool,
-    /// The end of its standard output; of one that talks, of what it merely wrote.
-    pub(super) stdout: Tail,
+    /// Its standard output; of one that talks, what it merely wrote.
+    pub(super) stdout: WholeOutput,
     /// What it said came out.
     pub(super) result: Option<String>,
     /// What it said it used.
@@ -57,24 +60,41 @@ impl Ran {
     }
 }
 
+/// What is kept of a pipe beside the transcript.
+trait Keep {
+    async fn push(&mut self, bytes: &[u8]);
+}
+
+impl Keep for Tail {
+    async fn push(&mut self, bytes: &[u8]) {
+        Self::push(self, bytes);
+    }
+}
+
+impl Keep for WholeOutput {
+    async fn push(&mut self, bytes: &[u8]) {
+        Self::push(self, bytes).await;
+    }
+}
+
 /// One of the two pipes.
-struct Pipe {
+struct Pipe<K> {
     kind: TranscriptKind,
     /// None once it is over.
     output: Option<Output>,
     buffer: Vec<u8>,
     lines: Lines,
-    tail: Tail,
+    kept: K,
 }
 
-impl Pipe {
-    fn new(kind: TranscriptKind, output: Option<Output>, tail_len: usize) -> Self {
+impl<K: Keep> Pipe<K> {
+    fn new(kind: TranscriptKind, output: Option<Output>, kept: K) -> Self {
         Self {
             kind,
             output,
             buffer: vec![0; READ_LEN],
             lines: Lines::default(),
-            tail: Tail::new(tail_len),
+            kept,
         }
     }
 
@@ -121,7 +141,7 @@ impl Pipe {
     }
 
     async fn take_text(&mut self, bytes: &[u8], line: &Line) {
-        self.tail.push(bytes);
+        self.kept.push(bytes).await;
         let texts = self.lines.push(bytes, clock::now());
         self.pass_on(texts, line).await;
     }
@@ -144,11 +164,13 @@ impl Pipe {
     }
 }
 
-/// Waits for the end of a program, and of everything else in its sandbox.
+/// Waits for the end of a program, and of everything else in its sandbox. In `own_dir`, which is the
+/// worker's, long output is kept meanwhile.
 pub(super) async fn watch_process(
     mut process: Process,
     sandbox: &dyn Sandbox,
     output_bytes_max: u64,
+    own_dir: &Path,
     talking: Option<Talking>,
     line: &mut Line,
 ) -> Ran {
@@ -157,12 +179,12 @@ pub(super) async fn watch_process(
         stdout: Pipe::new(
             TranscriptKind::Stdout,
             process.stdout.take(),
-            RESULT_LEN_MAX,
+            WholeOutput::new(own_dir.to_owned()),
         ),
         stderr: Pipe::new(
             TranscriptKind::Stderr,
             process.stderr.take(),
-            ERROR_TAIL_LEN_MAX,
+            Tail::new(ERROR_TAIL_LEN_MAX),
         ),
         output_bytes: 0,
         output_bytes_max,
@@ -180,7 +202,7 @@ pub(super) async fn watch_process(
         talking,
         ..
     } = pipes;
-    let (stderr, _) = stderr.tail.finish();
+    let (stderr, _) = stderr.kept.finish();
     let (result, tokens) = talking
         .map(|talking| (talking.result, talking.tokens))
         .unwrap_or_default();
@@ -190,7 +212,7 @@ pub(super) async fn watch_process(
         cpu_time: process.cpu_time(),
         output_bytes,
         has_flooded,
-        stdout: stdout.tail,
+        stdout: stdout.kept,
         result,
         tokens,
         stderr,
@@ -200,8 +222,8 @@ pub(super) async fn watch_process(
 struct Pipes {
     /// None where the sub-agent merely writes.
     talking: Option<Talking>,
-    stdout: Pipe,
-    stderr: Pipe,
+    stdout: Pipe<WholeOutput>,
+    stderr: Pipe<Tail>,
     output_bytes: u64,
     output_bytes_max: u64,
 }

@@ -19,6 +19,7 @@ claims![
     outputs_are_uploaded_before_the_end_is_reported,
     a_result_file_goes_before_the_output,
     a_long_result_is_an_artifact_too,
+    an_output_of_3_000_000_bytes_is_an_artifact_of_all_of_it,
     inputs_and_what_blockers_brought_lie_read_only,
     an_unknown_input_fails_the_task,
     a_missing_mount_is_the_workers_fault,
@@ -129,7 +130,7 @@ async fn a_long_result_is_an_artifact_too() {
     assert!(
         ended
             .result
-            .ends_with("[cut: the whole result.md has 300000 bytes and is an artifact]")
+            .ends_with("[cut: the whole result has 300000 bytes and is the artifact result.md]")
     );
     let [whole] = &ended.outputs[..] else {
         panic!("{:?}", ended.outputs)
@@ -138,6 +139,36 @@ async fn a_long_result_is_an_artifact_too() {
         (whole.path.as_str(), coordinator.blob(whole).len()),
         ("result.md", 300_000)
     );
+}
+
+async fn an_output_of_3_000_000_bytes_is_an_artifact_of_all_of_it() {
+    let mut coordinator = Coordinator::start().await;
+    let worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+
+    connection
+        .assign(&script(1, "seq 1 500000 | head -c 3000000"))
+        .await;
+
+    let ended = connection.settle().await.ended;
+    let [whole] = &ended.outputs[..] else {
+        panic!("{:?}", ended.outputs)
+    };
+    let content = coordinator.blob(whole);
+    assert_eq!((whole.path.as_str(), whole.size), ("result.md", 3_000_000));
+    assert_eq!(content.len(), 3_000_000);
+    assert!(content.starts_with(b"1\n2\n3\n"));
+    let (note, rest) = ended.result.split_once('\n').unwrap();
+    assert!(ended.result.len() <= 256 << 10 && content.ends_with(rest.as_bytes()));
+    let cut = content.len() - rest.len();
+    assert_eq!(
+        note,
+        format!(
+            "[cut: {cut} bytes came before; the whole result has 3000000 bytes and is the artifact \
+             result.md]"
+        )
+    );
+    assert_eq!(worker.leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
 async fn inputs_and_what_blockers_brought_lie_read_only() {
