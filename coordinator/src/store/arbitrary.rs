@@ -112,18 +112,21 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         agent_type(),
         [short(), short(), short()],
         option::of(time()),
+        any::<bool>(),
+        any::<u32>(),
     )
-        .prop_map(
-            |(name, [description, runtime, digest], last_seen)| OfferedType {
-                is_interactive: false,
-                hiring_depth: 0,
+        .prop_map(|(name, texts, last_seen, is_interactive, hiring_depth)| {
+            let [description, runtime, digest] = texts;
+            OfferedType {
+                is_interactive,
+                hiring_depth,
                 name,
                 description,
                 runtime,
                 digest,
                 last_seen,
-            },
-        );
+            }
+        });
     prop_oneof![
         1 => meta.prop_map(Record::Meta),
         1 => offered.prop_map(Record::Offered),

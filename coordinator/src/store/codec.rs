@@ -15,6 +15,8 @@ use board::{
 };
 
 mod event;
+#[cfg(test)]
+mod every_field;
 mod letter;
 mod outcome;
 mod state;

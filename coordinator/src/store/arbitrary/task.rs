@@ -23,13 +23,15 @@ use super::{
 };
 
 fn usage() -> impl Strategy<Value = Usage> {
-    any::<[u64; 3]>().prop_map(|[wall_ms, cpu_ms, output_bytes]| Usage {
-        input_tokens: 0,
-        output_tokens: 0,
-        wall_ms,
-        cpu_ms,
-        output_bytes,
-    })
+    any::<[u64; 5]>().prop_map(
+        |[wall_ms, cpu_ms, output_bytes, input_tokens, output_tokens]| Usage {
+            input_tokens,
+            output_tokens,
+            wall_ms,
+            cpu_ms,
+            output_bytes,
+        },
+    )
 }
 
 fn stop_reason() -> impl Strategy<Value = StopReason> {

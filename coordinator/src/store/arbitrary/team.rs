@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) fn team() -> impl Strategy<Value = Team> {
-    let numbers = (any::<[u64; 4]>(), any::<[u32; 2]>());
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 4]>());
     let dissolved =
         (time(), actor(), short(), any::<bool>()).prop_map(|(at, by, reason, is_settled)| {
             Dissolved {
@@ -35,11 +35,16 @@ pub(super) fn team() -> impl Strategy<Value = Team> {
         .prop_map(
             |(uid, name, description, lead, created_at, (counts, numbers), rest)| {
                 let [revision, last_task, last_message, expired_through] = counts;
-                let [closed_since_verification, verification_threshold] = numbers;
+                let [
+                    closed_since_verification,
+                    verification_threshold,
+                    weight,
+                    max_running,
+                ] = numbers;
                 let (idle_notices, dissolved) = rest;
                 Team {
-                    weight: 1,
-                    max_running: 0,
+                    weight,
+                    max_running,
                     uid,
                     name: TeamName::parse(&name).unwrap(),
                     description,
