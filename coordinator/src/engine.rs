@@ -9,6 +9,7 @@
 mod absence;
 mod brought;
 mod calls;
+mod failure;
 mod fleet;
 mod hindrance;
 mod lending;
@@ -48,7 +49,8 @@ use board::{
 };
 
 use self::{
-    absence::Absence, hindrance::Situations, lending::Lending, presence::Presence, release::Release,
+    absence::Absence, failure::Unread, hindrance::Situations, lending::Lending, presence::Presence,
+    release::Release,
 };
 pub use self::{
     brought::BLOCKER_RESULT_LEN_MAX,
@@ -74,6 +76,9 @@ use crate::{
 /// How long, and how many, finished tasks stay in memory whole.
 const FINISHED_KEPT_SPAN: Duration = Duration::from_secs(600);
 const FINISHED_KEPT_MAX: usize = 10_000;
+
+/// How long what is due waits after a record that it needs could not be read.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Outlined per group, so that letting go never stalls one.
 const OUTLINED_PER_GROUP: usize = 512;
@@ -133,6 +138,9 @@ pub struct Engine {
     /// When they are looked at again although nothing is known to have changed; none while
     /// nothing waits.
     rescan_at: Option<Time>,
+    /// When what is due on the board is tried again, after a record that it needs could not be
+    /// read.
+    tick_again_at: Option<Time>,
     /// The moment of the last input.
     now: Time,
 }
@@ -215,9 +223,10 @@ impl Engine {
         self.see_to_absent(now);
         let spared = self.fleet.spared(now);
         let due = self.softly(&spared, |soft| self.board.next_deadline(soft));
-        if due.is_none_or(|at| at > now) {
+        if due.is_none_or(|at| at > now) || self.tick_again_at.is_some_and(|at| at > now) {
             return;
         }
+        self.tick_again_at = None;
         self.board.set_needed_aside(now, self.tasks_kept);
         loop {
             match self.softly(&spared, |soft| decide::tick(&self.board, now, soft)) {
@@ -231,6 +240,8 @@ impl Engine {
                 Ok(None) => return,
                 Err(absent) => {
                     if self.recall(absent).is_err() {
+                        // Tried again, but not in every group: each try is a line in the log.
+                        self.tick_again_at = Some(now + READ_AGAIN_AFTER);
                         return;
                     }
                 }
@@ -276,7 +287,14 @@ impl Engine {
     /// Removes a little of what need not be kept any more. Says whether there is more. An error is
     /// final.
     pub fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
-        self.store.sweep(now)
+        match self.store.sweep(now) {
+            // Nothing was written: what can't be read stays, and the process goes on.
+            Err(failure @ (StoreError::Corrupt { .. } | StoreError::NewerFormat { .. })) => {
+                tracing::error!(%failure, "what is past its retention can't be read");
+                Ok(false)
+            }
+            swept => swept,
+        }
     }
 
     /// The next moment at which [`Engine::elapse`] has something to do.
@@ -284,6 +302,7 @@ impl Engine {
         let fleet = self.fleet.next_deadline();
         let spared = self.fleet.spared(now);
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
+        let board = board.map(|at| self.tick_again_at.map_or(at, |again| at.max(again)));
         let look = self.absence.next_look(&self.board);
         [fleet, board, look, self.rescan_at]
             .into_iter()
@@ -348,17 +367,14 @@ impl Engine {
         Ok(view)
     }
 
-    /// Brings a finished task back into memory.
+    /// Brings a finished task back into memory, of which that has an outline. Fails where it can't
+    /// be read.
     fn recall(&mut self, key: TaskKey) -> Result<(), Refusal> {
-        let stored = self.store.task(key.0, key.1).unwrap_or_else(|failure| {
-            // The next commit will fail as well, and end the process; until then the task is
-            // told to be unknown rather than wrong.
-            tracing::error!(team = %key.0, task = %key.1, %failure, "can't read a task");
-            None
-        });
-        let Some(task) = stored else {
-            return Err(self.task_unknown(key));
-        };
+        let unread = Unread::Task(key);
+        let stored = self.store.task(key.0, key.1);
+        let stored = stored.map_err(|failure| unread.because(&failure))?;
+        // The board knows it: that it is not there is a failure, too.
+        let task = stored.ok_or_else(|| unread.as_missing())?;
         self.board.recall(key.0, Arc::new(task));
         // It goes again with the next ones that are let go.
         self.finished.push_front((Time(0), key));

@@ -51,7 +51,7 @@ mod conformance;
 mod sled_tests;
 
 pub use durable::syncs as durable_syncs;
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Unreadable};
 pub use restore::{Restored, restore};
 pub use sled_store::{Options, SledStore};
 

@@ -447,6 +447,13 @@ pub enum Refusal {
         /// What there is.
         oldest: Revision,
     },
+    /// No refusal, but what is told in the place of one: what the answer needs could not be read.
+    /// The board never says so; who keeps its records does.
+    #[error("internal failure, reference {reference}")]
+    ReadFailed {
+        /// Where the log tells the cause.
+        reference: String,
+    },
     /// There is no room for more.
     #[error("no more than {max} {what} fit")]
     Full {

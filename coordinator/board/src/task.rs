@@ -1,6 +1,7 @@
 //! A task: one card on the board, with what became of it.
 
 mod attempt;
+mod outline;
 mod policy;
 mod terms;
 mod word;

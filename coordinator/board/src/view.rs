@@ -8,7 +8,7 @@ use crate::{
     index::{Queue, queue_of},
     mail::first_line,
     orphans::loss_on_board,
-    task::{Runner, Status, Task, TaskState, Waiting},
+    task::{Runner, Status, Stub, Task, TaskState, Waiting},
     time::Time,
 };
 
@@ -36,6 +36,8 @@ pub struct TaskView {
     pub doing: Arc<str>,
     /// The queue in which it stands, when it waits for a worker.
     pub queue: Option<Queue>,
+    /// Its record can't be read: this is what its stub tells.
+    pub is_unreadable: bool,
 }
 
 /// Where a task that isn't over stands. Derived, never stored.
@@ -114,7 +116,17 @@ impl Board {
             phase_reason,
             doing: Arc::default(),
             queue,
+            is_unreadable: false,
             task,
+        })
+    }
+
+    /// What is told of a task of which only the stub can be read.
+    pub fn view_of_stub(&self, uid: TeamUid, stub: &Stub) -> Option<TaskView> {
+        let view = self.view_of(uid, Arc::new(stub.outline()))?;
+        Some(TaskView {
+            is_unreadable: true,
+            ..view
         })
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use board::{
     id::{TaskId, TaskKey, TeamUid},
-    task::{Status, Task},
+    refusal::Refusal,
+    task::{EndStatus, Status, Task},
 };
 
 use super::Engine;
@@ -45,7 +46,11 @@ impl Engine {
 
     /// What one task brought, where it completed, as far as there is room.
     fn brought_by(&mut self, key: TaskKey, room: &mut usize) -> Option<BlockerResult> {
-        let task = self.view(key).ok()?.task;
+        let task = match self.view(key) {
+            Ok(view) => view.task,
+            Err(Refusal::ReadFailed { reference }) => return self.unread(key, &reference),
+            Err(_) => return None,
+        };
         if task.status() != Status::Completed {
             return None;
         }
@@ -65,6 +70,21 @@ impl Engine {
             result,
             is_cut,
             outputs,
+        })
+    }
+
+    /// Says in the place of a task's result that it can't be read.
+    fn unread(&self, key: TaskKey, reference: &str) -> Option<BlockerResult> {
+        (self.board.ended(key) == Some(EndStatus::Completed)).then(|| BlockerResult {
+            task: key.1,
+            subject: "(unreadable)".into(),
+            result: format!(
+                "The result of task #{} is damaged and cannot be read (reference {reference}).",
+                key.1
+            )
+            .into(),
+            is_cut: true,
+            outputs: Vec::new(),
         })
     }
 

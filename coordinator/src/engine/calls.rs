@@ -14,7 +14,7 @@ use board::{
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, MemberView, TeamView, reader::Work, release::Release};
+use super::{Engine, MemberView, TeamView, failure::Unread, reader::Work, release::Release};
 
 /// What a call is answered.
 pub type CallReply = Result<Told, Box<Refused>>;
@@ -149,14 +149,8 @@ impl Engine {
             Some(outcome) => *outcome,
             None => match self.store.outcome(request.key) {
                 Ok(outcome) => outcome?,
-                Err(failure) => {
-                    tracing::error!(%failure, "can't read an outcome");
-                    return Some(Err(Refusal::Full {
-                        what: "readable outcomes",
-                        max: 0,
-                    }
-                    .into()));
-                }
+                // It may have been carried out: it is not done again.
+                Err(failure) => return Some(Err(Unread::Outcome.because(&failure).into())),
             },
         };
         let came_to = match decide::replay(call, &outcome) {

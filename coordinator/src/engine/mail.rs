@@ -18,7 +18,7 @@ use board::{
 };
 use tokio::sync::oneshot;
 
-use super::{Engine, RecordKey, Refused, release::Release};
+use super::{Engine, RecordKey, Refused, failure::Unread, release::Release};
 use crate::hub::MailWatcher;
 
 /// What somebody wants of their mailbox.
@@ -118,10 +118,14 @@ impl Engine {
         let (uid, last) = (team.uid, team.last_message);
         let (name, incarnation) = decide::mailbox_of(&self.board, uid, &wanted.caller)?;
         let mailbox = (uid, name);
-        let (letters, at) = self.look_through(&mailbox, wanted);
+        let Looked {
+            letters,
+            readable,
+            at,
+        } = self.look_through(&mailbox, wanted);
         let has_more = at.is_some();
-        if wanted.acknowledges && !letters.is_empty() {
-            self.acknowledge(wanted, &letters, now)?;
+        if wanted.acknowledges && !readable.is_empty() {
+            self.acknowledge(wanted, readable, now)?;
         }
         Ok(MailPage {
             letters,
@@ -134,41 +138,50 @@ impl Engine {
         })
     }
 
-    /// The messages that are wanted, and the last one that was looked at where there are more.
-    fn look_through(
-        &self,
-        (team, name): &MemberKey,
-        wanted: &MailWanted,
-    ) -> (Vec<Arc<Letter>>, Option<MessageId>) {
+    /// The messages that are wanted.
+    fn look_through(&self, (team, name): &MemberKey, wanted: &MailWanted) -> Looked {
         let mut letters: Vec<Arc<Letter>> = Vec::new();
-        let (mut at, mut bytes) = (wanted.after, 0);
+        let mut readable = Vec::new();
+        let (mut at, mut bytes, mut is_over) = (wanted.after, 0, true);
         for (id, head) in self.board.mail_after(*team, name, wanted.after) {
             if wanted.filter.passes(head) {
                 if letters.len() == wanted.count_max {
-                    return (letters, Some(at));
+                    is_over = false;
+                    break;
                 }
-                if let Some(letter) = self.letter(*team, id) {
-                    bytes += weight(&letter);
-                    if bytes > wanted.bytes_max && !letters.is_empty() {
-                        return (letters, Some(at));
+                let letter = match self.letter(*team, id) {
+                    Ok(letter) => {
+                        readable.push(id);
+                        letter
                     }
-                    letters.push(letter);
+                    Err(failure) => stand_in(id, head, name, &failure),
+                };
+                bytes += weight(&letter);
+                if bytes > wanted.bytes_max && !letters.is_empty() {
+                    readable.retain(|it| *it != id);
+                    is_over = false;
+                    break;
                 }
+                letters.push(letter);
             }
             at = id;
         }
-        (letters, None)
+        Looked {
+            letters,
+            readable,
+            at: (!is_over).then_some(at),
+        }
     }
 
     fn acknowledge(
         &mut self,
         wanted: &MailWanted,
-        letters: &[Arc<Letter>],
+        messages: Vec<MessageId>,
         now: Time,
     ) -> Result<(), Box<Refused>> {
         let ack = Ack {
             up_to: None,
-            messages: letters.iter().map(|letter| letter.id).collect(),
+            messages,
         };
         let call = Call {
             caller: wanted.caller.clone(),
@@ -179,23 +192,16 @@ impl Engine {
     }
 
     /// A message, whole: one that is filed by this very group is not on the disk yet.
-    fn letter(&self, team: TeamUid, id: MessageId) -> Option<Arc<Letter>> {
+    fn letter(&self, team: TeamUid, id: MessageId) -> Result<Arc<Letter>, Refusal> {
         if let Some(Record::Letter(_, letter)) =
             self.group.records.get(&RecordKey::Letter(team, id))
         {
-            return Some(letter.clone());
+            return Ok(letter.clone());
         }
-        match self.store.letter(team, id) {
-            Ok(Some(letter)) => Some(Arc::new(letter)),
-            Ok(None) => {
-                tracing::error!(%team, message = %id, "a message is not on the disk");
-                None
-            }
-            Err(failure) => {
-                tracing::error!(%team, message = %id, %failure, "can't read a message");
-                None
-            }
-        }
+        let unread = Unread::Letter(team, id);
+        let stored = self.store.letter(team, id);
+        let stored = stored.map_err(|failure| unread.because(&failure))?;
+        stored.map(Arc::new).ok_or_else(|| unread.as_missing())
     }
 
     /// What the sending of a message came to, put together from what is left of it.
@@ -287,9 +293,44 @@ impl Engine {
             is_notice && head.task == Some(task)
         };
         mail.filter(|(_, head)| !is_told(head))
-            .filter_map(|(id, _)| self.letter(team, id))
+            .map(|(id, head)| {
+                let letter = self.letter(team, id);
+                letter.unwrap_or_else(|failure| stand_in(id, head, member, &failure))
+            })
             .collect()
     }
+}
+
+/// What a look through a mailbox found.
+struct Looked {
+    letters: Vec<Arc<Letter>>,
+    /// Those of them that could be read. The others are not acknowledged by the way: they may be
+    /// readable later, and whoever acknowledges them by name gives them up.
+    readable: Vec<MessageId>,
+    /// The last one that was looked at, where there are more.
+    at: Option<MessageId>,
+}
+
+/// What is told in the place of a message that can't be read.
+fn stand_in(id: MessageId, head: &Head, to: &MemberName, failure: &Refusal) -> Arc<Letter> {
+    Arc::new(Letter {
+        id,
+        from: head.from.clone(),
+        to: Recipients::One(to.clone()),
+        kind: head.kind,
+        text: format!(
+            "(This message is damaged and cannot be read: {failure}. Acknowledge it to be rid of it.)"
+        )
+        .into(),
+        summary: "(unreadable)".into(),
+        payload: Arc::default(),
+        correlation: head.correlation.clone(),
+        at: Time(0),
+        task: head.task,
+        approve: None,
+        deadline: None,
+        revision: None,
+    })
 }
 
 /// About how long a message is when it is told, at the most. A list of small numbers is six times

@@ -75,6 +75,7 @@ impl Engine {
             artifacts_noted: None,
             disk: DiskGauge::default(),
             may_place: true,
+            tick_again_at: None,
             rescan_at: None,
             now,
         };

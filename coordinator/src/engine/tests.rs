@@ -2,6 +2,7 @@
 
 mod asking;
 mod expiry;
+mod failures;
 mod groups;
 mod joins;
 mod lending;

@@ -40,6 +40,9 @@ const RECORD_LEN_MAX: usize = 3 * 1024;
 /// How long a caller should wait before it tries again what was too much.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
+/// What can be done about a failure.
+const INTERNAL_NEXT: &str = "tell who runs the coordinator the reference: its log has the cause";
+
 /// An error in the making.
 struct Error {
     code: Code,
@@ -416,8 +419,7 @@ pub fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
         .map(ToString::to_string)
         .collect();
     tracing::error!(%reference, %error, ?causes, "a call failed");
-    let next = "tell who runs the coordinator the reference: its log has the cause";
-    Error::new(Code::Internal, "INTERNAL", next)
+    Error::new(Code::Internal, "INTERNAL", INTERNAL_NEXT)
         .fact("reference", reference)
         .status(
             format!("internal failure, reference {reference}"),

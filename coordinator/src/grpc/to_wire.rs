@@ -103,6 +103,7 @@ fn optional(text: &Option<impl ToString>) -> String {
 pub fn task(view: &TaskView) -> v1::Task {
     let task = &view.task;
     let end = task.end();
+    let known_end = end.filter(|_| !view.is_unreadable);
     let metadata = task
         .metadata
         .iter()
@@ -141,12 +142,16 @@ pub fn task(view: &TaskView) -> v1::Task {
         error: task.error.to_string(),
         stop_reason: stop_reason(end.and_then(|end| end.stop_reason)).into(),
         usage: Some(usage(&task.usage)),
-        created_at: Some(time(task.created_at)),
-        created_by: actor(&task.created_by),
+        created_at: (!view.is_unreadable).then(|| time(task.created_at)),
+        created_by: if view.is_unreadable {
+            String::new()
+        } else {
+            actor(&task.created_by)
+        },
         started_at: task.started_at.map(time),
         started_by: String::new(),
         finished_at: end.map(|end| time(end.at)),
-        finished_by: end.map(|end| actor(&end.by)).unwrap_or_default(),
+        finished_by: known_end.map(|end| actor(&end.by)).unwrap_or_default(),
         revision: task.revision.0,
         phase: view.phase.map_or(v1::TaskPhase::Unspecified, phase).into(),
         phase_reason: view.phase_reason.to_string(),
@@ -181,6 +186,7 @@ pub fn task(view: &TaskView) -> v1::Task {
             .and_then(|placed| placed.question.as_ref())
             .map(question),
         doing: view.doing.to_string(),
+        unreadable: view.is_unreadable,
     };
     add_running(&mut told, &task.state);
     told

@@ -310,15 +310,11 @@ impl Watch {
         let handle = &self.services.handle;
         let read = handle.read(move |reader| reader.events(uid, told, READ_MAX));
         match read.await? {
-            Ok(Some(events)) => {
+            Ok(events) => {
                 let pieces = events
                     .iter()
                     .map(|event| (write(team, event), event.revision));
                 Ok(fitting(pieces, told))
-            }
-            Ok(None) => {
-                let failure = std::io::Error::other("a team's events can't be read");
-                Err(Ended::Failed(status::internal(&failure)))
             }
             Err(refusal) => Err(Ended::Failed(status::refusal(&refusal))),
         }

@@ -294,6 +294,10 @@ impl Services {
             }
         };
         let reply = reply.map_err(status::unavailable)?;
+        if let Err(failure @ Refusal::ReadFailed { .. }) = &reply {
+            // Not an answer: the worker says it again on its next stream.
+            return Err(status::refusal(failure));
+        }
         send(&acks, ack(&fence, kind, reply.as_ref().copied())).await
     }
 

@@ -51,6 +51,20 @@ struct Kept {
     horizon: Horizon,
     retention: Retention,
     is_broken: bool,
+    unreadable: BTreeSet<Unreadable>,
+}
+
+/// What a store can be made to fail to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unreadable {
+    /// One task.
+    Task(TeamUid, TaskId),
+    /// One message.
+    Letter(TeamUid, MessageId),
+    /// All events.
+    Events,
+    /// All outcomes.
+    Outcomes,
 }
 
 /// Outcomes that are forgotten together.
@@ -73,6 +87,16 @@ impl MemoryStore {
     /// Lets every commit from now on fail, as a disk does that went away.
     pub fn break_disk(&self) {
         self.kept().is_broken = true;
+    }
+
+    /// Lets every read of this fail from now on, as of damaged records.
+    pub fn damage(&self, what: Unreadable) {
+        self.kept().unreadable.insert(what);
+    }
+
+    /// Makes everything readable again.
+    pub fn mend(&self) {
+        self.kept().unreadable.clear();
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -149,6 +173,17 @@ impl Kept {
         for key in past {
             self.events.remove(&key);
         }
+    }
+
+    fn check_read(&self, what: Unreadable) -> Result<(), StoreError> {
+        if self.unreadable.contains(&what) {
+            return Err(StoreError::Corrupt {
+                at: "memory".into(),
+                what: format!("{what:?}"),
+                advice: "mend it".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     fn check_disk(&self) -> Result<(), StoreError> {
@@ -254,16 +289,16 @@ impl Store for MemoryStore {
     fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
         let mut kept = self.kept();
         kept.check_disk()?;
+        kept.check_read(Unreadable::Events)?;
         kept.forget_events(now);
         Ok(false)
     }
 
     fn task(&self, team: TeamUid, task: TaskId) -> Result<Option<Task>, StoreError> {
-        Ok(self
-            .kept()
-            .tasks
-            .get(&(team, task))
-            .map(|task| (**task).clone()))
+        let kept = self.kept();
+        kept.check_read(Unreadable::Task(team, task))?;
+        let task = kept.tasks.get(&(team, task));
+        Ok(task.map(|task| (**task).clone()))
     }
 
     fn artifacts_named(
@@ -294,12 +329,15 @@ impl Store for MemoryStore {
 
     fn letter(&self, team: TeamUid, letter: MessageId) -> Result<Option<Letter>, StoreError> {
         let kept = self.kept();
+        kept.check_read(Unreadable::Letter(team, letter))?;
         let letter = kept.letters.get(&(team, letter));
         Ok(letter.map(|letter| (**letter).clone()))
     }
 
     fn outcome(&self, key: RequestKey) -> Result<Option<Outcome>, StoreError> {
-        Ok(self.kept().outcomes.get(&key).map(|(_, outcome)| *outcome))
+        let kept = self.kept();
+        kept.check_read(Unreadable::Outcomes)?;
+        Ok(kept.outcomes.get(&key).map(|(_, outcome)| *outcome))
     }
 
     fn events(
@@ -313,6 +351,7 @@ impl Store for MemoryStore {
         };
         let all = (team, Revision(first))..=(team, Revision(u64::MAX));
         let kept = self.kept();
+        kept.check_read(Unreadable::Events)?;
         Ok(kept
             .events
             .range(all)
@@ -322,12 +361,15 @@ impl Store for MemoryStore {
     }
 
     fn event(&self, team: TeamUid, revision: Revision) -> Result<Option<Event>, StoreError> {
-        Ok(self.kept().events.get(&(team, revision)).cloned())
+        let kept = self.kept();
+        kept.check_read(Unreadable::Events)?;
+        Ok(kept.events.get(&(team, revision)).cloned())
     }
 
     fn oldest_event(&self, team: TeamUid) -> Result<Option<Revision>, StoreError> {
         let all = (team, Revision(0))..=(team, Revision(u64::MAX));
         let kept = self.kept();
+        kept.check_read(Unreadable::Events)?;
         Ok(kept.events.range(all).next().map(|((_, first), _)| *first))
     }
 

@@ -17,6 +17,7 @@ use board::{
 };
 
 use super::{PAGE_BYTES_MAX, Page, Reader};
+use crate::engine::failure::Unread;
 
 /// Finished tasks that one list brings back from the store before it answers a page token.
 const LIST_RECALLED_MAX: usize = 1_000;
@@ -182,15 +183,19 @@ impl Reader<'_> {
             if root.is_some_and(|root| !board.is_below(uid, id, root)) {
                 continue;
             }
-            let task = match card {
-                Card::Whole(task) => Some(task.clone()),
-                Card::Outline(_) => {
+            let view = match card {
+                Card::Whole(task) => board.view_of(uid, task.clone()),
+                Card::Outline(stub) => {
                     recalled += 1;
-                    self.stored(uid, id)
+                    match self.stored(uid, id) {
+                        Some(task) => board.view_of(uid, task),
+                        // What the rest of the filter asks of it nobody knows: it is shown.
+                        None => board.view_of_stub(uid, stub),
+                    }
                 }
             };
-            let view = task.and_then(|task| board.view_of(uid, task));
-            if let Some(view) = view.filter(|view| passes(filter, view)) {
+            let is_wanted = |view: &TaskView| view.is_unreadable || passes(filter, view);
+            if let Some(view) = view.filter(is_wanted) {
                 let depth = match wanted.order {
                     Order::Tree => board.depth(uid, id),
                     _ => 0,
@@ -212,15 +217,15 @@ impl Reader<'_> {
         })
     }
 
-    /// A task from the store, without taking it back into memory.
+    /// A task from the store, without taking it back into memory; none where it can't be read.
     fn stored(&self, team: TeamUid, task: TaskId) -> Option<Arc<Task>> {
+        let unread = Unread::Task((team, task));
         match self.engine.store.task(team, task) {
-            Ok(task) => task.map(Arc::new),
-            Err(failure) => {
-                tracing::error!(%team, %task, %failure, "can't read a task");
-                None
-            }
-        }
+            Ok(Some(task)) => return Some(Arc::new(task)),
+            Ok(None) => unread.as_missing(),
+            Err(failure) => unread.because(&failure),
+        };
+        None
     }
 
     /// Why a task is where it is, and what happened to it from a revision on backwards.
@@ -242,7 +247,7 @@ impl Reader<'_> {
         }
         let mut is_cut = false;
         while let Some(at) = next.filter(|_| history.len() < size) {
-            let Some(event) = self.event(uid, at) else {
+            let Some(event) = self.event(uid, at)? else {
                 is_cut = true;
                 next = None;
                 break;
@@ -270,18 +275,13 @@ impl Reader<'_> {
     }
 
     /// One event of a team: from this group, or from the store.
-    fn event(&self, team: TeamUid, revision: Revision) -> Option<Event> {
+    fn event(&self, team: TeamUid, revision: Revision) -> Result<Option<Event>, Refusal> {
         let mut here = self.engine.group.events.iter();
         if let Some(event) = here.find(|event| event.team == team && event.revision == revision) {
-            return Some(event.clone());
+            return Ok(Some(event.clone()));
         }
-        self.engine
-            .store
-            .event(team, revision)
-            .unwrap_or_else(|failure| {
-                tracing::error!(%team, %failure, "can't read an event");
-                None
-            })
+        let stored = self.engine.store.event(team, revision);
+        stored.map_err(|failure| Unread::Events(team).because(&failure))
     }
 }
 

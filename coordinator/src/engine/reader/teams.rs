@@ -22,6 +22,7 @@ use super::{PAGE_BYTES_MAX, Page, Reader};
 use crate::{
     engine::{
         Engine,
+        failure::Unread,
         liveness::{Contact, Known, Living, Run, STALL_SPAN, judge},
     },
     fleet::Standing,
@@ -135,27 +136,24 @@ impl Reader<'_> {
         })
     }
 
-    /// Events of a team after a revision that is not its last, oldest first and without gap. None
-    /// when they can't be read; refused when they are not kept any more.
+    /// Events of a team after a revision that is not its last, oldest first and without gap.
+    /// Refused when they are not kept any more.
     pub fn events(
         &self,
         team: TeamUid,
         after: Revision,
         limit: usize,
-    ) -> Result<Option<Vec<Event>>, Refusal> {
+    ) -> Result<Vec<Event>, Refusal> {
         let stored = self.engine.store.events(team, after, limit);
-        let events = match stored {
-            Ok(events) => events,
-            Err(failure) => {
-                tracing::error!(%team, %failure, "can't read events");
-                return Ok(None);
-            }
-        };
+        let events = stored.map_err(|failure| Unread::Events(team).because(&failure))?;
         if events.first().map(|event| event.revision) == Some(after.next()) {
-            return Ok(Some(events));
+            return Ok(events);
         }
         let head = self.engine.board.team(team);
-        let oldest = head.map_or(after.next(), |team| self.engine.oldest(team));
+        let oldest = match head {
+            Some(team) => self.engine.oldest(team)?,
+            None => after.next(),
+        };
         Err(Refusal::RevisionGone { after, oldest })
     }
 }
@@ -253,26 +251,22 @@ impl Engine {
         Some(TeamView {
             counts: self.board.counts(uid),
             members: self.board.members(uid).count(),
-            oldest: self.oldest(team),
+            oldest: self.oldest(team).unwrap_or_default(),
             running: self.board.running(uid),
             team: team.clone(),
         })
     }
 
     /// The revision of a team's oldest event: in the store, or about to be.
-    fn oldest(&self, team: &Team) -> Revision {
+    fn oldest(&self, team: &Team) -> Result<Revision, Refusal> {
         let stored = self.store.oldest_event(team.uid);
-        let stored = stored.unwrap_or_else(|failure| {
-            tracing::error!(team = %team.uid, %failure, "can't find the oldest event");
-            None
-        });
+        let stored = stored.map_err(|failure| Unread::Events(team.uid).because(&failure))?;
         let first_here = || {
             let mut here = self.group.events.iter();
             here.find(|event| event.team == team.uid)
         };
-        stored
-            .or_else(|| Some(first_here()?.revision))
-            .unwrap_or(team.revision.next())
+        let oldest = stored.or_else(|| Some(first_here()?.revision));
+        Ok(oldest.unwrap_or(team.revision.next()))
     }
 
     /// A member, among what is in progress in its team.

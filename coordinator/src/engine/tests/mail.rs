@@ -9,7 +9,7 @@ use board::{
 use oneshot::error::TryRecvError::Empty;
 
 use super::*;
-use crate::hub::Closed;
+use crate::{hub::Closed, store::Unreadable};
 
 fn name(name: &str) -> MemberName {
     MemberName::parse(name).unwrap()
@@ -362,4 +362,30 @@ fn script_has_its_members_mail_beside_it() {
     assert_eq!(texts(&assignment.mail), ["use schema 2"]);
     let from = &assignment.mail[0].from;
     assert_eq!(*from, Sender::Member(name(DEFAULT_LEAD), Incarnation(1)));
+}
+
+#[test]
+fn unreadable_message_is_told_as_such_between_the_others_and_stays_until_it_is_acknowledged() {
+    let mut world = World::with_members();
+    for text in ["one", "two", "three"] {
+        world.called(words(to(&["alice"]), text)).unwrap();
+    }
+    world.store.damage(Unreadable::Letter(TEAM, MessageId(2)));
+    let wanted = MailWanted {
+        acknowledges: true,
+        ..mail_of("alice")
+    };
+
+    let first = world.mailed(wanted.clone());
+    let second = world.mailed(wanted.clone());
+    world.store.mend();
+    let third = world.mailed(wanted);
+
+    let said = texts(&first.letters);
+    assert_eq!((said[0], said[2], first.letters.len()), ("one", "three", 3));
+    let stand_in = "(This message is damaged and cannot be read: internal failure, reference ";
+    assert!(said[1].starts_with(stand_in), "{}", said[1]);
+    assert_eq!((second.letters.len(), second.unread), (1, 1));
+    assert!(texts(&second.letters)[0].starts_with(stand_in));
+    assert_eq!((texts(&third.letters), third.unread), (vec!["two"], 0));
 }

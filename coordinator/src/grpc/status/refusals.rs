@@ -324,6 +324,10 @@ fn of_room(refusal: &Refusal) -> Option<Error> {
                         acknowledgements, cancels and deletes are taken";
             exhausted("DISK_LOW", next)
         }
+        Refusal::ReadFailed { reference } => {
+            Error::new(Code::Internal, "INTERNAL", super::INTERNAL_NEXT)
+                .fact("reference", reference)
+        }
         Refusal::Full { what, max } => {
             let next = "come again when there is less, or use another team";
             Error::new(Code::ResourceExhausted, "BOARD_FULL", next)

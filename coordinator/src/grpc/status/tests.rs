@@ -246,6 +246,9 @@ fn team_refusals() -> Vec<Refusal> {
             depth: 4713,
             allowed: 4714,
         },
+        Refusal::ReadFailed {
+            reference: "zz-47".into(),
+        },
         Refusal::RevisionGone {
             after: Revision(4713),
             oldest: Revision(4714),
@@ -309,6 +312,7 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::RevisionMismatch { .. }
         | Refusal::AttemptOver { .. }
         | Refusal::Stale { .. } => Code::Aborted,
+        Refusal::ReadFailed { .. } => Code::Internal,
         Refusal::Full { .. } | Refusal::MailboxFull { .. } | Refusal::DiskLow => {
             Code::ResourceExhausted
         }
@@ -316,7 +320,7 @@ fn code_of(refusal: &Refusal) -> Code {
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 54;
+const KINDS: usize = 56;
 
 /// Checks what every error promises, and answers its reason.
 fn assert_says_all(status: &Status) -> String {
@@ -558,11 +562,11 @@ fn internal_error_tells_a_reference_and_not_the_cause() {
 #[test]
 fn damaged_data_is_data_loss_with_a_reason_of_its_own_and_no_path() {
     let digest = Digest::of(b"47");
-    let transcript = transcript(&crate::transcripts::TranscriptError::Damaged {
+    let transcript = transcript(&TranscriptError::Damaged {
         path: "/zz-secret".into(),
         offset: 7,
     });
-    let artifact = artifact(&crate::artifacts::ArtifactError::Damaged { digest });
+    let artifact = artifact(&ArtifactError::Damaged { digest });
 
     for (status, reason) in [
         (&transcript, "TRANSCRIPT_DAMAGED"),

@@ -77,6 +77,7 @@ pub fn outline(mut task: v1::Task) -> v1::Task {
         runner: task.runner,
         attempt_count: task.attempt_count,
         line: task.line,
+        unreadable: task.unreadable,
         ..v1::Task::default()
     }
 }
