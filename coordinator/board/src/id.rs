@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::limits;
+use crate::{event::COORDINATOR, limits};
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,23 @@ pub enum NameError {
     /// Has a character that isn't allowed, or not at that place.
     #[error("may only have letters, digits, '.', '_' and '-', and starts with a letter or a digit")]
     BadCharacter,
+    /// An event by who has it would read as another actor's: see [`check_new`].
+    #[error("is reserved: it is what somebody else is called in events")]
+    Reserved,
+}
+
+/// What actors are called that are no members, in lower case. The others' names have a colon, which
+/// no name of a member or a worker has.
+const RESERVED: [&str; 3] = ["admin", "administrator", COORDINATOR];
+
+/// Refuses a name that no member and no worker may be given from now on, in whatever case it is
+/// written. Those that have one already keep it.
+pub fn check_new(name: &str) -> Result<(), NameError> {
+    let mut reserved = RESERVED.iter();
+    match reserved.any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+        true => Err(NameError::Reserved),
+        false => Ok(()),
+    }
 }
 
 fn check_name(text: &str) -> Result<(), NameError> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use board::{
     command::{EndReport, FleetCommand},
-    id::{Fence, InstanceId, TeamName, TeamUid, WorkerName},
+    id::{Fence, InstanceId, TeamName, TeamUid, WorkerName, check_new},
     refusal::{Refusal, Staleness},
     task::Task,
     time::Time,
@@ -220,6 +220,7 @@ impl Engine {
 
     fn hello(&mut self, hello: Hello, outbox: Outbox, now: Time) -> HelloReply {
         self.fleet.check_hello(&hello, now)?;
+        self.check_name(&hello)?;
         let offered = hello.types.iter().map(|offered| offered.record(now));
         let offered = FleetCommand::OfferTypes(offered.collect());
         if let Err(refusal) = self.decide_fleet(&offered, now) {
@@ -252,6 +253,21 @@ impl Engine {
             epoch: self.board.meta().epoch,
             heard,
         })
+    }
+
+    /// Refuses a name that is reserved, unless the board knows a worker of that name from before.
+    fn check_name(&self, hello: &Hello) -> Result<(), HelloRefused> {
+        let name = &hello.name;
+        let is_known = || {
+            let serving = self.board.serving();
+            let mut holders = self.board.holders().into_values();
+            serving.contains_key(&name.into()) || holders.any(|holder| holder == *name)
+        };
+        if check_new(name.as_str()).is_ok() || is_known() {
+            return Ok(());
+        }
+        let name = name.clone();
+        Err(HelloRefused::NameReserved { name })
     }
 
     fn join(&mut self, team: &TeamName, worker: &WorkerName, now: Time) {

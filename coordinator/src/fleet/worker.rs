@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use board::{
     Board,
-    id::{AgentTypeName, WorkerName},
+    id::{AgentTypeName, NameError, WorkerName},
     limits,
     time::Time,
 };
@@ -51,6 +51,12 @@ pub enum Refused {
     /// Another process has the name, and is well.
     #[error("worker name {name:?} is taken by another process that is connected")]
     NameTaken {
+        /// Which name.
+        name: WorkerName,
+    },
+    /// Its name is what another actor is called, and no worker of the board had it before.
+    #[error("worker name {name:?} {}", NameError::Reserved)]
+    NameReserved {
         /// Which name.
         name: WorkerName,
     },

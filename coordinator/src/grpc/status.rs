@@ -8,7 +8,7 @@ mod refusals;
 use std::{collections::HashMap, time::Duration};
 
 use board::{
-    id::{Revision, TeamUid, WorkerName},
+    id::{NameError, Revision, TeamUid, WorkerName},
     refusal::Refusal,
 };
 use ganger_proto::{ERROR_DOMAIN, v1};
@@ -187,6 +187,11 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
                 .fact("name", name)
                 .status(message, |_, _| {})
         }
+        HelloRefused::NameReserved { name } => refusal(&Refusal::BadName {
+            field: "name",
+            text: name.to_string(),
+            why: NameError::Reserved,
+        }),
         HelloRefused::Version { newest, oldest } => {
             let next = match upgrade(*oldest) {
                 "coordinator" => "upgrade the coordinator, or run an older worker",

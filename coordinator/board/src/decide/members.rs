@@ -36,7 +36,7 @@ pub(super) fn add(
         }
         .into());
     }
-    roster::join(draft, who.team, &who.actor, member)?;
+    roster::join(draft, who.team, &who.actor, member, "member.name")?;
     Ok(Answer::Member(who.team, member.name.clone()))
 }
 

@@ -8,8 +8,8 @@ use crate::{
     command::{Answer, CreateTeam, NewMember},
     decision::Decision,
     draft::Draft,
-    event::{Actor, COORDINATOR, Happening},
-    id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName},
+    event::{Actor, Happening},
+    id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName, check_new},
     limits,
     record::OfferedType,
     refusal::{Obstacle, Refusal, Staleness},
@@ -80,10 +80,10 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         model: "".into(),
         plan_required: false,
     };
-    join(draft, uid, &actor, &lead)?;
+    join(draft, uid, &actor, &lead, "lead")?;
     for member in &wish.members {
         check::new_member(member, &check::MEMBERS_OF_A_TEAM)?;
-        join(draft, uid, &actor, member)?;
+        join(draft, uid, &actor, member, "members.name")?;
     }
     Ok(Answer::Team(uid))
 }
@@ -93,13 +93,13 @@ pub(super) fn join(
     team: TeamUid,
     actor: &Actor,
     new: &NewMember,
+    field: &'static str,
 ) -> Result<(), Refusal> {
-    if new.name.as_str() == COORDINATOR {
-        return Err(Refusal::BadValue {
-            field: "name",
-            why: "is the coordinator's own".into(),
-        });
-    }
+    check_new(new.name.as_str()).map_err(|why| Refusal::BadName {
+        field,
+        text: new.name.to_string(),
+        why,
+    })?;
     let before = draft.ever_member(team, &new.name);
     // What the last one of the name leaves behind must not become this one's.
     let is_leaving = || draft.board.stranded.contains(&(team, new.name.clone()));
@@ -168,8 +168,8 @@ pub(super) fn admit_worker(
     let is_there = draft
         .ever_member(team, &name)
         .is_some_and(Member::is_present);
-    // One that has the coordinator's name may run what it is given, and is nobody beside.
-    if is_there || name.as_str() == COORDINATOR {
+    // One that has a reserved name from before may run what it is given, and is nobody beside.
+    if is_there || check_new(name.as_str()).is_err() {
         return Ok(());
     }
     let actor = Actor::Worker(worker.clone());
@@ -183,7 +183,7 @@ pub(super) fn admit_worker(
         model: "".into(),
         plan_required: false,
     };
-    join(draft, team, &actor, &member)
+    join(draft, team, &actor, &member, "name")
 }
 
 /// Notes which types are offered, where that says something new.

@@ -442,3 +442,32 @@ fn worker_can_not_give_up_what_another_worker_holds() {
     assert!(liar.is_left_alone());
     assert_eq!(world.engine.board.fence(key(1)), Some(fence));
 }
+
+#[test]
+fn worker_with_another_actors_name_is_refused_unless_the_board_knows_it() {
+    let mut world = World::new();
+    let dial = |world: &mut World| {
+        let (outbox, _orders) = mpsc::channel(16);
+        let (reply, mut answer) = oneshot::channel();
+        world.take(Input::Fleet(FleetInput::Hello {
+            hello: Box::new(hello("Admin", 1)),
+            outbox,
+            reply,
+        }));
+        world.flush();
+        answer.try_recv().unwrap()
+    };
+    let name = hello("Admin", 1).name;
+
+    let refused = dial(&mut world).unwrap_err();
+    assert_eq!(
+        refused,
+        crate::fleet::HelloRefused::NameReserved { name: name.clone() }
+    );
+
+    // As a board from before may have one.
+    world.called(create([delegated()])).unwrap();
+    let dispatch = FleetCommand::Dispatch(key(1), name, InstanceId(1));
+    world.engine.decide_fleet(&dispatch, world.now).unwrap();
+    assert!(dial(&mut world).is_ok());
+}

@@ -466,6 +466,10 @@ fn hello_is_refused_with_its_code() {
     assert_eq!(assert_says_all(&version), "WORKER_VERSION_UNSUPPORTED");
     assert!(version.get_details_precondition_failure().is_some());
 
+    let reserved = hello_refused(&HelloRefused::NameReserved { name: name.clone() });
+    assert_eq!(reserved.code(), Code::InvalidArgument);
+    assert_eq!(assert_says_all(&reserved), "NAME_INVALID");
+
     let overtaken = hello_refused(&HelloRefused::Overtaken { name });
     assert_eq!(overtaken.code(), Code::Aborted);
     assert_eq!(assert_says_all(&overtaken), "HELLO_OVERTAKEN");
