@@ -11,6 +11,7 @@ mod delegation;
 mod door;
 mod fleet;
 mod from_wire;
+mod holder;
 mod mailbox;
 mod run_task;
 mod server;
@@ -29,8 +30,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::server::{ServeError, Serving, serve, set_health};
 use crate::{
-    artifacts::ArtifactStore, clock::Clock, disk::DiskGauge, handle::Handle,
-    transcripts::Transcripts,
+    artifacts::ArtifactStore, attempt_secret::AttemptKey, clock::Clock, disk::DiskGauge,
+    handle::Handle, transcripts::Transcripts,
 };
 
 /// The largest message that is taken: gRPC's own default, set on purpose.
@@ -41,6 +42,8 @@ pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
 pub struct Services {
     /// The board.
     pub handle: Handle,
+    /// What attempts' secrets are made with.
+    pub attempt_key: AttemptKey,
     /// The blobs.
     pub artifacts: ArtifactStore,
     /// The transcripts.

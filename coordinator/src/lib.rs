@@ -19,6 +19,7 @@
 //! coordinator begins and ends.
 
 pub mod artifacts;
+pub mod attempt_secret;
 pub mod clock;
 pub mod config;
 pub mod disk;

@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     artifacts::{ARTIFACT_BYTES_MAX, ArtifactError, ArtifactStore},
+    attempt_secret::AttemptKey,
     clock::Clock,
     config::Config,
     disk::DiskGauge,
@@ -23,7 +24,7 @@ use crate::{
     grpc::{self, About, ServeError, Services, set_health},
     handle::Handle,
     hub::Hub,
-    store::{Options, SledStore, StoreError},
+    store::{Options, SledStore, Store, StoreError},
     sweeper::Sweeper,
     transcripts::{Limits, TranscriptError, Transcripts},
     upkeep::BOARD_DIR,
@@ -82,7 +83,7 @@ pub async fn run(
     let Some(opened) = open_when_there_is_room(&config, &hub, &stop).await? else {
         return Ok(());
     };
-    let (mut engine, clock, artifacts, transcripts, writer) = opened;
+    let (mut engine, clock, artifacts, transcripts, writer, attempt_key) = opened;
     let disk = DiskGauge::default();
     disk.measure(&config.data_dir, config.disk_floor);
     engine.watch_disk(disk.clone());
@@ -95,6 +96,7 @@ pub async fn run(
     let recovery_time = began.elapsed();
     let services = Services {
         handle: Handle::new(lanes.clone()),
+        attempt_key,
         artifacts,
         transcripts: transcripts.clone(),
         clock,
@@ -206,6 +208,7 @@ type Opened = (
     ArtifactStore,
     Transcripts,
     std::thread::JoinHandle<Result<(), TranscriptError>>,
+    AttemptKey,
 );
 
 /// Opens the data directory, as soon as the disk has room for that: who ends because it is full is
@@ -253,7 +256,8 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
             retention: config.retention,
             ..Options::default()
         };
-        let store = SledStore::open(&dir.join(BOARD_DIR), options)?;
+        let mut store = SledStore::open(&dir.join(BOARD_DIR), options)?;
+        let attempt_key = store.attempt_key(AttemptKey::random())?;
         let mut clock = None;
         let setup = Setup {
             limits: config.limits.clone(),
@@ -269,7 +273,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let clock = clock.ok_or_else(|| thread("a board was loaded without a clock"))?;
         let artifacts = ArtifactStore::open(&dir.join("artifacts"), ARTIFACT_BYTES_MAX)?;
         let (transcripts, writer) = Transcripts::open(&dir.join("transcripts"), Limits::default())?;
-        Ok((engine, clock, artifacts, transcripts, writer))
+        Ok((engine, clock, artifacts, transcripts, writer, attempt_key))
     }
 }
 

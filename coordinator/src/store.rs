@@ -22,6 +22,8 @@ use board::{
     time::Time,
 };
 
+use crate::attempt_secret::AttemptKey;
+
 mod backup;
 mod codec;
 mod database;
@@ -71,6 +73,10 @@ pub trait Store: Send {
     /// no commit: events past their retention, and all that was a gone team's. Says whether there
     /// is more. An error is final, as that of a commit.
     fn sweep(&mut self, now: Time) -> Result<bool, StoreError>;
+
+    /// The key of attempts' secrets; where there is none, `fresh` becomes it, durably. It is in no
+    /// backup: a board that is restored has none.
+    fn attempt_key(&mut self, fresh: AttemptKey) -> Result<AttemptKey, StoreError>;
 
     /// Begins a backup. It goes on by [`Store::back_up`], while commits go on.
     fn begin_backup(&mut self, sink: Box<dyn BackupSink>) {

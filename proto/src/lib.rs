@@ -6,6 +6,7 @@
 #![allow(missing_docs, unused_qualifications, clippy::all, clippy::unwrap_used)]
 
 pub mod json;
+mod redacted;
 
 /// Version 1 of the contract.
 pub mod v1 {
@@ -24,8 +25,10 @@ pub const TEAM_KEY: &str = "ganger-team";
 /// Request metadata: the member that the caller is, `name` or `name/incarnation`.
 pub const MEMBER_KEY: &str = "ganger-member";
 /// Request metadata: the attempt for which the caller acts, `epoch/team uid/task/attempt`. Then the
-/// caller is that attempt's sub-agent, whatever else is said.
+/// caller is that attempt's sub-agent, whatever else is said, and must show [`ATTEMPT_SECRET_KEY`].
 pub const ATTEMPT_KEY: &str = "ganger-attempt";
+/// Request metadata: the secret of [`ATTEMPT_KEY`]'s attempt, as its worker was given it.
+pub const ATTEMPT_SECRET_KEY: &str = "ganger-attempt-secret";
 /// Request metadata: the message because of which the call is made; events name it.
 pub const CAUSE_KEY: &str = "ganger-cause-message";
 /// Request metadata: on whose behalf the caller acts; events name it.

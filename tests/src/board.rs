@@ -1,6 +1,6 @@
 //! Calls of the board that tests make again and again.
 
-use ganger_proto::{ATTEMPT_KEY, v1};
+use ganger_proto::{ATTEMPT_KEY, ATTEMPT_SECRET_KEY, v1};
 use tonic::Status;
 
 use crate::{Client, agent, patiently};
@@ -19,9 +19,18 @@ pub fn ids_of(tasks: &[v1::Task]) -> Vec<u64> {
 }
 
 impl Client {
-    /// The same as the sub-agent of an attempt.
+    /// The same as the sub-agent of an attempt, as its worker can.
     #[must_use]
-    pub fn sub_agent(self, fence: &v1::Fence) -> Self {
+    pub fn sub_agent(self, assignment: &v1::Assignment) -> Self {
+        let fence = assignment.fence.as_ref();
+        let fence = fence.expect("an assignment has a fence");
+        self.claiming(fence)
+            .saying(ATTEMPT_SECRET_KEY, &assignment.secret)
+    }
+
+    /// The same as somebody who says that it is the sub-agent of an attempt, and shows no secret.
+    #[must_use]
+    pub fn claiming(self, fence: &v1::Fence) -> Self {
         let v1::Fence {
             epoch,
             team_uid,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use ganger_coordinator::fleet::PROTOCOL;
 use ganger_proto::v1::{
     self, ConnectRequest, ConnectResponse, connect_request::Message as Says,
     connect_response::Message as Hears,
@@ -36,6 +37,7 @@ pub fn hello(name: &str) -> v1::Hello {
             ..v1::AgentType::default()
         }],
         manual: true,
+        protocol: PROTOCOL,
         ..v1::Hello::default()
     }
 }

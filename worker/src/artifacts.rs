@@ -17,11 +17,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::{
     fence::Fence,
     limits::{ARTIFACT_SILENCE_MAX, CHUNK_LEN, REDIAL_MAX, REDIAL_MIN},
+    secrets::Secrets,
     session::{Caller, Door},
 };
 
@@ -60,12 +61,14 @@ pub(crate) enum ArtifactError {
 #[derive(Clone)]
 pub(crate) struct Artifacts {
     client: ArtifactServiceClient<Caller>,
+    secrets: Secrets,
 }
 
 impl Artifacts {
     /// Goes through a door of its own connection, which is opened when it is first wanted.
-    pub(crate) fn new(door: &Door) -> Self {
+    pub(crate) fn new(door: &Door, secrets: Secrets) -> Self {
         Self {
+            secrets,
             client: ArtifactServiceClient::new(door.lazily()),
         }
     }
@@ -113,9 +116,13 @@ impl Artifacts {
             fence: Some(fence.into()),
         };
         let (parts, stream) = mpsc::channel(4);
+        let mut request = Request::new(ReceiverStream::new(stream));
+        self.secrets
+            .sign(&mut request, fence)
+            .map_err(from_status)?;
         let mut client = self.client.clone();
         let call = async {
-            let answer = client.upload_artifact(ReceiverStream::new(stream)).await;
+            let answer = client.upload_artifact(request).await;
             answer.map_err(from_status)
         };
         // The feeding ends with an error of its own, or because the call took no more.

@@ -23,6 +23,7 @@ use crate::{
     fence::Fence,
     limits::WORDS_LANE_LEN,
     sandbox::{BoxFuture, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces},
+    secrets::Secrets,
     text::causes,
     tools::Tools,
     transcript::Piece,
@@ -41,6 +42,7 @@ pub(crate) struct Ground {
     pub(crate) workspaces: Workspaces,
     pub(crate) artifacts: Artifacts,
     pub(crate) tools: Tools,
+    pub(crate) secrets: Secrets,
 }
 
 /// What an attempt is to do.

@@ -227,7 +227,7 @@ impl Engine {
         self.connection = Connection::Dialing(Box::pin(async { dialing.await.map(Box::new) }));
     }
 
-    fn connected(&mut self, link: Box<Link>) {
+    fn connected(&mut self, mut link: Box<Link>) {
         let lease_span = given_or(link.welcome.lease_span.as_ref(), LEASE_SPAN);
         tracing::info!(
             coordinator = self.config.coordinator,
@@ -236,7 +236,7 @@ impl Engine {
             "connected"
         );
         let mut verdicts = Vec::with_capacity(link.welcome.verdicts.len());
-        for verdict in &link.welcome.verdicts {
+        for verdict in &mut link.welcome.verdicts {
             let Some(fence) = verdict.fence.clone().map(Fence::from) else {
                 continue;
             };
@@ -245,6 +245,8 @@ impl Engine {
             }
             if let Some(attempt) = self.attempts.get_mut(&fence).filter(|_| verdict.keep) {
                 attempt.transcript.resume(verdict.kept_through);
+                let secret = std::mem::take(&mut verdict.secret);
+                self.ground.secrets.keep(&fence, secret);
             }
             verdicts.push((fence, verdict.keep));
         }
@@ -412,6 +414,7 @@ impl Engine {
             }
             Action::Forget(fence) => {
                 self.attempts.remove(&fence);
+                self.ground.secrets.forget(&fence);
                 tracing::debug!(attempt = %fence, "settled");
             }
         }

@@ -13,6 +13,7 @@
 //! | `artifacts` | inputs down, outputs up |
 //! | `tools` | what sub-agents have the coordinator called for |
 //! | `predecessors` | which processes this worker was before |
+//! | `secrets` | what shows that a call in an attempt's name is this worker's |
 //! | [`sandbox`] | where sub-agents run |
 //! | `daemon` | flags, logs, signals and exit codes around [`run`] |
 //! | [`config`], `shutdown`, `clock`, `limits` | environment, signals, time and bounds, each read in one place |
@@ -37,6 +38,7 @@ mod hello;
 mod lease;
 mod limits;
 mod predecessors;
+mod secrets;
 mod session;
 mod shutdown;
 mod text;
@@ -67,6 +69,7 @@ use self::{
     engine::Engine,
     hello::Introduction,
     sandbox::{DriverKind, ProbeReport, SandboxError, Workspaces, WorkspacesError},
+    secrets::Secrets,
     session::{Door, DoorError},
     tools::Tools,
 };
@@ -150,11 +153,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         DriverKind::None => Vec::new(),
     };
     let introduction = Introduction::new(instance_id, ended, &report.assurance);
+    let secrets = Secrets::default();
     let ground = Ground {
         driver,
         workspaces,
-        artifacts: Artifacts::new(&door),
-        tools: Tools::new(&door),
+        artifacts: Artifacts::new(&door, secrets.clone()),
+        tools: Tools::new(&door, secrets.clone()),
+        secrets,
     };
     Engine::new(config, door, ground, introduction, &shutdown)
         .run()

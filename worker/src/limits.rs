@@ -28,8 +28,9 @@ pub(crate) const ERROR_TAIL_LINES_MAX: usize = 20;
 pub(crate) const REASON_LEN_MAX: usize = 4 << 10;
 
 /// The newest version of the stream that this worker speaks.
-pub(crate) const PROTOCOL: i32 = 2;
-/// The oldest version of the stream that this worker speaks.
+pub(crate) const PROTOCOL: i32 = 3;
+/// The oldest version of the stream that this worker speaks. An older coordinator asks for no
+/// attempts' secrets, so that a fleet is upgraded workers first.
 pub(crate) const PROTOCOL_MIN: i32 = 1;
 /// The first version of the stream with questions and words.
 pub(crate) const PROTOCOL_WITH_WORDS: i32 = 2;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ganger_proto::{
-    ATTEMPT_KEY, TEAM_KEY,
+    TEAM_KEY,
     v1::{self, CallToolRequest, tool_service_client::ToolServiceClient},
 };
 use serde_json::Value;
@@ -27,6 +27,7 @@ use crate::{
     clock,
     fence::Fence,
     limits::{FRAME_LEN_MAX, REDIAL_MAX, REDIAL_MIN},
+    secrets::Secrets,
     session::{Caller, Door},
 };
 
@@ -36,6 +37,7 @@ mod json;
 #[derive(Clone)]
 pub(crate) struct Tools {
     client: ToolServiceClient<Caller>,
+    secrets: Secrets,
     /// Until when the worker's lease holds.
     lease: Arc<watch::Sender<Option<Instant>>>,
 }
@@ -43,8 +45,9 @@ pub(crate) struct Tools {
 impl Tools {
     /// Goes through a door of its own connection, which is opened when it is first wanted. No call is
     /// made before there is a lease.
-    pub(crate) fn new(door: &Door) -> Self {
+    pub(crate) fn new(door: &Door, secrets: Secrets) -> Self {
         Self {
+            secrets,
             client: ToolServiceClient::new(door.lazily()).max_decoding_message_size(FRAME_LEN_MAX),
             lease: Arc::new(watch::Sender::new(None)),
         }
@@ -90,9 +93,8 @@ impl Tools {
         message: CallToolRequest,
     ) -> Result<v1::CallToolResponse, Status> {
         let mut request = Request::new(message);
-        let metadata = request.metadata_mut();
-        metadata.insert(ATTEMPT_KEY, value(&fence.path())?);
-        metadata.insert(TEAM_KEY, value(team)?);
+        self.secrets.sign(&mut request, fence)?;
+        request.metadata_mut().insert(TEAM_KEY, value(team)?);
         let mut client = self.client.clone();
         Ok(client.call_tool(request).await?.into_inner())
     }
@@ -113,7 +115,7 @@ async fn pause(wait: Duration) -> Duration {
 
 fn value(text: &str) -> Result<MetadataValue<Ascii>, Status> {
     text.parse()
-        .map_err(|_| Status::invalid_argument("what names the attempt is no plain text"))
+        .map_err(|_| Status::invalid_argument("what names the team is no plain text"))
 }
 
 /// What a broken connection looks like (UNKNOWN and CANCELLED come from the transport).
@@ -170,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn no_call_is_made_while_there_is_no_lease() {
         let door = Door::new("http://127.0.0.1:9", None).unwrap();
-        let tools = Tools::new(&door);
+        let tools = Tools::new(&door, Secrets::default());
         let is_leased = async || {
             tokio::select! {
                 biased;

@@ -201,8 +201,8 @@ fn close_drains_what_is_in_line_and_says_farewell_to_workers() {
     let (outbox, mut orders) = mpsc::channel(4);
     let (reply, welcome) = oneshot::channel();
     let hello = Hello {
-        protocol: 1,
-        protocol_min: 1,
+        protocol: crate::fleet::PROTOCOL,
+        protocol_min: crate::fleet::PROTOCOL_MIN,
         name: WorkerName::parse("w").unwrap(),
         instance: InstanceId(1),
         version: "1".into(),

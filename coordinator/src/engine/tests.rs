@@ -282,8 +282,8 @@ impl World {
 
 fn hello(name: &str, instance: u128) -> Hello {
     Hello {
-        protocol: 1,
-        protocol_min: 1,
+        protocol: crate::fleet::PROTOCOL,
+        protocol_min: crate::fleet::PROTOCOL_MIN,
         name: board::id::WorkerName::parse(name).unwrap(),
         instance: InstanceId(instance),
         version: "1".into(),

@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use super::{Heard, Leases};
 
 /// The newest version of the stream that this coordinator speaks. The second brought questions,
-/// words to sub-agents and drains, which a worker of the first passes over.
-pub const PROTOCOL: i32 = 2;
+/// words to sub-agents and drains; the third attempts' secrets.
+pub const PROTOCOL: i32 = 3;
 
-/// The oldest that it still speaks.
-pub const PROTOCOL_MIN: i32 = 1;
+/// The oldest that it still speaks. A worker of an older one shows no secrets: whatever its
+/// sub-agents called for would be refused.
+pub const PROTOCOL_MIN: i32 = 3;
 
 /// A stream's number: a later stream of the same worker has another, so that a late close of the
 /// old one can't hurt the new one.

@@ -42,8 +42,8 @@ fn worker_name(name: &str) -> WorkerName {
 
 fn hello(name: &str, instance: u128) -> Hello {
     Hello {
-        protocol: 1,
-        protocol_min: 1,
+        protocol: PROTOCOL,
+        protocol_min: PROTOCOL_MIN,
         name: worker_name(name),
         instance: InstanceId(instance),
         version: "1".into(),

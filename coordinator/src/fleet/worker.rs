@@ -82,9 +82,17 @@ pub enum Refused {
 fn version_message(newest: i32, oldest: i32) -> String {
     let side = upgrade(oldest);
     format!(
-        "the worker speaks versions {oldest} to {newest} of the stream, this coordinator \
-         {PROTOCOL_MIN} to {PROTOCOL}: upgrade the {side}"
+        "the worker speaks {} of the stream, this coordinator {}: upgrade the {side}",
+        versions(oldest, newest),
+        versions(PROTOCOL_MIN, PROTOCOL)
     )
+}
+
+fn versions(oldest: i32, newest: i32) -> String {
+    if oldest == newest {
+        return format!("version {newest}");
+    }
+    format!("versions {oldest} to {newest}")
 }
 
 /// The side that is too old, when a worker speaks no version older than this and there is none in

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     Services,
     body::{Answers, Sink},
+    caller::Identity,
     from_wire, status, to_wire,
 };
 use crate::artifacts::{ArtifactError, ArtifactStore, Digest, StoredArtifact};
@@ -24,6 +25,7 @@ impl ArtifactService for Services {
         &self,
         request: Request<Streaming<v1::UploadArtifactRequest>>,
     ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
+        let identity = Identity::of(request.metadata())?;
         let mut parts = request.into_inner();
         let first = parts.message().await?.and_then(|message| message.part);
         let Some(Part::Header(header)) = first else {
@@ -35,6 +37,12 @@ impl ArtifactService for Services {
         };
         if header.fence.is_some() {
             let fence = from_wire::fence(header.fence.as_ref())?;
+            // Only whose secret was shown, in the metadata, may upload for an attempt.
+            match identity.caller.attempt {
+                Some(shown) if shown == fence => {}
+                Some(_) => return Err(status::attempt_secret_wrong(&fence)),
+                None => return Err(status::attempt_secret_missing(&fence)),
+            }
             let counts = self.look(move |reader| reader.check_fence(&fence)).await?;
             counts.map_err(|refusal| status::refusal(&refusal))?;
         } else {

@@ -128,7 +128,7 @@ fn caller(text: &str) -> Result<Caller, Status> {
 }
 
 /// `epoch/team uid/task/attempt`, as a fence is written in words.
-fn attempt(text: &str) -> Result<Fence, Status> {
+pub(super) fn attempt(text: &str) -> Result<Fence, Status> {
     let parts: Vec<&str> = text.split('/').collect();
     let fence = || {
         let [epoch, team, task, attempt] = parts[..] else {

@@ -19,8 +19,8 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
-    MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, run_task::Delegation,
-    watch::TeamWatch, wording::WordingLayer,
+    MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, holder::Holders,
+    run_task::Delegation, watch::TeamWatch, wording::WordingLayer,
 };
 
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
@@ -48,8 +48,11 @@ pub struct Serving {
 type Layers = tower::layer::util::Stack<
     WordingLayer,
     tower::layer::util::Stack<
-        Door,
-        tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+        Holders,
+        tower::layer::util::Stack<
+            Door,
+            tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+        >,
     >,
 >;
 
@@ -107,6 +110,10 @@ pub async fn serve(
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
         .layer(DeadlineLayer)
         .layer(Door::new(token))
+        .layer(Holders::new(
+            services.attempt_key.clone(),
+            services.handle.clone(),
+        ))
         .layer(WordingLayer)
         .add_service(health_server)
         .add_service(reflection()?.build_v1()?)

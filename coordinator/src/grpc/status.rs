@@ -8,7 +8,7 @@ mod refusals;
 use std::{collections::HashMap, time::Duration};
 
 use board::{
-    id::{NameError, Revision, TeamUid, WorkerName},
+    id::{Fence, NameError, Revision, TeamUid, WorkerName},
     refusal::Refusal,
 };
 use ganger_proto::{ERROR_DOMAIN, v1};
@@ -168,6 +168,38 @@ pub fn invalid(field: &'static str, why: impl Into<String>) -> Status {
 pub fn unauthenticated(message: &str) -> Status {
     let next = "send the fleet token as `authorization: Bearer …`: --token-file, GANGER_TOKEN_FILE";
     Error::new(Code::Unauthenticated, "TOKEN_INVALID", next).status(message.to_owned(), |_, _| {})
+}
+
+/// A call in an attempt's name that doesn't show the attempt's secret.
+pub fn attempt_secret_missing(attempt: &Fence) -> Status {
+    let next =
+        "send the secret of the Assignment as `ganger-attempt-secret`: only its worker has it";
+    Error::new(Code::Unauthenticated, "ATTEMPT_SECRET_MISSING", next)
+        .fact("task", attempt.task)
+        .fact("attempt", attempt.attempt)
+        .status(
+            format!(
+                "the call speaks for attempt {} of task #{} and doesn't carry its secret",
+                attempt.attempt, attempt.task
+            ),
+            |_, _| {},
+        )
+}
+
+/// A call in an attempt's name by somebody who doesn't hold it.
+pub fn attempt_secret_wrong(attempt: &Fence) -> Status {
+    let next =
+        "speak only for an attempt that this worker was assigned, with that attempt's secret";
+    Error::new(Code::PermissionDenied, "ATTEMPT_SECRET_WRONG", next)
+        .fact("task", attempt.task)
+        .fact("attempt", attempt.attempt)
+        .status(
+            format!(
+                "the call doesn't carry the secret of attempt {} of task #{}",
+                attempt.attempt, attempt.task
+            ),
+            |_, _| {},
+        )
 }
 
 /// The caller's own deadline passed.

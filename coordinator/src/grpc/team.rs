@@ -33,7 +33,7 @@ impl TeamService for Services {
         let identity = Identity::of(request.metadata())?;
         let team = identity.team(&request.get_ref().team)?;
         let look = move |reader: &mut crate::engine::Reader<'_>| {
-            reader.hear(&team, &identity.caller);
+            reader.hear(&team, &identity.caller)?;
             reader.team(&team)
         };
         let view = self.look(look).await?;
@@ -173,7 +173,7 @@ impl TeamService for Services {
             token => Some(from_wire::member_name("page_token", token)?),
         };
         let look = move |reader: &mut crate::engine::Reader<'_>| {
-            reader.hear(&team, &identity.caller);
+            reader.hear(&team, &identity.caller)?;
             reader.members(&team, after.as_ref(), size, request.include_gone)
         };
         let page = self.look(look).await?;

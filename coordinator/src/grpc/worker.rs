@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use board::id::Fence;
 use ganger_proto::v1::{
     self, connect_request::Message as Said, connect_response::Message as Told,
     worker_service_server::WorkerService,
@@ -113,7 +114,7 @@ impl Services {
         tokio::select! {
             ended = self.read(said, from, welcome, reports, acks) => ended,
             ended = work.run() => ended,
-            ended = write(sink, session, greeting, orders, ready) => ended,
+            ended = self.write(sink, session, greeting, orders, ready) => ended,
         }
     }
 
@@ -171,8 +172,10 @@ impl Services {
             } else {
                 0
             };
+            let secret = verdict.keep.then(|| self.secret(&verdict.fence));
             verdicts.push(v1::HeldVerdict {
                 fence: Some(to_wire::fence(&verdict.fence)),
+                secret: secret.unwrap_or_default(),
                 keep: verdict.keep,
                 reason: verdict.reason.clone(),
                 kept_through: i64::try_from(kept_through).unwrap_or(i64::MAX),
@@ -188,63 +191,72 @@ impl Services {
             first_heartbeat: Some(to_wire::span(welcome.first_heartbeat)),
         })
     }
-}
 
-/// Writes the welcome, then what comes: acknowledgements before orders.
-async fn write(
-    sink: &Sink<v1::ConnectResponse>,
-    session: u64,
-    greeting: v1::Welcome,
-    mut orders: mpsc::Receiver<Order>,
-    mut acks: mpsc::Receiver<Told>,
-) -> Result<(), Status> {
-    let frame = |message| v1::ConnectResponse {
-        session,
-        message: Some(message),
-    };
-    let mut next = Told::Welcome(greeting);
-    loop {
-        let is_goodbye = matches!(next, Told::Goodbye(_));
-        if sink.put(frame(next)).await.is_err() || is_goodbye {
-            return Ok(());
-        }
-        next = tokio::select! {
-            biased;
-            Some(ack) = acks.recv() => ack,
-            order = orders.recv() => match order {
-                Some(order) => told(order),
-                // The fleet let go of this stream.
-                None => return Ok(()),
-            },
-            () = sink.gone() => return Ok(()),
+    /// Writes the welcome, then what comes: acknowledgements before orders.
+    async fn write(
+        &self,
+        sink: &Sink<v1::ConnectResponse>,
+        session: u64,
+        greeting: v1::Welcome,
+        mut orders: mpsc::Receiver<Order>,
+        mut acks: mpsc::Receiver<Told>,
+    ) -> Result<(), Status> {
+        let frame = |message| v1::ConnectResponse {
+            session,
+            message: Some(message),
         };
+        let mut next = Told::Welcome(greeting);
+        loop {
+            let is_goodbye = matches!(next, Told::Goodbye(_));
+            if sink.put(frame(next)).await.is_err() || is_goodbye {
+                return Ok(());
+            }
+            next = tokio::select! {
+                biased;
+                Some(ack) = acks.recv() => ack,
+                order = orders.recv() => match order {
+                    Some(order) => self.told(order),
+                    // The fleet let go of this stream.
+                    None => return Ok(()),
+                },
+                () = sink.gone() => return Ok(()),
+            };
+        }
+    }
+
+    /// An attempt's secret, for its worker alone.
+    fn secret(&self, fence: &Fence) -> String {
+        self.attempt_key.secret(fence).reveal()
+    }
+
+    fn told(&self, order: Order) -> Told {
+        match order {
+            Order::Assign(assignment) => {
+                let secret = self.secret(&assignment.fence);
+                Told::Assignment(assigned(*assignment, secret))
+            }
+            Order::Stop { fence, reason } => Told::Stop(v1::Stop {
+                fence: Some(to_wire::fence(&fence)),
+                reason: reason.to_string(),
+                grace: Some(to_wire::span(STOP_GRACE)),
+            }),
+            Order::Tell { fence, word } => Told::Word(to_wire::word(&fence, &word)),
+            Order::Drain { reason, timeout } => Told::Drain(v1::Drain {
+                reason: reason.to_string(),
+                timeout: timeout.map(to_wire::span),
+            }),
+            Order::Goodbye {
+                reason,
+                retry_after,
+            } => Told::Goodbye(v1::Goodbye {
+                reason: reason.to_owned(),
+                retry_after: Some(to_wire::span(retry_after)),
+            }),
+        }
     }
 }
 
-fn told(order: Order) -> Told {
-    match order {
-        Order::Assign(assignment) => Told::Assignment(assigned(*assignment)),
-        Order::Stop { fence, reason } => Told::Stop(v1::Stop {
-            fence: Some(to_wire::fence(&fence)),
-            reason: reason.to_string(),
-            grace: Some(to_wire::span(STOP_GRACE)),
-        }),
-        Order::Tell { fence, word } => Told::Word(to_wire::word(&fence, &word)),
-        Order::Drain { reason, timeout } => Told::Drain(v1::Drain {
-            reason: reason.to_string(),
-            timeout: timeout.map(to_wire::span),
-        }),
-        Order::Goodbye {
-            reason,
-            retry_after,
-        } => Told::Goodbye(v1::Goodbye {
-            reason: reason.to_owned(),
-            retry_after: Some(to_wire::span(retry_after)),
-        }),
-    }
-}
-
-fn assigned(assignment: Assignment) -> v1::Assignment {
+fn assigned(assignment: Assignment, secret: String) -> v1::Assignment {
     let blocker = |blocker: &BlockerResult| v1::BlockerResult {
         task_id: blocker.task.0,
         subject: blocker.subject.to_string(),
@@ -257,6 +269,7 @@ fn assigned(assignment: Assignment) -> v1::Assignment {
     let mail = mail.map(|letter| to_wire::message(team, member, letter));
     let mail = mail.collect();
     v1::Assignment {
+        secret,
         fence: Some(to_wire::fence(&assignment.fence)),
         team: assignment.team.to_string(),
         subject: assignment.subject.to_string(),

@@ -24,7 +24,7 @@ use std::{
 use crc32fast::Hasher;
 use sled::{Db, IVec};
 
-use super::{BackupSink, StoreError, database, stage::Writes};
+use super::{BackupSink, StoreError, database, key, stage::Writes};
 
 pub(super) const MAGIC: &[u8; 8] = b"GANGERBK";
 pub(super) const VERSION: u8 = 1;
@@ -120,6 +120,9 @@ impl Backup {
     }
 
     fn add(&mut self, key: &[u8], value: Option<&[u8]>) -> io::Result<()> {
+        if key::is_left_out(key) {
+            return Ok(());
+        }
         let key_len = u16::try_from(key.len()).expect("keys have some hundred bytes at most");
         let value_len = value.map_or(REMOVED, |value| {
             u32::try_from(value.len()).expect("values are cut into pieces of a few KiB")

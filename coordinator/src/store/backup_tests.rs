@@ -14,7 +14,7 @@ use board::{
 use tempfile::TempDir;
 
 use super::{
-    BackupSink, Batch, Opened, Options, Store, StoreError,
+    AttemptKey, BackupSink, Batch, Opened, Options, Store, StoreError,
     restore::{Restored, restore},
     sled_store::SledStore,
 };
@@ -231,4 +231,49 @@ fn a_backup_that_another_one_replaces_is_told() {
 
     assert!(first.ended().unwrap().is_err());
     assert_eq!(second.ended(), Some(Ok(1)));
+}
+
+#[test]
+fn the_key_of_attempts_secrets_is_in_no_backup_and_new_on_a_restored_board() {
+    let (dir, mut store) = board();
+    let [old, new] = [0xaa, 0xbb].map(|byte| AttemptKey::from_bytes([byte; 32]));
+    store.attempt_key(old.clone()).unwrap();
+    let shelf = Shelf::default();
+    store.begin_backup(Box::new(shelf.clone()));
+    // Past where it lies: what is written behind the place that was reached is noted, too.
+    while store.back_up() {
+        store.commit(&posts(2, 21..=21)).unwrap();
+    }
+    let bytes = shelf.bytes();
+    assert!(!bytes.windows(32).any(|window| window == [0xaa; 32]));
+
+    let copy = tempfile::tempdir().unwrap();
+    restore(copy.path(), &*bytes, Epoch(9)).unwrap();
+    let mut restored = open(copy.path());
+    restored.check_counts();
+    assert_eq!(restored.attempt_key(new.clone()).unwrap(), new);
+    restored.check_counts();
+
+    drop(store);
+    SledStore::compact(dir.path()).unwrap();
+    let mut compacted = open(dir.path());
+    assert_eq!(compacted.attempt_key(new).unwrap(), old);
+    compacted.check_counts();
+}
+
+#[test]
+fn a_key_that_was_noted_during_a_backup_is_not_in_it() {
+    let (_dir, mut store) = board();
+    let shelf = Shelf::default();
+    store.begin_backup(Box::new(shelf.clone()));
+    for _ in 0..3 {
+        assert!(store.back_up());
+    }
+    store
+        .attempt_key(AttemptKey::from_bytes([0xaa; 32]))
+        .unwrap();
+    while store.back_up() {}
+
+    assert!(shelf.ended().unwrap().is_ok());
+    assert!(!shelf.bytes().windows(32).any(|window| window == [0xaa; 32]));
 }

@@ -31,8 +31,9 @@ pub(super) use letter::{check_mark, decode_letter, encode_letter, encode_mark};
 pub(super) use outcome::{OutcomePage, decode_outcomes, encode_outcomes};
 pub(super) use task::{decode_stub, decode_task, encode_stub, encode_task};
 pub(super) use team::{
-    Commit, decode_commit, decode_member, decode_meta, decode_offered, decode_team, encode_commit,
-    encode_member, encode_meta, encode_offered, encode_team,
+    Commit, decode_attempt_key, decode_commit, decode_member, decode_meta, decode_offered,
+    decode_team, encode_attempt_key, encode_commit, encode_member, encode_meta, encode_offered,
+    encode_team,
 };
 
 /// A kind of record, with the newest version of it that is known here and is written.

@@ -21,8 +21,8 @@ use self::gone::{
     of_a_team_that_is_gone_nothing_is_answered, what_comes_and_goes_in_one_batch_is_not_there,
 };
 use super::{
-    Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, Retention, SledStore, Store,
-    TaskPlace,
+    AttemptKey, Batch, Horizon, MemoryStore, Opened, Options, OutcomesKept, Retention, SledStore,
+    Store, TaskPlace,
     arbitrary::{self, request_key},
 };
 
@@ -117,7 +117,20 @@ for_each_store!(
     the_newest_events_outlive_sweeps,
     old_events_do_not_outlive_sweeps,
     a_gone_team_is_swept_and_the_others_are_left_alone,
+    the_key_of_attempts_secrets_is_made_once,
 );
+
+fn the_key_of_attempts_secrets_is_made_once(place: &impl Place) {
+    let [first, second] = [1, 2].map(|byte| AttemptKey::from_bytes([byte; 32]));
+    let mut store = place.open();
+    assert_eq!(store.attempt_key(first.clone()).unwrap(), first);
+    assert_eq!(load(&mut store), (Opened::default(), Vec::new()));
+    store.commit(&Batch::default()).unwrap();
+    assert_eq!(store.attempt_key(second.clone()).unwrap(), first);
+    drop(store);
+
+    assert_eq!(place.open().attempt_key(second).unwrap(), first);
+}
 
 /// Sweeps until there is no more.
 fn sweep(store: &mut impl Store, now: i64) {

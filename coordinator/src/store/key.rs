@@ -1,10 +1,11 @@
 //! The layout: one ordered space of keys, told apart by their first byte.
 //!
 //! Numbers are big-endian, so that they sort. What a start needs (`g l m n o p q r s t x`) and what
-//! it doesn't (`c e f`) have prefixes of their own, so that it scans no more than it must.
+//! it doesn't (`c e f k`) have prefixes of their own, so that it scans no more than it must.
 
 use board::id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TeamUid};
 
+const ATTEMPT_KEY: &[u8] = b"k";
 const EVENTS: &[u8] = b"e";
 pub(super) const FINISHED_TASKS: &[u8] = b"f";
 pub(super) const GONE_TEAMS: &[u8] = b"x";
@@ -31,6 +32,16 @@ pub(super) fn commit() -> Vec<u8> {
 /// The board's counters.
 pub(super) fn meta() -> Vec<u8> {
     b"m".to_vec()
+}
+
+/// The key of attempts' secrets. It is never in a backup.
+pub(super) fn attempt_key() -> Vec<u8> {
+    ATTEMPT_KEY.to_vec()
+}
+
+/// Whether what lies under a key is left out of backups.
+pub(super) fn is_left_out(key: &[u8]) -> bool {
+    key == ATTEMPT_KEY
 }
 
 /// A team.

@@ -20,6 +20,8 @@ use board::{
     time::Time,
 };
 
+use crate::attempt_secret::AttemptKey;
+
 use super::{
     Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError, TaskPlace, artifacts_of,
 };
@@ -34,6 +36,7 @@ pub struct MemoryStore {
 struct Kept {
     opened: Opened,
     meta: Option<Meta>,
+    attempt_key: Option<AttemptKey>,
     teams: BTreeMap<TeamUid, Team>,
     members: BTreeMap<(TeamUid, MemberName), Member>,
     tasks: BTreeMap<TaskKey, Arc<Task>>,
@@ -284,6 +287,12 @@ impl Store for MemoryStore {
         }
         kept.remember(&batch.outcomes, batch.at);
         Ok(())
+    }
+
+    fn attempt_key(&mut self, fresh: AttemptKey) -> Result<AttemptKey, StoreError> {
+        let mut kept = self.kept();
+        kept.check_disk()?;
+        Ok(kept.attempt_key.get_or_insert(fresh).clone())
     }
 
     fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {

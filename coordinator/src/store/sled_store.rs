@@ -21,14 +21,16 @@ use board::{
 };
 use sled::{Db, IVec};
 
+use crate::attempt_secret::AttemptKey;
+
 use super::{
     BackupSink, Batch, Horizon, Opened, OutcomesKept, Retention, Store, StoreError, TaskPlace,
     artifacts_of,
     backup::{self, Backup},
     codec::{
-        CodecError, Commit, Names, check_mark, decode_letter, decode_member, decode_meta,
-        decode_offered, decode_outcomes, decode_stub, decode_task, decode_team, encode_commit,
-        encode_event_pages,
+        CodecError, Commit, Names, check_mark, decode_attempt_key, decode_letter, decode_member,
+        decode_meta, decode_offered, decode_outcomes, decode_stub, decode_task, decode_team,
+        encode_attempt_key, encode_commit, encode_event_pages,
     },
     database, durable, key,
     lock::DirLock,
@@ -326,6 +328,18 @@ impl Store for SledStore {
         }
         self.write(|store| store.stage_sweep(now))?;
         Ok(self.is_sweep_due(now))
+    }
+
+    fn attempt_key(&mut self, fresh: AttemptKey) -> Result<AttemptKey, StoreError> {
+        let key = key::attempt_key();
+        if let Some(value) = self.value(&key)? {
+            return decode_attempt_key(&value).map_err(|error| self.explain(&key, error));
+        }
+        let value = Some(encode_attempt_key(&fresh));
+        // Not staged: what is in no backup doesn't count as living, so that the count is right on
+        // a board that is restored.
+        self.write(|_| Ok(Writes::from([(key, value)])))?;
+        Ok(fresh)
     }
 
     fn begin_backup(&mut self, sink: Box<dyn BackupSink>) {

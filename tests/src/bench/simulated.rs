@@ -56,8 +56,7 @@ impl Role {
                 ..v1::AgentType::default()
             }],
             held: self.held.clone(),
-            protocol: 2,
-            protocol_min: 1,
+            protocol: ganger_coordinator::fleet::PROTOCOL,
             ..v1::Hello::default()
         }
     }

@@ -47,6 +47,7 @@ impl Stream {
                 ..v1::AgentType::default()
             }],
             manual: true,
+            protocol: ganger_coordinator::fleet::PROTOCOL,
             ..v1::Hello::default()
         };
         say.send(frame(Said::Hello(hello))).await?;

@@ -13,8 +13,9 @@ use board::{
     task::Task,
     time::Time,
 };
-use ganger_coordinator::store::{
-    Batch, MemoryStore, Opened, OutcomesKept, Store, StoreError, TaskPlace,
+use ganger_coordinator::{
+    attempt_secret::AttemptKey,
+    store::{Batch, MemoryStore, Opened, OutcomesKept, Store, StoreError, TaskPlace},
 };
 
 /// What happens at the next commit.
@@ -124,6 +125,10 @@ impl Store for Disk {
             Some(_) => Err(unplugged()),
             None => Ok(()),
         }
+    }
+
+    fn attempt_key(&mut self, fresh: AttemptKey) -> Result<AttemptKey, StoreError> {
+        self.state().store.attempt_key(fresh)
     }
 
     fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {

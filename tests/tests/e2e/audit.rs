@@ -175,8 +175,8 @@ async fn history_of_one_task_is_no_way_to_that_of_another() {
         ..new_task("hired")
     };
     lead.plan(vec![task]).await;
-    let fence = worker.assignment().await.fence.unwrap();
-    let sub_agent = cluster.client().sub_agent(&fence);
+    let assignment = worker.assignment().await;
+    let sub_agent = cluster.client().sub_agent(&assignment);
     let secret = lead.explain(1).await.history[0].revision;
     let created = lead.explain(2).await.history.last().unwrap().revision;
     let last = lead.get(2).await.revision;

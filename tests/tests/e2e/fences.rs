@@ -43,6 +43,16 @@ async fn bad_hellos_are_refused() {
     let table: &[BadHello] = &[
         ("no name", |h| h.name = String::new(), "NAME_INVALID"),
         ("bad name", |h| h.name = "a/b".into(), "NAME_INVALID"),
+        (
+            "the coordinator's name",
+            |h| h.name = "coordinator".into(),
+            "NAME_INVALID",
+        ),
+        (
+            "the administrator's name",
+            |h| h.name = "Admin".into(),
+            "NAME_INVALID",
+        ),
         ("long name", |h| h.name = "x".repeat(65), "NAME_INVALID"),
         (
             "no instance",
@@ -55,6 +65,11 @@ async fn bad_hellos_are_refused() {
             "VALUE_INVALID",
         ),
         ("no slots", |h| h.slots = 0, "VALUE_INVALID"),
+        (
+            "a type twice",
+            |h| h.agent_types.push(h.agent_types[0].clone()),
+            "VALUE_INVALID",
+        ),
         ("slots below none", |h| h.slots = -1, "VALUE_INVALID"),
         ("1,001 slots", |h| h.slots = 1_001, "VALUE_INVALID"),
         (
@@ -146,7 +161,13 @@ async fn second_hello_and_frames_of_another_session_end_the_stream() {
 
 #[tokio::test]
 async fn stale_fences_of_each_kind_are_answered_and_count_for_nothing() {
-    let (_cluster, client, mut worker, fence) = assigned().await;
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client();
+    let mut worker = HandWorker::connect(&client, hello("me")).await.unwrap();
+    client.start_task(by_hand()).await;
+    let assignment = worker.assignment().await;
+    let fence = assignment.fence.clone().unwrap();
+    let agent = cluster.client().sub_agent(&assignment);
     let stale = [
         (
             "epoch",
@@ -220,9 +241,9 @@ async fn stale_fences_of_each_kind_are_answered_and_count_for_nothing() {
         let part = Some(v1::upload_artifact_request::Part::Header(header));
         let upload = tokio_stream::once(v1::UploadArtifactRequest { part });
         refused(
-            client.artifact().upload_artifact(upload).await,
-            Code::Aborted,
-            "ATTEMPT_STALE",
+            agent.artifact().upload_artifact(upload).await,
+            Code::PermissionDenied,
+            "ATTEMPT_SECRET_WRONG",
         );
     }
     assert_eq!(client.get(fence.task_id).await, before);

@@ -222,7 +222,18 @@ async fn worker_without_a_version_in_common_is_refused_and_told_which_side_is_to
         ..hello("w")
     };
 
-    let newer = HandWorker::connect(&client, speaking(4, 3)).await;
+    for old in [0, 1, 2] {
+        let older = HandWorker::connect(&client, speaking(old, 0)).await;
+        let info = refused(
+            older.map(|_| ()),
+            Code::FailedPrecondition,
+            "WORKER_VERSION_UNSUPPORTED",
+        );
+        assert_eq!(info.metadata["upgrade"], "worker");
+        assert_eq!(info.metadata["worker_newest"], old.max(1).to_string());
+        assert_eq!(info.metadata["oldest"], "3");
+    }
+    let newer = HandWorker::connect(&client, speaking(5, 4)).await;
     let info = refused(
         newer.map(|_| ()),
         Code::FailedPrecondition,
@@ -235,7 +246,7 @@ async fn worker_without_a_version_in_common_is_refused_and_told_which_side_is_to
         Code::InvalidArgument,
         "VALUE_INVALID",
     );
-    for (protocol, protocol_min, spoken) in [(0, 0, 1), (1, 1, 1), (2, 2, 2), (9, 1, 2)] {
+    for (protocol, protocol_min, spoken) in [(3, 0, 3), (3, 3, 3), (9, 1, 3)] {
         let hand = HandWorker::connect(&client, speaking(protocol, protocol_min)).await;
         let hand = hand.unwrap();
         assert_eq!(hand.welcome.protocol, spoken);

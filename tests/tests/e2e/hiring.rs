@@ -38,15 +38,15 @@ async fn a_worker_with_one_slot_runs_who_hires_and_what_it_hires_and_waits_for()
     let mut worker = HandWorker::connect(&client, boss(1)).await.unwrap();
     client.start_task(by_hand()).await;
     let first = worker.assignment().await;
-    let hirer = first.fence.unwrap();
+    let hirer = first.fence.clone().unwrap();
     worker.started(&hirer).await;
-    let agent = client.clone().sub_agent(&hirer);
+    let agent = client.clone().sub_agent(&first);
 
     let waits = tokio::spawn(async move { agent.delegation().run_task(run()).await });
     let second = worker.assignment().await;
     let hired = second.fence.clone().unwrap();
     worker.started(&hired).await;
-    let deeper = client.clone().sub_agent(&hired);
+    let deeper = client.clone().sub_agent(&second);
     let deeper = patiently("StartTask", deeper.delegation().start_task(start())).await;
     let info = refused(deeper, Code::PermissionDenied, "HIRING_REFUSED");
     worker.completed(&hired, "the part").await;
@@ -71,9 +71,10 @@ async fn who_would_wait_for_ever_is_refused_and_the_task_is_cancelled() {
     let client = cluster.client();
     let mut worker = HandWorker::connect(&client, boss(1)).await.unwrap();
     client.start_task(by_hand()).await;
-    let hirer = worker.assignment().await.fence.unwrap();
+    let first = worker.assignment().await;
+    let hirer = first.fence.clone().unwrap();
     worker.started(&hirer).await;
-    let agent = client.clone().sub_agent(&hirer);
+    let agent = client.clone().sub_agent(&first);
 
     let after_me = v1::RunTaskRequest {
         blocked_by: vec![1],
@@ -92,9 +93,10 @@ async fn what_an_attempt_hired_ends_with_it() {
     let client = cluster.client();
     let mut worker = HandWorker::connect(&client, boss(1)).await.unwrap();
     client.start_task(by_hand()).await;
-    let hirer = worker.assignment().await.fence.unwrap();
+    let first = worker.assignment().await;
+    let hirer = first.fence.clone().unwrap();
     worker.started(&hirer).await;
-    let agent = client.clone().sub_agent(&hirer);
+    let agent = client.clone().sub_agent(&first);
     let outlives = v1::StartTaskRequest {
         outlive_parent: true,
         ..start()

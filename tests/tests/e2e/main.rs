@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
 mod asking;
+mod attempt_secrets;
 mod audit;
 mod backup;
 mod bad_input;

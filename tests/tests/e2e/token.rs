@@ -10,7 +10,7 @@ use crate::grpcurl;
 const TOKEN: &str = "e2e-f1eet-t0ken-0b8d";
 
 /// One call of every service.
-async fn every_service(client: &Client) -> Vec<(&'static str, Result<(), Status>)> {
+pub async fn every_service(client: &Client) -> Vec<(&'static str, Result<(), Status>)> {
     let header = v1::UploadHeader::default();
     let part = Some(v1::upload_artifact_request::Part::Header(header));
     let upload = tokio_stream::once(v1::UploadArtifactRequest { part });

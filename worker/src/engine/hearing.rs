@@ -84,7 +84,9 @@ impl Engine {
         self.backoff = Backoff::default();
     }
 
-    fn take_assignment(&mut self, assignment: Assignment, now: Instant) {
+    fn take_assignment(&mut self, mut assignment: Assignment, now: Instant) {
+        // Taken out first of all: what goes on from here never has it.
+        let secret = std::mem::take(&mut assignment.secret);
         let Some(fence) = assignment.fence.clone().map(Fence::from) else {
             return tracing::error!("an assignment without a fence came");
         };
@@ -116,6 +118,7 @@ impl Engine {
                 tracing::info!(
                     attempt = %fence, team = assignment.team, agent_type = assignment.agent_type, "assigned"
                 );
+                self.ground.secrets.keep(&fence, secret);
                 let agent_type = agent_type.clone();
                 self.jobs.insert(
                     fence.clone(),

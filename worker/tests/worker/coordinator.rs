@@ -8,7 +8,7 @@ use std::{
 };
 
 use ganger_proto::{
-    ATTEMPT_KEY, TEAM_KEY,
+    ATTEMPT_KEY, ATTEMPT_SECRET_KEY, TEAM_KEY,
     v1::{
         Artifact, Assignment, CallToolRequest, CallToolResponse, ConnectRequest, ConnectResponse,
         DownloadArtifactRequest, DownloadArtifactResponse, Fence, GetArtifactRequest,
@@ -65,6 +65,7 @@ pub struct Coordinator {
 pub struct Call {
     /// For which attempt it is made.
     pub attempt: String,
+    pub secret: String,
     pub team: String,
     pub request: CallToolRequest,
     pub answer: oneshot::Sender<Result<CallToolResponse, Status>>,
@@ -274,7 +275,7 @@ impl Connection {
     }
 }
 
-/// A welcome in the version of the stream that has questions and words.
+/// A welcome in the newest version of the stream.
 pub fn welcome(lease: Duration, verdicts: Vec<HeldVerdict>) -> Welcome {
     Welcome {
         heartbeat_interval: Some((lease / 3).into()),
@@ -282,9 +283,14 @@ pub fn welcome(lease: Duration, verdicts: Vec<HeldVerdict>) -> Welcome {
         verdicts,
         epoch: "e".into(),
         version: "0".into(),
-        protocol: 2,
+        protocol: 3,
         first_heartbeat: None,
     }
+}
+
+/// The secret that a task's attempts have here.
+pub fn secret_of(task_id: u64) -> String {
+    format!("s3cret-of-task-{task_id}")
 }
 
 /// What came of an attempt.
@@ -361,9 +367,11 @@ impl ToolService for Inside {
                 .to_owned()
         };
         let (attempt, team) = (said(ATTEMPT_KEY), said(TEAM_KEY));
+        let secret = said(ATTEMPT_SECRET_KEY);
         let (answer, answered) = oneshot::channel();
         let call = Call {
             attempt,
+            secret,
             team,
             request: request.into_inner(),
             answer,
@@ -384,11 +392,19 @@ impl ArtifactService for Inside {
         &self,
         request: Request<Streaming<UploadArtifactRequest>>,
     ) -> Result<Response<UploadArtifactResponse>, Status> {
+        let metadata = request.metadata().clone();
         let mut parts = request.into_inner();
         let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
             return Err(Status::invalid_argument("no header"));
         };
-        assert!(header.fence.is_some(), "a worker uploads under a fence");
+        let fence = header.fence.expect("a worker uploads under a fence");
+        let attempt = format!(
+            "{}/{}/{}/{}",
+            fence.epoch, fence.team_uid, fence.task_id, fence.attempt
+        );
+        assert_eq!(metadata.get(ATTEMPT_KEY).unwrap(), attempt.as_str());
+        let secret = metadata.get(ATTEMPT_SECRET_KEY).unwrap();
+        assert_eq!(secret, secret_of(fence.task_id).as_str());
         let mut content = Vec::new();
         while let Some(part) = parts.message().await? {
             let Some(Part::Chunk(chunk)) = part.part else {

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    coordinator::{Connection, Coordinator},
+    coordinator::{Connection, Coordinator, secret_of},
     support::{Worker, fence, script},
 };
 
@@ -40,6 +40,7 @@ fn verdict(task_id: u64, keep: bool, kept_through: i64) -> HeldVerdict {
         keep,
         reason: String::new(),
         kept_through,
+        secret: secret_of(task_id),
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    coordinator::{Coordinator, LEASE, welcome},
+    coordinator::{Coordinator, LEASE, secret_of, welcome},
     support::{Hearing, Worker, fence, script},
 };
 
@@ -122,6 +122,7 @@ fn kept(task_id: u64) -> HeldVerdict {
         keep: true,
         reason: String::new(),
         kept_through: 0,
+        secret: secret_of(task_id),
     }
 }
 
@@ -225,7 +226,7 @@ async fn a_version_that_is_not_spoken_ends_the_worker() {
     assert!(matches!(error, RunError::Version(_)), "{error}");
     assert_eq!(
         error.to_string(),
-        "the coordinator speaks version 99 of the workers' stream, and this worker 1 to 2: upgrade the worker"
+        "the coordinator speaks version 99 of the workers' stream, and this worker 1 to 3: upgrade the worker"
     );
 }
 

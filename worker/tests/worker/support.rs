@@ -13,7 +13,7 @@ use ganger_worker::{AgentType, Config, Protocol, RunError, Shutdown, run, sandbo
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::coordinator::Connection;
+use crate::coordinator::{Connection, secret_of};
 
 /// Far longer than anything here takes; it only bounds a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,6 +96,29 @@ impl Worker {
             .map(|entry| entry.unwrap().path())
             .filter(|path| !path.ends_with(".lock"))
             .collect()
+    }
+
+    /// The files below its directory that have a text in them.
+    pub fn files_with(&self, text: &str) -> Vec<PathBuf> {
+        let (mut found, mut dirs) = (Vec::new(), vec![self.dir.path().to_owned()]);
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let (entry, path) = entry
+                    .map(|entry| (entry.file_type(), entry.path()))
+                    .unwrap();
+                match entry.unwrap() {
+                    kind if kind.is_dir() => dirs.push(path),
+                    kind if kind.is_file() => {
+                        let bytes = std::fs::read(&path).unwrap();
+                        if String::from_utf8_lossy(&bytes).contains(text) {
+                            found.push(path);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
     }
 }
 
@@ -231,6 +254,7 @@ pub fn script(task_id: u64, prompt: &str) -> Assignment {
         prompt: prompt.into(),
         agent_type: "shell".into(),
         member: format!("task:{task_id}"),
+        secret: secret_of(task_id),
         ..Assignment::default()
     }
 }

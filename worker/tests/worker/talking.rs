@@ -12,7 +12,7 @@ use ganger_worker::{
 };
 
 use crate::{
-    coordinator::Coordinator,
+    coordinator::{Coordinator, secret_of},
     support::{Hearing, Worker, fence, script, talk},
 };
 
@@ -184,6 +184,7 @@ fn kept(kept_through: i64) -> HeldVerdict {
         keep: true,
         reason: String::new(),
         kept_through,
+        secret: secret_of(1),
     }
 }
 

@@ -1,17 +1,23 @@
 //! Claims about the tools that sub-agents have called for them.
 
-use ganger_proto::v1::{AttemptEnding, CallToolResponse};
+use std::path::PathBuf;
+
+use ganger_proto::v1::{
+    AttemptEnding, CallToolResponse, HeldVerdict, connect_request::Message as Said,
+};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    coordinator::Coordinator,
-    support::{Hearing, Worker, talk},
+    coordinator::{Coordinator, secret_of},
+    support::{Hearing, Worker, fence, talk},
 };
 
 claims![
     a_tool_is_called_in_the_attempts_own_name,
+    a_secret_goes_with_its_attempts_calls_and_never_to_the_sub_agent,
+    a_secret_in_the_welcome_takes_the_place_of_the_one_before,
     a_tool_that_is_not_allowed_is_not_called,
     refusals_of_a_tool_reach_the_sub_agent,
     a_coordinator_that_is_away_is_called_again_with_the_same_request,
@@ -75,6 +81,52 @@ async fn a_tool_is_called_in_the_attempts_own_name() {
         json!({"type": "tool_result", "id": "a", "result": result})
     );
     assert_eq!(hearing.notes(), ["called TaskList"]);
+}
+
+async fn a_secret_goes_with_its_attempts_calls_and_never_to_the_sub_agent() {
+    let look = "read -r task; echo \"$task\"; env; tr '\\0' '\\n' </proc/self/cmdline; \
+                find . -type f -exec cat {} +; echo looked";
+    let line = json!({"type": "tool", "id": "a", "name": "TaskList", "arguments": {}});
+    let (mut coordinator, worker, mut hearing) = start(&format!(
+        "{look}; echo '{line}'; read -r told; echo \"$told\""
+    ))
+    .await;
+
+    let call = coordinator.call().await;
+
+    assert_eq!(call.secret, secret_of(1));
+    assert_eq!(worker.files_with(&secret_of(1)), Vec::<PathBuf>::new());
+    let told = answer(json!({"tasks": []}), "none", false);
+    call.answer.send(Ok(told)).unwrap();
+    let ended = hearing.ended().await;
+    assert_eq!(ended.ending(), AttemptEnding::Completed, "{}", ended.error);
+    let seen: String = hearing.records.iter().map(|r| r.text.as_str()).collect();
+    assert!(seen.contains("looked") && seen.contains("task:1"), "{seen}");
+    assert!(!seen.contains("s3cret"), "{seen}");
+    assert!(!format!("{ended:?}").contains("s3cret"));
+}
+
+async fn a_secret_in_the_welcome_takes_the_place_of_the_one_before() {
+    let (mut coordinator, _worker, hearing) = start(&calls("TaskList")).await;
+    let first = coordinator.call().await;
+    assert_eq!(first.secret, secret_of(1));
+    drop(hearing);
+
+    let mut again = coordinator.connection().await;
+    again.hello().await;
+    let verdict = HeldVerdict {
+        fence: Some(fence(1, 1)),
+        keep: true,
+        secret: "s3cret-anew".into(),
+        ..HeldVerdict::default()
+    };
+    again.welcome(vec![verdict]).await;
+    // What it repeats on the new stream it says when it has taken the Welcome in.
+    while !matches!(again.next().await, Some(Said::Started(_))) {}
+    let away = Status::unavailable("starting");
+    first.answer.send(Err(away)).unwrap();
+
+    assert_eq!(coordinator.call().await.secret, "s3cret-anew");
 }
 
 async fn a_tool_that_is_not_allowed_is_not_called() {

@@ -200,11 +200,12 @@ pub(super) fn identify(board: &Board, uid: TeamUid, caller: &Caller) -> Result<W
     })
 }
 
-/// The task whose list is all that a caller sees; none for who sees the whole board.
+/// The task whose list is all that a caller sees; none for who sees the whole board. Refuses who
+/// says that it is somebody, and isn't on the roster.
 pub fn list_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Option<TaskId>, Refusal> {
-    match &caller.attempt {
-        Some(fence) => Ok(sub_agent(board, uid, fence)?.list_of),
-        None => Ok(None),
+    match (&caller.attempt, &caller.member) {
+        (None, None) => Ok(None),
+        _ => Ok(identify(board, uid, caller)?.list_of),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use board::{
     Board,
     command::Caller,
+    decide,
     event::{Actor, Event},
     id::{MemberName, Revision, TaskId, TeamName, TeamUid, WorkerName},
     limits,
@@ -70,11 +71,16 @@ pub struct Watched {
 }
 
 impl Reader<'_> {
-    /// Notes that somebody looks at a team.
-    pub fn hear(&mut self, team: &TeamName, caller: &Caller) {
+    /// Notes that somebody looks at a team. Refuses a member that isn't on its roster.
+    pub fn hear(&mut self, team: &TeamName, caller: &Caller) -> Result<(), Refusal> {
+        let uid = self.uid(team)?;
+        if caller.attempt.is_none() {
+            decide::list_of(&self.engine.board, uid, caller)?;
+        }
         let engine = &mut *self.engine;
         let presence = &mut engine.presence;
         presence.note(&engine.board, team.as_str(), caller, self.now);
+        Ok(())
     }
 
     /// One team: the last one of its name, be it over or not.

@@ -193,7 +193,7 @@ fn calls_and_looks_of_a_member_are_seen_also_those_without_a_name() {
 }
 
 #[test]
-fn neither_a_stranger_nor_an_earlier_incarnation_is_seen() {
+fn a_stranger_and_an_earlier_incarnation_are_refused_a_look_and_are_not_seen() {
     let mut world = World::new();
     let alice = add("alice", MemberKind::Agent);
     world.called(alice.clone()).unwrap();
@@ -206,11 +206,27 @@ fn neither_a_stranger_nor_an_earlier_incarnation_is_seen() {
         incarnation: Some(1),
         ..by("alice")
     };
-    world.read(move |reader| {
-        reader.hear(&team(), &first);
-        reader.hear(&team(), &by("mallory"));
+    let mut heard = world.read(move |reader| {
+        let callers = [first, by("mallory")];
+        callers.map(|caller| {
+            let all = Wanted {
+                filter: ListFilter::default(),
+                order: listing::Order::Id,
+                after: None,
+                size: 10,
+            };
+            let listed = reader.tasks(&team(), &all, &caller).map(drop);
+            assert_eq!(reader.hear(&team(), &caller), listed);
+            listed.unwrap_err()
+        })
     });
     world.flush();
+    let [earlier, stranger] = heard.try_recv().unwrap();
+    assert!(matches!(
+        earlier,
+        Refusal::IncarnationStale { present: 2, .. }
+    ));
+    assert!(matches!(stranger, Refusal::MemberUnknown { .. }));
 
     assert_eq!(world.member("alice").living.seen_at, None);
     assert_eq!(world.member("alice").member.incarnation.0, 2);

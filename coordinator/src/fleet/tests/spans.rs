@@ -133,7 +133,7 @@ fn speaking(newest: i32, oldest: i32) -> Hello {
 fn worker_with_a_version_in_common_is_spoken_to_in_the_newest_of_them() {
     let fleet = empty_fleet();
 
-    for (newest, oldest, spoken) in [(1, 1, 1), (2, 1, 2), (2, 2, 2), (9, 2, 2), (9, 1, 2)] {
+    for (newest, oldest, spoken) in [(3, 1, 3), (3, 3, 3), (9, 3, 3), (9, 1, 3)] {
         let hello = speaking(newest, oldest);
         assert_eq!(fleet.check_hello(&hello, at(0)), Ok(()));
         assert_eq!(hello.spoken(), spoken);
@@ -149,13 +149,15 @@ fn worker_without_a_version_in_common_is_refused_and_told_which_side_is_too_old(
     };
 
     assert_eq!(
-        refused(4, 3),
-        "the worker speaks versions 3 to 4 of the stream, this coordinator 1 to 2: \
+        refused(5, 4),
+        "the worker speaks versions 4 to 5 of the stream, this coordinator version 3: \
          upgrade the coordinator"
     );
-    assert_eq!(
-        refused(0, 0),
-        "the worker speaks versions 0 to 0 of the stream, this coordinator 1 to 2: \
-         upgrade the worker"
-    );
+    for old in [1, 2] {
+        let told = format!(
+            "the worker speaks version {old} of the stream, this coordinator version 3: upgrade \
+             the worker"
+        );
+        assert_eq!(refused(old, old), told);
+    }
 }

@@ -1,6 +1,6 @@
 //! What workers say.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use board::{
     command::EndReport,
@@ -65,6 +65,13 @@ pub fn hello(hello: v1::Hello) -> Parsed<Hello> {
         .map(|id| Ok(InstanceId(uuid("ended_instances", id)?)));
     let ended = ended.collect::<Parsed<Vec<_>>>()?;
     let held = hello.held.iter().map(|held| fence(held.fence.as_ref()));
+    let mut types = BTreeSet::new();
+    for offered in &hello.agent_types {
+        if !types.insert(&*offered.name) {
+            let why = format!("has {:?} twice", offered.name);
+            return Err(status::invalid("agent_types.name", why));
+        }
+    }
     // Unset is what the first version says, which has no such fields.
     let (protocol, protocol_min) = (hello.protocol.max(1), hello.protocol_min.max(1));
     if protocol_min > protocol {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use board::{
     event::Actor,
-    id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TeamName},
+    id::{AgentTypeName, AttemptNumber, Epoch, MemberName, NameError, Revision, TaskId, TeamName},
     refusal::Staleness,
     task::Status as TaskStatus,
 };
@@ -323,6 +323,15 @@ fn code_of(refusal: &Refusal) -> Code {
 const KINDS: usize = 56;
 
 /// Checks what every error promises, and answers its reason.
+fn fence() -> Fence {
+    Fence {
+        epoch: Epoch(1),
+        team: TeamUid(4713),
+        task: TaskId(4714),
+        attempt: AttemptNumber(4715),
+    }
+}
+
 fn assert_says_all(status: &Status) -> String {
     let details = pb::Status::decode(status.details()).unwrap();
     let is_info = |any: &&prost_types::Any| any.type_url.ends_with("/google.rpc.ErrorInfo");
@@ -535,6 +544,8 @@ fn other_errors_have_their_codes() {
         (unauthenticated("no token"), Code::Unauthenticated),
         (deadline_exceeded(), Code::DeadlineExceeded),
         (protocol("zz-why"), Code::InvalidArgument),
+        (attempt_secret_missing(&fence()), Code::Unauthenticated),
+        (attempt_secret_wrong(&fence()), Code::PermissionDenied),
         (team_replaced("zz-team", 4713), Code::FailedPrecondition),
         (
             watcher_slow(TeamUid(4713), Revision(4714)),

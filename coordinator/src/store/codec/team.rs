@@ -8,10 +8,16 @@ use board::{
     time::Time,
 };
 
+use crate::attempt_secret::AttemptKey;
+
 use super::{ActorMessage, CodecError, Kind, Names, Numbered, Wide, numbers, open, seal};
 
 const COMMIT: Kind = Kind {
     name: "commit",
+    version: 1,
+};
+const ATTEMPT_KEY: Kind = Kind {
+    name: "attempt key",
     version: 1,
 };
 const META: Kind = Kind {
@@ -51,6 +57,31 @@ pub(in crate::store) fn encode_commit(commit: Commit) -> Vec<u8> {
 
 pub(in crate::store) fn decode_commit(bytes: &[u8]) -> Result<Commit, CodecError> {
     open(COMMIT, bytes)
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+struct AttemptKeyMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for AttemptKeyMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AttemptKeyMessage([redacted])")
+    }
+}
+
+pub(in crate::store) fn encode_attempt_key(key: &AttemptKey) -> Vec<u8> {
+    let bytes = key.bytes().to_vec();
+    seal(ATTEMPT_KEY, &AttemptKeyMessage { bytes })
+}
+
+pub(in crate::store) fn decode_attempt_key(bytes: &[u8]) -> Result<AttemptKey, CodecError> {
+    let message: AttemptKeyMessage = open(ATTEMPT_KEY, bytes)?;
+    let bytes = message.bytes.try_into();
+    let bytes = bytes.map_err(|_| CodecError::Bad("key"))?;
+    Ok(AttemptKey::from_bytes(bytes))
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,6 +1,7 @@
 //! What a sub-agent sees and may change: a list of its own, or its parent's board (E2, E11, T22).
 //!
-//! Its identity is its attempt's, proved by the fence in `ganger-attempt`.
+//! Its identity is its attempt's, named by the fence in `ganger-attempt` and proved by the secret that
+//! its worker alone was given.
 
 use ganger_proto::v1::{self, EventType, NewTask, TaskStatus::Completed};
 use ganger_tests::{
@@ -27,10 +28,11 @@ async fn hire(
     task: NewTask,
 ) -> (u64, Client) {
     let id = by.plan(vec![task]).await[0];
-    let fence = worker.assignment().await.fence.unwrap();
+    let assignment = worker.assignment().await;
+    let fence = assignment.fence.as_ref().unwrap();
     assert_eq!(fence.task_id, id);
-    worker.started(&fence).await;
-    (id, cluster.client().in_team("red").sub_agent(&fence))
+    worker.started(fence).await;
+    (id, cluster.client().in_team("red").sub_agent(&assignment))
 }
 
 async fn scene() -> (Cluster, Client, HandWorker) {
@@ -228,8 +230,9 @@ async fn sub_agent_of_a_hosted_member_acts_as_that_member() {
         ..new_task("runner's")
     };
     lead.plan(vec![new_task("the lead's own"), task]).await;
-    let fence = worker.assignment().await.fence.unwrap();
-    let runner = cluster.client().in_team("blue").sub_agent(&fence);
+    let assignment = worker.assignment().await;
+    let fence = assignment.fence.clone().unwrap();
+    let runner = cluster.client().in_team("blue").sub_agent(&assignment);
 
     assert_eq!(sees(&runner).await, [1, 2]);
     let made = runner.plan(vec![new_task("its own")]).await[0];
@@ -251,7 +254,10 @@ async fn sub_agent_of_a_hosted_member_acts_as_that_member() {
 #[tokio::test]
 async fn attempt_that_is_over_or_another_speaks_for_nobody() {
     let (cluster, lead, mut worker) = scene().await;
-    let (id, sub_agent) = hire(&cluster, &mut worker, &lead, hired("one", 0, false)).await;
+    let id = lead.plan(vec![hired("one", 0, false)]).await[0];
+    let assignment = worker.assignment().await;
+    let sub_agent = cluster.client().in_team("red").sub_agent(&assignment);
+    worker.started(assignment.fence.as_ref().unwrap()).await;
     lead.plan(vec![new_task("the lead's own")]).await;
     // It can't be the lead by saying so.
     let pretender = sub_agent.clone().member("team-lead");
@@ -274,7 +280,14 @@ async fn attempt_that_is_over_or_another_speaks_for_nobody() {
         task_id: id,
         attempt: 1,
     };
-    let caller = |fence: &v1::Fence| cluster.client().in_team("red").sub_agent(fence);
+    assert_eq!(assignment.fence.as_ref(), Some(&right));
+    let caller = |fence: &v1::Fence| {
+        let shown = v1::Assignment {
+            fence: Some(fence.clone()),
+            ..assignment.clone()
+        };
+        cluster.client().in_team("red").sub_agent(&shown)
+    };
     assert_eq!(sees(&caller(&right)).await, [id]);
     for wrong in [
         v1::Fence {
@@ -302,19 +315,20 @@ async fn attempt_that_is_over_or_another_speaks_for_nobody() {
             ..right.clone()
         },
     ] {
-        let stale = caller(&wrong);
-        let list = stale.try_list(v1::ListTasksRequest::default()).await;
-        refused(list, Code::Aborted, "ATTEMPT_STALE");
-        let made = stale
+        let other = caller(&wrong);
+        let (code, reason) = (Code::PermissionDenied, "ATTEMPT_SECRET_WRONG");
+        let list = other.try_list(v1::ListTasksRequest::default()).await;
+        refused(list, code, reason);
+        let made = other
             .task()
             .create_task(v1::CreateTaskRequest::default())
             .await;
-        refused(made, Code::Aborted, "ATTEMPT_STALE");
+        refused(made, code, reason);
         let all = v1::WatchTeamRequest::default();
-        let watch = stale.team().watch_team(all).await;
-        refused(watch.map(drop), Code::Aborted, "ATTEMPT_STALE");
+        let watch = other.team().watch_team(all).await;
+        refused(watch.map(drop), code, reason);
     }
-    let elsewhere = cluster.client().sub_agent(&right);
+    let elsewhere = cluster.client().sub_agent(&assignment);
     let list = elsewhere.try_list(v1::ListTasksRequest::default()).await;
     refused(list, Code::Aborted, "ATTEMPT_STALE");
 
