@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    limits::{HIRING_DEPTH_MAX, QUESTIONS_MAX, TOOLS_MAX},
+    limits::{HIRING_DEPTH_MAX, QUESTIONS_MAX, TASKS, TASKS_MAX, TEAM_TOOLS, TOOLS_MAX},
     sandbox::{DriverKind, Limits, Mount, SandboxId, SandboxSpec},
 };
 
@@ -88,6 +88,10 @@ pub struct AgentType {
     pub tools: Vec<String>,
     /// How deep below its own task it may have others hired; a task can only lower it.
     pub hiring_depth: u32,
+    /// How many tasks an attempt may make.
+    pub tasks_max: u32,
+    /// It may make teams, with one of the tools that do; only one that talks can.
+    pub may_create_teams: bool,
     /// After how long without progress it counts as stalled.
     pub stall_span: Duration,
     /// It is killed as soon as the worker's lease is over, rather than when the worker has been
@@ -189,6 +193,8 @@ impl AgentType {
             questions: QUESTIONS,
             tools: Vec::new(),
             hiring_depth: 0,
+            tasks_max: TASKS,
+            may_create_teams: false,
             stall_span: STALL_SPAN,
             stop_on_lease_end: false,
         }
@@ -262,6 +268,16 @@ impl AgentType {
         }
         if self.hiring_depth > HIRING_DEPTH_MAX {
             problems.push(format!("hiring_depth: must be 0 to {HIRING_DEPTH_MAX}"));
+        }
+        if self.tasks_max > TASKS_MAX {
+            problems.push(format!("tasks_max: must be 0 to {TASKS_MAX}"));
+        }
+        let makes_teams = |tool: &String| TEAM_TOOLS.contains(&tool.as_str());
+        if self.may_create_teams && !self.tools.iter().any(makes_teams) {
+            problems.push(format!(
+                "may_create_teams: no tool that makes teams is named (tools: {})",
+                TEAM_TOOLS.join(" or ")
+            ));
         }
         if self.stall_span.is_zero() {
             problems.push("stall_seconds: must be at least 1".to_owned());

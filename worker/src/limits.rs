@@ -47,6 +47,12 @@ pub(crate) const QUESTIONS_MAX: u32 = 100;
 pub(crate) const DOING_LEN_MAX: usize = 500;
 /// How deep an agent type may allow hiring: the wire's bound.
 pub(crate) const HIRING_DEPTH_MAX: u32 = 3;
+/// Tasks that an attempt may make, unless its type says otherwise: the wire's default.
+pub(crate) const TASKS: u32 = 1_000;
+/// The most that an agent type may allow: the wire's bound.
+pub(crate) const TASKS_MAX: u32 = 1_000_000;
+/// The coordinator's tools that make teams.
+pub(crate) const TEAM_TOOLS: [&str; 2] = ["TeamCreate", "spawn_team"];
 /// Tools that an agent type may allow.
 pub(crate) const TOOLS_MAX: usize = 100;
 /// Calls of tools that an attempt may have under way.

@@ -93,6 +93,10 @@ fn of_people(reason: &str, refused: &Refused) -> Option<String> {
             "{} must take mail out first: `ganger mail receive --ack`",
             refused.fact("member").unwrap_or("its owner")
         ),
+        "MAILBOX_SHARE_FULL" => format!(
+            "put several messages into one, or wait until {} takes some out: `ganger mail receive --ack`",
+            refused.fact("member").unwrap_or("its owner")
+        ),
         "REVISION_GONE" => {
             let oldest = refused.fact("oldest_revision")?.parse::<u64>().ok()?;
             format!(

@@ -1,4 +1,5 @@
-//! Hiring (D7): how deep below its own task a sub-agent may have others run.
+//! What a sub-agent may make: tasks, so many of them; teams, if its type says so; and, hiring (D7),
+//! how deep below its own task it may have others run.
 //!
 //! Every hirer up the chain bounds what is below it: where a type allows depth 2 and hires one that
 //! allows 3, what that one hires may not hire again. A type allows nothing unless it says so.
@@ -7,8 +8,9 @@ use crate::{
     board::{Board, Card, TeamBoard},
     id::{AgentTypeName, TaskKey},
     limits,
-    refusal::{Obstacle, Refusal},
-    task::Task,
+    record::OfferedType,
+    refusal::{Obstacle, Refusal, Staleness},
+    task::{Placement, Task},
 };
 
 /// A sub-agent that hires, or hired one that does.
@@ -60,6 +62,52 @@ impl Board {
             }
         }
         Ok(())
+    }
+
+    /// Refuses the sub-agent of an attempt to make so many tasks more than it has made, where that is
+    /// over what its type allows.
+    pub(crate) fn check_tasks_made(
+        &self,
+        key: TaskKey,
+        placement: &Placement,
+        count: usize,
+    ) -> Result<(), Refusal> {
+        let Some((agent_type, offered)) = self.type_run(key) else {
+            return Ok(());
+        };
+        let max = offered.map_or(limits::ATTEMPT_TASKS, |offered| offered.tasks_max);
+        let made = placement.tasks_made;
+        if made as usize + count <= max as usize {
+            return Ok(());
+        }
+        Err(Refusal::AttemptTasksFull {
+            task: key.1,
+            attempt: placement.attempt,
+            agent_type,
+            made,
+            count,
+            max,
+        })
+    }
+
+    /// Refuses the sub-agent of a task to make a team, where its type doesn't allow it.
+    pub(crate) fn check_team_creation(&self, key: TaskKey) -> Result<(), Refusal> {
+        match self.type_run(key) {
+            Some((_, Some(offered))) if offered.may_create_teams => Ok(()),
+            Some((agent_type, _)) => Err(Refusal::TeamCreationRefused { agent_type }),
+            None => Err(Refusal::Stale {
+                why: Staleness::Attempt,
+            }),
+        }
+    }
+
+    /// How a task is run that a worker has, by name, and what is known of that type. None where no
+    /// worker has it.
+    fn type_run(&self, (team, task): TaskKey) -> Option<(AgentTypeName, Option<&OfferedType>)> {
+        let team_board = self.teams.get(&team)?;
+        let agent_type = type_of(team_board, self.whole((team, task))?)?;
+        let offered = self.offered_type(&agent_type);
+        Some((agent_type, offered))
     }
 
     /// The task, and what hired it, and what hired that, as far as it matters.

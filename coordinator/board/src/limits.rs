@@ -80,12 +80,20 @@ pub const MESSAGE_PAYLOAD_LEN_MAX: usize = 64 * KIB;
 pub const MESSAGE_SUMMARY_CHARS_MAX: usize = 200;
 /// What ties an answer to its question.
 pub const CORRELATION_LEN_MAX: usize = 200;
+/// Tasks that one attempt makes, unless its type says otherwise.
+pub const ATTEMPT_TASKS: u32 = 1_000;
+/// The most that a type can say.
+pub const ATTEMPT_TASKS_MAX: u32 = 1_000_000;
 /// Members to whom one message goes by name.
 pub const RECIPIENTS_MAX: usize = MEMBERS_PER_TEAM_MAX;
 /// Messages in a mailbox.
 pub const MAILBOX_MESSAGES_MAX: usize = 1_000;
 /// Bytes of messages in a mailbox.
 pub const MAILBOX_BYTES_MAX: usize = 16 * KIB * KIB;
+/// Messages of one sender in a mailbox: whatever one member does, others still reach its owner.
+pub const MAILBOX_SHARE_MESSAGES_MAX: usize = MAILBOX_MESSAGES_MAX / 2;
+/// Their bytes.
+pub const MAILBOX_SHARE_BYTES_MAX: usize = MAILBOX_BYTES_MAX / 2;
 /// Notices of the coordinator that find room in a mailbox beyond that.
 pub const MAILBOX_RESERVE: usize = 100;
 /// Their bytes.

@@ -82,6 +82,47 @@ pub enum Sender {
     Coordinator,
 }
 
+impl Sender {
+    /// Whose share of a mailbox its messages take: none for the coordinator, which has a reserve.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Self::Member(name, _) => Some(Source::Member(name.clone())),
+            Self::Task(task) => Some(Source::Task(*task)),
+            Self::Coordinator => None,
+        }
+    }
+}
+
+/// Who shares a mailbox with others. Who left and joined again is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// A member.
+    Member(MemberName),
+    /// The sub-agent of a task, which is on no roster.
+    Task(TaskId),
+}
+
+/// What one sender has in a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Share {
+    /// Messages.
+    pub(crate) count: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+}
+
+impl Share {
+    pub(crate) fn take(&mut self, head: &Head) {
+        self.count += 1;
+        self.bytes += head.size as usize;
+    }
+
+    pub(crate) fn give_back(&mut self, head: &Head) {
+        self.count -= 1;
+        self.bytes -= head.size as usize;
+    }
+}
+
 impl fmt::Display for Sender {
     /// The member's name, `task:<id>` or `coordinator`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,6 +201,8 @@ pub struct Mailbox {
     pub(crate) bytes: usize,
     /// The message that stands for notices that found no room.
     pub(crate) digest: Option<MessageId>,
+    /// What each sender has in it; nobody who has nothing.
+    pub(crate) shares: BTreeMap<Source, Share>,
 }
 
 impl Mailbox {
@@ -184,6 +227,9 @@ impl Mailbox {
         if head.kind == MailKind::Digest {
             self.digest = Some(id);
         }
+        if let Some(source) = head.from.source() {
+            self.shares.entry(source).or_default().take(&head);
+        }
         self.letters.insert(id, head);
     }
 
@@ -191,6 +237,14 @@ impl Mailbox {
         if let Some(head) = self.letters.remove(&id) {
             self.bytes -= head.size as usize;
             self.digest = self.digest.filter(|digest| *digest != id);
+            if let Some(source) = head.from.source()
+                && let Some(share) = self.shares.get_mut(&source)
+            {
+                share.give_back(&head);
+                if share.count == 0 {
+                    self.shares.remove(&source);
+                }
+            }
         }
     }
 }

@@ -68,6 +68,10 @@ pub struct OfferedType {
     pub is_interactive: bool,
     /// How deep below its own task a sub-agent of it may have others hired; 0 for not at all.
     pub hiring_depth: u32,
+    /// How many tasks an attempt of it may make.
+    pub tasks_max: u32,
+    /// Its sub-agents may make teams.
+    pub may_create_teams: bool,
     /// When it was last offered. Kept to the hour, so that reconnecting workers don't write.
     pub last_seen: Option<Time>,
 }

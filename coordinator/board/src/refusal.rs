@@ -1,13 +1,13 @@
 //! The expected "no", with the facts that the caller needs.
 
+mod obstacle;
 mod words;
 
+pub use self::obstacle::{Obstacle, Staleness};
 use self::words::{ids_text, names_text, owner_text, path_text, present_text};
 use crate::{
     event::Actor,
-    id::{
-        AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TaskKey, TeamName,
-    },
+    id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TeamName},
     task::Status,
 };
 
@@ -125,6 +125,31 @@ pub enum Refusal {
         /// How deep it may be.
         allowed: u32,
     },
+    /// An attempt has made as many tasks as its type allows.
+    #[error(
+        "attempt {attempt} of task #{task} has made {made} tasks, and {count} more would be over \
+         the {max} that its type {agent_type:?} allows"
+    )]
+    AttemptTasksFull {
+        /// The sub-agent's own task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: AttemptNumber,
+        /// How it is run.
+        agent_type: AgentTypeName,
+        /// How many tasks it has made.
+        made: u32,
+        /// How many more it would make.
+        count: usize,
+        /// How many it may make.
+        max: u32,
+    },
+    /// A sub-agent makes a team, and its type doesn't allow it.
+    #[error("a sub-agent of type {agent_type:?} may not make teams")]
+    TeamCreationRefused {
+        /// Of which type.
+        agent_type: AgentTypeName,
+    },
     /// A sub-agent would wait for a task that nobody could ever run while it waits.
     #[error("task #{task} waits for a task that can't run while it does: {why}")]
     WouldDeadlock {
@@ -226,6 +251,20 @@ pub enum Refusal {
         /// Whose.
         member: MemberName,
         /// How many messages are in it.
+        count: usize,
+        /// How many bytes they have.
+        bytes: usize,
+    },
+    /// One sender has as much of a mailbox as it may.
+    #[error(
+        "{sender:?} has its half of the mailbox of {member:?}: {count} messages, {bytes} bytes"
+    )]
+    MailboxShareFull {
+        /// Whose mailbox.
+        member: MemberName,
+        /// Who sends: a member's name or `task:<id>`.
+        sender: String,
+        /// How many of its messages are in it.
         count: usize,
         /// How many bytes they have.
         bytes: usize,
@@ -462,51 +501,4 @@ pub enum Refusal {
         /// How many fit.
         max: usize,
     },
-}
-
-/// What doesn't fit in a fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Staleness {
-    /// The board was made anew or restored since.
-    #[error("the board's epoch is another")]
-    Epoch,
-    /// There is no such team any more.
-    #[error("the team is not there")]
-    Team,
-    /// There is no such task.
-    #[error("the task is not there")]
-    Task,
-    /// The task is over, or has another attempt.
-    #[error("the attempt is over")]
-    Attempt,
-    /// The attempt runs elsewhere.
-    #[error("the attempt belongs to another worker process")]
-    Instance,
-}
-
-impl Refusal {
-    /// There is no such task, for all that the caller may know.
-    pub fn never_was(task: TaskId, team: TeamName) -> Self {
-        Self::TaskUnknown {
-            task,
-            team,
-            was_deleted: false,
-        }
-    }
-}
-
-/// Why a command can't be decided as things stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
-    /// It is refused.
-    Refused(Refusal),
-    /// A finished task is in memory as a stub only: [`crate::Board::recall`] it, and decide
-    /// again.
-    Absent(TaskKey),
-}
-
-impl From<Refusal> for Obstacle {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }

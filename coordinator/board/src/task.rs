@@ -215,6 +215,8 @@ pub struct Placement {
     pub words: Vec<Word>,
     /// The last number given to a word to it; 0 before the first.
     pub last_word: u32,
+    /// How many tasks its sub-agent has made.
+    pub tasks_made: u32,
 }
 
 /// A request to stop an attempt. It is durable: it outlives a restart.

@@ -219,8 +219,11 @@ impl Engine {
     }
 
     fn hello(&mut self, hello: Hello, outbox: Outbox, now: Time) -> HelloReply {
-        self.fleet.check_hello(&hello, now)?;
         self.check_name(&hello)?;
+        match self.fleet.check_hello(&hello, now) {
+            Err(HelloRefused::Full) if self.fleet.make_room(&self.board, now) => {}
+            checked => checked?,
+        }
         let offered = hello.types.iter().map(|offered| offered.record(now));
         let offered = FleetCommand::OfferTypes(offered.collect());
         if let Err(refusal) = self.decide_fleet(&offered, now) {

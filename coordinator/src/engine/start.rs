@@ -124,6 +124,8 @@ impl Engine {
         let types = names.iter().map(|name| OfferedType {
             is_interactive: false,
             hiring_depth: 0,
+            tasks_max: board::limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             name: name.clone(),
             description: "".into(),
             runtime: "".into(),

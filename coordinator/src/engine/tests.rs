@@ -292,6 +292,8 @@ fn hello(name: &str, instance: u128) -> Hello {
         types: vec![Offered {
             is_interactive: false,
             hiring_depth: 0,
+            tasks_max: board::limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             stall_span: None,
             name: shell(),
             description: "".into(),

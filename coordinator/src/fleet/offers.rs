@@ -67,6 +67,9 @@ impl Fleet {
     pub fn note_held(&mut self, instance: InstanceId) {
         if let Some(name) = self.instances.get(&instance) {
             self.offers.note(name);
+            if let Some(worker) = self.workers.get_mut(name) {
+                worker.has_held = true;
+            }
         }
     }
 

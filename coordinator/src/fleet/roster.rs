@@ -115,7 +115,9 @@ impl Fleet {
     /// drain is told again.
     pub fn admit(&mut self, hello: Hello, outbox: Outbox, heard: Heard, now: Time) -> SessionId {
         let name = hello.name.clone();
+        let mut has_held = false;
         if let Some(before) = self.remove(&name) {
+            has_held = before.has_held;
             if let Some(old) = &before.outbox {
                 // A full outbox means that nobody reads there any more.
                 let _ = old.try_send(Order::Goodbye {
@@ -155,6 +157,7 @@ impl Fleet {
             heard,
             spans,
             is_draining: drain.is_some(),
+            has_held,
             lent: self.lent.get(&hello.instance).copied().unwrap_or(0),
             hello,
             outbox: Some(outbox),
@@ -163,6 +166,30 @@ impl Fleet {
         self.offers.note(&name);
         self.workers.insert(name, entry);
         self.last_session
+    }
+
+    /// Makes room for a worker where there are as many as may be: one is dropped that is gone and
+    /// holds nothing, else the one that has been there longest without ever having held an attempt.
+    /// So nobody is kept out by workers that are names and nothing else. Answers whether there is
+    /// room now.
+    pub fn make_room(&mut self, board: &Board, now: Time) -> bool {
+        let holds_nothing = |worker: &&WorkerEntry| board.held_count(worker.hello.instance) == 0;
+        let gone = |worker: &&WorkerEntry| !worker.is_stream_up();
+        let never_held = |worker: &&WorkerEntry| !worker.has_held;
+        let free = || self.workers.values().filter(holds_nothing);
+        let first_gone = free().filter(gone).min_by_key(|worker| worker.session);
+        let oldest = || {
+            free()
+                .filter(never_held)
+                .min_by_key(|worker| worker.session)
+        };
+        let Some(dropped) = first_gone.or_else(oldest) else {
+            return false;
+        };
+        let (name, instance) = (dropped.hello.name.clone(), dropped.hello.instance);
+        tracing::warn!(worker = %name, "there are as many workers as may be: dropping one that never had work");
+        self.cut_off(instance, now);
+        true
     }
 
     fn remove(&mut self, name: &WorkerName) -> Option<WorkerEntry> {

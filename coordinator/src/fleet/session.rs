@@ -79,6 +79,10 @@ pub struct Offered {
     pub is_interactive: bool,
     /// How deep its sub-agents may have others hired.
     pub hiring_depth: u32,
+    /// How many tasks an attempt of it may make.
+    pub tasks_max: u32,
+    /// Its sub-agents may make teams.
+    pub may_create_teams: bool,
     /// After how long without progress one counts as stalled.
     pub stall_span: Option<Duration>,
 }
@@ -100,6 +104,8 @@ impl Offered {
             digest: self.digest.clone(),
             is_interactive: self.is_interactive,
             hiring_depth: self.hiring_depth,
+            tasks_max: self.tasks_max,
+            may_create_teams: self.may_create_teams,
             last_seen: Some(now),
         }
     }

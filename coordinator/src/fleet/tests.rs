@@ -12,6 +12,7 @@ use board::{
     decide,
     decision::Decision,
     id::{AgentTypeName, Epoch, InstanceId, MemberName, TaskId, TeamName, TeamUid, WorkerName},
+    limits,
     record::OfferedType,
     time::Time,
 };
@@ -52,6 +53,8 @@ fn hello(name: &str, instance: u128) -> Hello {
         types: vec![Offered {
             is_interactive: false,
             hiring_depth: 0,
+            tasks_max: limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             stall_span: None,
             name: AgentTypeName::parse("shell").unwrap(),
             description: "".into(),
@@ -136,6 +139,8 @@ fn board_with_attempts_of(worker: &str, instance: u128, count: u64) -> Board {
     let offered = OfferedType {
         is_interactive: false,
         hiring_depth: 0,
+        tasks_max: limits::ATTEMPT_TASKS,
+        may_create_teams: false,
         name: shell.clone(),
         description: "".into(),
         runtime: "".into(),
@@ -423,4 +428,56 @@ fn farewell_reaches_every_open_stream_and_closes_it() {
         assert_eq!(goodbye(worker), Some("SHUTTING_DOWN"));
         assert!(worker.orders.try_recv().is_err());
     }
+}
+
+#[test]
+fn a_full_roster_drops_who_is_gone_and_then_who_never_had_work_the_longest_there_first() {
+    let board = board_with_attempts_of("busy", 1, 1);
+    let mut fleet = Fleet::new(LEASES, &Board::new(Epoch(1)), at(0));
+    let _busy = dial(&mut fleet, manual("busy", 1), at(0));
+    fleet.note_held(InstanceId(1));
+    let _idle = dial(&mut fleet, manual("idle", 2), at(0));
+    fleet.note_held(InstanceId(2));
+    let mut invented = Vec::new();
+    for at_all in 3..=limits::WORKERS_MAX as u128 {
+        invented.push(dial(
+            &mut fleet,
+            manual(&format!("w{at_all}"), at_all),
+            at(0),
+        ));
+    }
+    let gone = &invented[4];
+    fleet.close(&worker_name("w7"), gone.session, at(0));
+    let newcomer = |at_all: u128| manual(&format!("new{at_all}"), 1_000_000 + at_all);
+
+    for (number, dropped) in [(1, "w7"), (2, "w3"), (3, "w4")] {
+        let hello = newcomer(number);
+        assert_eq!(fleet.check_hello(&hello, at(1)), Err(HelloRefused::Full));
+        assert!(fleet.make_room(&board, at(1)));
+        dial(&mut fleet, hello, at(1));
+        assert!(fleet.worker(&worker_name(dropped)).is_none(), "{dropped}");
+    }
+    assert_eq!(goodbye(&mut invented[0]), Some("EVICTED"));
+
+    // Who has work, or had some, stays, be it that nobody else does.
+    let present = fleet.workers().filter(|worker| !worker.has_held);
+    for worker in present
+        .map(|worker| worker.hello.instance)
+        .collect::<Vec<_>>()
+    {
+        fleet.note_held(worker);
+    }
+    assert!(!fleet.make_room(&board, at(1)));
+    for kept in ["busy", "idle"] {
+        assert!(fleet.worker(&worker_name(kept)).is_some(), "{kept}");
+    }
+    // A name that had work is let go once it is gone, and holds nothing.
+    let idle = fleet.worker(&worker_name("idle")).unwrap().session;
+    fleet.close(&worker_name("idle"), idle, at(1));
+    let busy = fleet.worker(&worker_name("busy")).unwrap().session;
+    fleet.close(&worker_name("busy"), busy, at(1));
+    assert!(fleet.make_room(&board, at(1)));
+    assert!(fleet.worker(&worker_name("idle")).is_none());
+    assert!(!fleet.make_room(&board, at(1)));
+    assert!(fleet.worker(&worker_name("busy")).is_some());
 }

@@ -26,6 +26,8 @@ pub struct WorkerEntry {
     pub spans: Leases,
     /// It takes no new work.
     pub is_draining: bool,
+    /// It was given an attempt since this coordinator started.
+    pub(super) has_held: bool,
     /// How many of its attempts hold no slot, because they lend it.
     pub(super) lent: u32,
     /// Where its orders go; none since its stream broke.

@@ -42,14 +42,13 @@ const SAID_ONCE: [&str; 6] = [
 ];
 
 /// Calls that are about no team, by the beginnings of their paths. Not among them: who makes a team
-/// is nobody in it yet, a tool's call is about the team of what it calls, and a worker's stream,
-/// health and reflection are nobody's.
-const ABOUT_NO_TEAM: [&str; 5] = [
+/// is nobody in it yet, a tool's call is about the team of what it calls, and the list of tools, a
+/// worker's stream, health and reflection are the same for everybody.
+const ABOUT_NO_TEAM: [&str; 4] = [
     "/ganger.v1.FleetService/",
     "/ganger.v1.ArtifactService/",
     "/ganger.v1.TeamService/ListTeams",
     "/ganger.v1.DelegationService/ListAgentTypes",
-    "/ganger.v1.ToolService/ListTools",
 ];
 
 /// Lets calls pass that are made by who they say.

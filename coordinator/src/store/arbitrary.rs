@@ -114,19 +114,25 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         option::of(time()),
         any::<bool>(),
         any::<u32>(),
+        (any::<u32>(), any::<bool>()),
     )
-        .prop_map(|(name, texts, last_seen, is_interactive, hiring_depth)| {
-            let [description, runtime, digest] = texts;
-            OfferedType {
-                is_interactive,
-                hiring_depth,
-                name,
-                description,
-                runtime,
-                digest,
-                last_seen,
-            }
-        });
+        .prop_map(
+            |(name, texts, last_seen, is_interactive, hiring_depth, may)| {
+                let [description, runtime, digest] = texts;
+                let (tasks_max, may_create_teams) = may;
+                OfferedType {
+                    is_interactive,
+                    hiring_depth,
+                    tasks_max,
+                    may_create_teams,
+                    name,
+                    description,
+                    runtime,
+                    digest,
+                    last_seen,
+                }
+            },
+        );
     prop_oneof![
         1 => meta.prop_map(Record::Meta),
         1 => offered.prop_map(Record::Offered),

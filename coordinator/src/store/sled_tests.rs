@@ -40,6 +40,8 @@ fn batch(at: i64, name: &str) -> Batch {
         records: vec![Record::Offered(OfferedType {
             is_interactive: false,
             hiring_depth: 0,
+            tasks_max: board::limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             name: AgentTypeName::parse(name).unwrap(),
             description: "".into(),
             runtime: "command".into(),

@@ -241,6 +241,8 @@ fn offered(name: &str) -> anyhow::Result<OfferedType> {
         digest: "".into(),
         is_interactive: false,
         hiring_depth: 0,
+        tasks_max: board::limits::ATTEMPT_TASKS,
+        may_create_teams: false,
         last_seen: Some(NOW),
     })
 }

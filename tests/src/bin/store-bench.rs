@@ -315,6 +315,7 @@ impl Plan {
             questions: 0,
             words: Vec::new(),
             last_word: 0,
+            tasks_made: 0,
             attempt,
             worker: worker.clone(),
             instance: InstanceId(u128::MAX / 3),

@@ -100,6 +100,8 @@ impl World {
             digest: "1".into(),
             is_interactive: false,
             hiring_depth: 0,
+            tasks_max: board::limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             stall_span: None,
         };
         let hello = Hello {

@@ -346,13 +346,22 @@ async fn message_that_is_sent_again_with_its_request_id_is_sent_once() {
 #[tokio::test]
 async fn full_mailbox_refuses_members_and_takes_notices() {
     let cluster = Cluster::start(programs!()).await;
-    let red = team(&cluster, &["alice", "bob"]).await;
+    let red = team(&cluster, &["alice", "bob", "carol"]).await;
     let (alice, bob) = (red.clone().member("alice"), red.clone().member("bob"));
-    for _ in 0..1_000 {
+    for _ in 0..500 {
         alice.send(words(["bob"], "hi")).await;
     }
-
+    // M5: one sender has half of it, and leaves the rest to the others.
     let refusal = alice.try_send(words(["team-lead", "bob"], "hi")).await;
+    let info = refused(refusal, Code::ResourceExhausted, "MAILBOX_SHARE_FULL");
+    let facts = ["member", "sender", "count", "max"].map(|fact| &info.metadata[fact][..]);
+    assert_eq!(facts, ["bob", "alice", "500", "500"]);
+    for _ in 0..500 {
+        red.send(words(["bob"], "hi")).await;
+    }
+
+    let carol = red.clone().member("carol");
+    let refusal = carol.try_send(words(["team-lead", "bob"], "hi")).await;
     let info = error_info(&refusal.unwrap_err());
     assert_eq!(info.reason, "MAILBOX_FULL");
     assert_eq!(

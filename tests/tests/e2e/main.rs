@@ -38,6 +38,7 @@ mod replay;
 mod reports;
 mod request_ids;
 mod scheduling;
+mod shares;
 mod slow_watchers;
 mod talking;
 mod teams;

@@ -133,6 +133,11 @@ fn agent_type(mut file: Section, mut base: AgentType, problems: &mut Vec<String>
     set(&mut base.questions, file.take("questions", problems));
     set(&mut base.tools, file.take("tools", problems));
     set(&mut base.hiring_depth, file.take("hiring_depth", problems));
+    set(&mut base.tasks_max, file.take("tasks_max", problems));
+    set(
+        &mut base.may_create_teams,
+        file.take("may_create_teams", problems),
+    );
     set(
         &mut base.stall_span,
         file.take("stall_seconds", problems)
@@ -227,6 +232,8 @@ pub(super) fn type_table(agent_type: &AgentType) -> Value {
     put("questions", number(u64::from(agent_type.questions)));
     put("tools", agent_type.tools.clone().into());
     put("hiring_depth", number(u64::from(agent_type.hiring_depth)));
+    put("tasks_max", number(u64::from(agent_type.tasks_max)));
+    put("may_create_teams", agent_type.may_create_teams.into());
     put("stall_seconds", number(agent_type.stall_span.as_secs()));
     put("stop_on_lease_end", agent_type.stop_on_lease_end.into());
     put("timeout_seconds", number(agent_type.timeout.as_secs()));

@@ -115,6 +115,8 @@ fn all_problems_are_told_at_once() {
         questions = 101
         hiring_depth = 4
         stall_seconds = 0
+        tasks_max = 1000001
+        may_create_teams = true
     ";
     let args = Args {
         coordinator: Some("https://a".into()),
@@ -140,6 +142,8 @@ fn all_problems_are_told_at_once() {
         "agent_types.other: questions: must be 0 to 100",
         "agent_types.other: tools: only a sub-agent with protocol = \"json\"",
         "agent_types.other: hiring_depth: must be 0 to 3",
+        "agent_types.other: tasks_max: must be 0 to 1000000",
+        "agent_types.other: may_create_teams: no tool that makes teams is named (tools: TeamCreate or spawn_team)",
         "agent_types.other: stall_seconds: must be at least 1",
         "agent_types.other: mounts: /inputs/x is the worker's own",
     ];

@@ -54,6 +54,7 @@ pub(super) fn dispatch(
         questions: 0,
         words: Vec::new(),
         last_word: 0,
+        tasks_made: 0,
     }));
     let dispatched = Happening::TaskDispatched {
         task: key.1,

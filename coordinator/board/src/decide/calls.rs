@@ -62,7 +62,10 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
     draft.cause_message = call.caller.cause;
     draft.on_behalf_of = call.caller.on_behalf_of.clone();
     let answer = match &call.wish {
-        Wish::CreateTeam(team) => roster::create_team(&mut draft, team)?,
+        Wish::CreateTeam(team) => {
+            may_create_team(draft.board, &call.caller)?;
+            roster::create_team(&mut draft, team)?
+        }
         wish => {
             let who = who(&draft, &call.caller, wish)?;
             grant(&mut draft, &who, wish)?
@@ -77,6 +80,16 @@ pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obst
         came_to: came_to(&answer),
     });
     Ok(draft.finish(answer, outcome))
+}
+
+/// A sub-agent makes teams only if its type says so. Anybody else does: nobody is in a team before it
+/// is made.
+fn may_create_team(board: &Board, caller: &Caller) -> Result<(), Refusal> {
+    let Some(fence) = &caller.attempt else {
+        return Ok(());
+    };
+    sub_agent(board, fence.team, fence)?;
+    board.check_team_creation((fence.team, fence.task))
 }
 
 fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstacle> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{calls, calls::Who, check, edges, ending, notices, update};
+use super::{attempts, calls, calls::Who, check, edges, ending, notices, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -40,6 +40,7 @@ pub(super) fn create_tasks(
         .map_or(0, |team| team.index.open.len());
     check::open_tasks(here + tasks.len())?;
 
+    count_for_attempt(draft, who, tasks.len())?;
     let first = draft.team(who.team).last_task.next();
     for (place, task) in tasks.iter().enumerate() {
         create_task(draft, who, task, first, place)?;
@@ -50,6 +51,19 @@ pub(super) fn create_tasks(
         first,
         count: u32::try_from(tasks.len()).expect("a batch has 1,000 items at the most"),
     })
+}
+
+/// Counts what a sub-agent makes in the record of its own attempt, and refuses what is too much.
+fn count_for_attempt(draft: &mut Draft<'_>, who: &Who, count: usize) -> Result<(), Obstacle> {
+    let Some(at) = who.at else {
+        return Ok(());
+    };
+    let key = (who.team, at.task);
+    let board = draft.board;
+    let placement = attempts::placed(draft, key)?;
+    board.check_tasks_made(key, placement, count)?;
+    placement.tasks_made += u32::try_from(count).expect("a batch has 1,000 items at the most");
+    Ok(())
 }
 
 /// The bytes of a task's texts.

@@ -347,14 +347,26 @@ fn file(
     Ok(())
 }
 
-/// Refuses a message that a mailbox has no room for (M5).
+/// Refuses a message that a mailbox has no room for, or that would take more of it than one sender
+/// may have (M5).
 pub(super) fn room_for(
     draft: &mut Draft<'_>,
     team: TeamUid,
     name: &MemberName,
     letter: &Letter,
 ) -> Result<(), Refusal> {
-    let room = *draft.room(&(team, name.clone()));
+    let room = draft.room(&(team, name.clone()));
+    let share = room.share(&letter.from);
+    let is_fair = share.count < limits::MAILBOX_SHARE_MESSAGES_MAX
+        && share.bytes + letter.size() <= limits::MAILBOX_SHARE_BYTES_MAX;
+    if !is_fair && letter.from != Sender::Coordinator {
+        return Err(Refusal::MailboxShareFull {
+            member: name.clone(),
+            sender: letter.from.to_string(),
+            count: share.count,
+            bytes: share.bytes,
+        });
+    }
     let fits = room.count < limits::MAILBOX_MESSAGES_MAX
         && room.bytes + letter.size() <= limits::MAILBOX_BYTES_MAX;
     if fits {

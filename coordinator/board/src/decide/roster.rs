@@ -202,6 +202,8 @@ pub(super) fn offer_types(
             };
             let is_another = known.digest != offered.digest
                 || known.hiring_depth != offered.hiring_depth
+                || known.tasks_max != offered.tasks_max
+                || known.may_create_teams != offered.may_create_teams
                 || known.is_interactive != offered.is_interactive;
             !fresh || (offered.last_seen.is_some() && is_another)
         });

@@ -1,15 +1,15 @@
 //! The part of a draft that is mail: what it files, and what it takes away.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::Draft;
 use crate::{
     id::{MemberKey, MemberName, MessageId, TeamUid},
-    mail::{Head, Letter, MailKind, Recipients, Sender},
+    mail::{Head, Letter, MailKind, Recipients, Sender, Share, Source},
 };
 
 /// How much of a mailbox is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Room {
     /// Messages.
     pub(crate) count: usize,
@@ -17,6 +17,8 @@ pub(crate) struct Room {
     pub(crate) bytes: usize,
     /// One of them stands for notices that found no room.
     pub(crate) has_digest: bool,
+    /// What each sender has of them.
+    shares: BTreeMap<Source, Share>,
 }
 
 impl Room {
@@ -24,6 +26,9 @@ impl Room {
         self.count += 1;
         self.bytes += head.size as usize;
         self.has_digest |= head.kind == MailKind::Digest;
+        if let Some(source) = head.from.source() {
+            self.shares.entry(source).or_default().take(head);
+        }
     }
 
     fn give_back(&mut self, head: &Head) {
@@ -31,6 +36,18 @@ impl Room {
         self.bytes -= head.size as usize;
         // There is one at the most.
         self.has_digest &= head.kind != MailKind::Digest;
+        if let Some(source) = head.from.source()
+            && let Some(share) = self.shares.get_mut(&source)
+        {
+            share.give_back(head);
+        }
+    }
+
+    /// What a sender has in it.
+    pub(crate) fn share(&self, sender: &Sender) -> Share {
+        let source = sender.source();
+        let share = source.and_then(|source| self.shares.get(&source));
+        share.copied().unwrap_or_default()
     }
 }
 
@@ -44,6 +61,7 @@ impl Draft<'_> {
                 count: mailbox.len(),
                 bytes: mailbox.bytes,
                 has_digest: mailbox.digest.is_some(),
+                shares: mailbox.shares.clone(),
             })
         })
     }

@@ -1,12 +1,14 @@
 //! Invariant 13: Every message is in the mailboxes that its copies say, and a mailbox knows what is
 //! in it.
 
+use std::collections::BTreeMap;
+
 use super::{Checked, hold, same};
 use crate::{
     board::TeamBoard,
     id::MessageId,
     limits,
-    mail::{MailKind, Mailbox},
+    mail::{MailKind, Mailbox, Share, Source},
 };
 
 pub(super) fn check(team: &TeamBoard) -> Checked {
@@ -38,6 +40,13 @@ pub(super) fn check(team: &TeamBoard) -> Checked {
         })?;
         let bytes: usize = heads().map(|head| head.size as usize).sum();
         same(13, "bytes of a mailbox", mailbox.bytes, bytes)?;
+        let mut shares: BTreeMap<Source, Share> = BTreeMap::new();
+        for head in heads() {
+            if let Some(source) = head.from.source() {
+                shares.entry(source).or_default().take(head);
+            }
+        }
+        same(13, "shares of a mailbox", &mailbox.shares, &shares)?;
         let digests = mailbox.letters.iter();
         let digests = digests.filter(|(_, head)| head.kind == MailKind::Digest);
         let digests: Vec<MessageId> = digests.map(|(id, _)| *id).collect();

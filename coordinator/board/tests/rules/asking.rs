@@ -480,8 +480,9 @@ fn question_and_words_end_with_their_attempt() {
 fn a_question_stands_also_where_the_lead_s_mailbox_is_full() {
     let mut script = running(&[job("a")]);
     script.is_checked = false;
-    for _ in 0..limits::MAILBOX_MESSAGES_MAX {
-        script.send("alice", words([LEAD], "hi")).unwrap();
+    let senders = ["alice", "bob"].into_iter().cycle();
+    for sender in senders.take(limits::MAILBOX_MESSAGES_MAX) {
+        script.send(sender, words([LEAD], "hi")).unwrap();
     }
 
     ask(&mut script, 1)

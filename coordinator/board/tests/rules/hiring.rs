@@ -1,9 +1,11 @@
-//! Which sub-agents may have others run, and how deep below them (D7).
+//! What sub-agents may make: others that run, how deep below them (D7); tasks, how many; teams.
 
 use board::{
-    command::{FleetCommand, NewTask, Update},
+    command::{FleetCommand, NewTask, Update, Wish},
     id::{AttemptNumber, TaskId},
-    refusal::Refusal,
+    limits,
+    record::OfferedType,
+    refusal::{Refusal, Staleness},
     task::{Hirer, Status},
 };
 
@@ -159,9 +161,8 @@ fn a_sub_agent_makes_no_worker_run_its_notes_by_changing_them() {
         agent_type: Some(Some(agent_type("coder"))),
         ..Update::default()
     };
-    let wish = |task, update: &Update| {
-        board::command::Wish::UpdateTask(t(), TaskId(task), Box::new(update.clone()))
-    };
+    let wish =
+        |task, update: &Update| Wish::UpdateTask(t(), TaskId(task), Box::new(update.clone()));
     assert_eq!(
         script.by_agent(4, 1, wish(5, &typed)).unwrap_err(),
         refused("coder", 1, 0)
@@ -239,4 +240,102 @@ fn a_hirer_that_is_over_is_recalled_to_say_how_deep_its_chain_goes() {
         hire(&mut script, hired, "coder").unwrap_err(),
         refused("two", 3, 2)
     );
+}
+
+fn tasks_full(task: u64, agent_type: &str, made: u32, count: usize, max: u32) -> Refusal {
+    Refusal::AttemptTasksFull {
+        task: TaskId(task),
+        attempt: AttemptNumber(1),
+        agent_type: crate::support::agent_type(agent_type),
+        made,
+        count,
+        max,
+    }
+}
+
+#[test]
+fn an_attempt_makes_as_many_tasks_as_its_type_allows_in_whatever_way() {
+    let mut script = Script::new();
+    let few = OfferedType {
+        tasks_max: 4,
+        ..hiring("few", 1)
+    };
+    script.fleet(FleetCommand::OfferTypes(vec![few]));
+    script
+        .create(LEAD, &[run_by("few"), run_by("few")])
+        .unwrap();
+    script.dispatch(1, "w1");
+    script.dispatch(2, "w1");
+
+    script
+        .by_agent(1, 1, create(&[card("a"), card("b")]))
+        .unwrap();
+    script
+        .by_agent(1, 1, create(&[delegated(run_by("coder"))]))
+        .unwrap();
+    let too_many = script.by_agent(1, 1, create(&[card("c"), card("d")]));
+    assert_eq!(too_many.unwrap_err(), tasks_full(1, "few", 3, 2, 4));
+    script.by_agent(1, 1, create(&[card("c")])).unwrap();
+
+    for past in [card("d"), delegated(run_by("coder"))] {
+        let refused = script.by_agent(1, 1, create(&[past])).unwrap_err();
+        assert_eq!(refused, tasks_full(1, "few", 4, 1, 4));
+    }
+    // It is the attempt's own record that says so: no other's, and not the next one's.
+    assert_eq!(script.task(1).placement().unwrap().tasks_made, 4);
+    assert_eq!(script.task(2).placement().unwrap().tasks_made, 0);
+    script.by_agent(2, 1, create(&[card("e")])).unwrap();
+    script.lose(1);
+    script.dispatch(1, "w1");
+    script.by_agent(1, 2, create(&[card("f")])).unwrap();
+    // A hosted member's sub-agent is bounded, too; members are not.
+    script
+        .create(LEAD, &[owned_by("hana", run_by("few"))])
+        .unwrap();
+    let hosted = script.board.team(TEAM).unwrap().last_task.0;
+    script.dispatch(hosted, "w1");
+    let five = vec![card("g"); 5];
+    let refused = script.by_agent(hosted, 1, create(&five)).unwrap_err();
+    assert_eq!(refused, tasks_full(hosted, "few", 0, 5, 4));
+    script.create("alice", &five).unwrap();
+}
+
+#[test]
+fn an_attempt_makes_a_thousand_tasks_where_its_type_says_nothing() {
+    let mut script = Script::given(&[run_by("coder")]);
+    script.is_checked = false;
+    script.dispatch(1, "w1");
+
+    let thousand = vec![card("a"); limits::ATTEMPT_TASKS as usize];
+    script.by_agent(1, 1, create(&thousand)).unwrap();
+
+    let past = script.by_agent(1, 1, create(&[card("b")])).unwrap_err();
+    assert_eq!(past, tasks_full(1, "coder", 1_000, 1, 1_000));
+    script.check();
+}
+
+#[test]
+fn a_sub_agent_makes_teams_only_if_its_type_says_so() {
+    let mut script = Script::new();
+    let maker = OfferedType {
+        may_create_teams: true,
+        ..hiring("maker", 0)
+    };
+    script.fleet(FleetCommand::OfferTypes(vec![maker]));
+    script
+        .create(LEAD, &[run_by("coder"), run_by("maker")])
+        .unwrap();
+    script.dispatch(1, "w1");
+    script.dispatch(2, "w1");
+
+    let refused = script.by_agent(1, 1, Wish::CreateTeam(team("u")));
+    let agent_type = agent_type("coder");
+    let expected = Refusal::TeamCreationRefused { agent_type };
+    assert_eq!(refused.unwrap_err(), expected);
+    script.by_agent(2, 1, Wish::CreateTeam(team("u"))).unwrap();
+    script.lose(2);
+
+    let stale = script.by_agent(2, 1, Wish::CreateTeam(team("v")));
+    let why = Staleness::Attempt;
+    assert_eq!(stale.unwrap_err(), Refusal::Stale { why });
 }

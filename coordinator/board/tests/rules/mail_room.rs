@@ -1,11 +1,12 @@
 //! The bounds of messages, mailboxes and notices (M5).
 
 use board::{
-    command::{NewLetter, NewTask},
+    command::{NewLetter, NewTask, Removal, Wish},
     id::Revision,
     limits,
     mail::MailKind,
     refusal::Refusal,
+    team::MemberKind,
 };
 
 use crate::support::*;
@@ -15,15 +16,19 @@ use crate::support::*;
 fn a_mailbox_takes_a_thousand_messages_and_no_more_until_one_is_acknowledged() {
     let mut script = Script::new();
     script.is_checked = false;
-    for _ in 0..limits::MAILBOX_MESSAGES_MAX {
-        script.send("alice", words(["bob"], "hi")).unwrap();
-    }
+    fill(
+        &mut script,
+        "bob",
+        [LEAD, "alice"],
+        limits::MAILBOX_MESSAGES_MAX,
+        "hi",
+    );
     script.check();
 
-    let one = script.would("alice", send(words(["bob"], "hi")));
+    let one = script.would("hana", send(words(["bob"], "hi")));
     // All or nothing: not even the others get it.
-    let several = script.would("alice", send(words(["hana", "bob"], "hi")));
-    let all = script.would("alice", send(to_everybody("hi")));
+    let several = script.would("hana", send(words(["hugo", "bob"], "hi")));
+    let all = script.would("hana", send(to_everybody("hi")));
 
     let full = Refusal::MailboxFull {
         member: name("bob"),
@@ -34,7 +39,112 @@ fn a_mailbox_takes_a_thousand_messages_and_no_more_until_one_is_acknowledged() {
         assert_eq!(refused, Err(full.clone()));
     }
     script.by("bob", ack(Some(1), &[])).unwrap();
+    script.send("hana", words(["bob"], "hi")).unwrap();
+}
+
+/// Fills a mailbox with messages of these members, one after the other.
+fn fill(script: &mut Script, to: &str, by: [&str; 2], count: usize, text: &str) {
+    let letter = NewLetter {
+        summary: "s".into(),
+        ..words([to], text)
+    };
+    for from in by.into_iter().cycle().take(count) {
+        let letter = match text {
+            "hi" => words([to], "hi"),
+            _ => letter.clone(),
+        };
+        script.send(from, letter).unwrap();
+    }
+}
+
+/// M5: whatever one member does, the others and the coordinator still reach the owner.
+#[test]
+fn one_sender_fills_at_most_half_of_anothers_mailbox() {
+    let mut script = Script::new();
+    script.is_checked = false;
+    fill(
+        &mut script,
+        "bob",
+        ["alice"; 2],
+        limits::MAILBOX_SHARE_MESSAGES_MAX,
+        "hi",
+    );
+    script.check();
+
+    let one = script.would("alice", send(words(["bob"], "hi")));
+    let several = script.would("alice", send(words(["hana", "bob"], "hi")));
+    let all = script.would("alice", send(to_everybody("hi")));
+
+    let full = Refusal::MailboxShareFull {
+        member: name("bob"),
+        sender: "alice".into(),
+        count: 500,
+        bytes: 2_000,
+    };
+    for refused in [one, several, all] {
+        assert_eq!(refused, Err(full.clone()));
+    }
+    script.send("alice", words(["hana"], "hi")).unwrap();
+    script.send(LEAD, words(["bob"], "hi")).unwrap();
+    let told = script.create(LEAD, &[owned_by("bob", card("a"))]).unwrap();
+    told.mails(&["coordinator → bob: TaskAssignment: a"]);
+    // Who leaves and joins again is no other sender.
+    let leave = Wish::RemoveMember(t(), name("alice"), Removal::default());
+    script.by("alice", leave).unwrap();
+    let join = Wish::AddMember(t(), member("alice", MemberKind::Agent));
+    script.by("alice", join).unwrap();
+    assert_eq!(script.would("alice", send(words(["bob"], "hi"))), Err(full));
+    script.by("bob", ack(Some(1), &[])).unwrap();
     script.send("alice", words(["bob"], "hi")).unwrap();
+    script.check();
+}
+
+#[test]
+fn one_sender_has_at_most_half_of_a_mailboxs_bytes() {
+    let mut script = Script::new();
+    script.is_checked = false;
+    let text = "x".repeat(limits::MESSAGE_TEXT_LEN_MAX - 1);
+    let count = limits::MAILBOX_SHARE_BYTES_MAX / limits::MESSAGE_TEXT_LEN_MAX;
+    fill(&mut script, "bob", ["alice"; 2], count - 1, &text);
+    let with = |len: usize| NewLetter {
+        summary: "s".into(),
+        ..words(["bob"], &"x".repeat(len))
+    };
+    let left = limits::MESSAGE_TEXT_LEN_MAX - 1;
+
+    script.send("alice", with(left - 1)).unwrap();
+    let past = script.would("alice", send(with(1)));
+    script.send("hana", with(left)).unwrap();
+
+    let full = Refusal::MailboxShareFull {
+        member: name("bob"),
+        sender: "alice".into(),
+        count,
+        bytes: limits::MAILBOX_SHARE_BYTES_MAX - 1,
+    };
+    assert_eq!(past, Err(full));
+    script.check();
+}
+
+/// The sub-agents of tasks that are nobody's are senders of their own.
+#[test]
+fn a_sub_agent_has_a_share_of_its_own() {
+    let mut script = Script::given(&[job("a"), job("b")]);
+    script.is_checked = false;
+    script.dispatch(1, "w1");
+    script.dispatch(2, "w1");
+    for _ in 0..limits::MAILBOX_SHARE_MESSAGES_MAX {
+        script.by_agent(1, 1, send(words([LEAD], "hi"))).unwrap();
+    }
+
+    let refused = script
+        .by_agent(1, 1, send(words([LEAD], "hi")))
+        .unwrap_err();
+    script.by_agent(2, 1, send(words([LEAD], "hi"))).unwrap();
+
+    let is_its = matches!(&refused, Refusal::MailboxShareFull { sender, .. } if sender == "task:1");
+    assert!(is_its, "{refused:?}");
+    script.check();
 }
 
 #[test]
@@ -46,17 +156,15 @@ fn a_mailbox_takes_16_mib_and_no_byte_more() {
         summary: "s".into(),
         ..words(["bob"], &text)
     };
-    for _ in 1..256 {
-        script.send("alice", whole.clone()).unwrap();
-    }
+    fill(&mut script, "bob", [LEAD, "alice"], 255, &text);
     let with = |len: usize| NewLetter {
         text: "x".repeat(len).into(),
         ..whole.clone()
     };
     let left = limits::MAILBOX_BYTES_MAX - 255 * limits::MESSAGE_TEXT_LEN_MAX - 1;
 
-    let past = script.would("alice", send(with(left + 1)));
-    let at = script.send("alice", with(left));
+    let past = script.would("hana", send(with(left + 1)));
+    let at = script.send("hana", with(left));
 
     let full = Refusal::MailboxFull {
         member: name("bob"),
@@ -174,9 +282,13 @@ fn many_notices_of_one_command_say_a_line_each() {
 fn notices_have_room_for_a_hundred_more_and_then_a_digest_says_from_where_on_they_are_missing() {
     let mut script = Script::new();
     script.is_checked = false;
-    for _ in 0..limits::MAILBOX_MESSAGES_MAX {
-        script.send("bob", words(["alice"], "hi")).unwrap();
-    }
+    fill(
+        &mut script,
+        "alice",
+        [LEAD, "bob"],
+        limits::MAILBOX_MESSAGES_MAX,
+        "hi",
+    );
     let mut assign = || {
         let told = script.create(LEAD, &[owned_by("alice", card("a"))]);
         let told = told.unwrap();
@@ -224,13 +336,7 @@ fn a_mailbox_full_of_bytes_has_a_reserve_of_bytes_for_notices() {
     let mut script = Script::new();
     script.is_checked = false;
     let whole = "x".repeat(limits::MESSAGE_TEXT_LEN_MAX - 1);
-    let whole = NewLetter {
-        summary: "s".into(),
-        ..words(["alice"], &whole)
-    };
-    for _ in 0..256 {
-        script.send("bob", whole.clone()).unwrap();
-    }
+    fill(&mut script, "alice", [LEAD, "bob"], 256, &whole);
     let long = NewTask {
         description: "x".repeat(limits::NOTICE_TEXT_LEN_MAX).into(),
         ..owned_by("alice", card("a"))

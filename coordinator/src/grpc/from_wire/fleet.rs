@@ -122,6 +122,16 @@ fn offered(offered: v1::AgentType) -> Parsed<Offered> {
             .ok()
             .filter(|depth| *depth <= board::limits::HIRING_DEPTH_MAX)
             .ok_or_else(|| status::invalid("agent_types.hiring_depth", "is not from 0 to 3"))?,
+        tasks_max: match offered.tasks_max {
+            None => board::limits::ATTEMPT_TASKS,
+            Some(max) => u32::try_from(max)
+                .ok()
+                .filter(|max| *max <= board::limits::ATTEMPT_TASKS_MAX)
+                .ok_or_else(|| {
+                    status::invalid("agent_types.tasks_max", "is not from 0 to 1,000,000")
+                })?,
+        },
+        may_create_teams: offered.may_create_teams,
         stall_span: offered
             .stall_span
             .as_ref()

@@ -319,6 +319,40 @@ fn of_room(refusal: &Refusal) -> Option<Error> {
                 .fact("count", count)
                 .fact("bytes", bytes)
         }
+        Refusal::MailboxShareFull {
+            member,
+            sender,
+            count,
+            bytes,
+        } => {
+            let next = "come again when the recipient has acknowledged some of your messages, or \
+                        put several into one";
+            exhausted("MAILBOX_SHARE_FULL", next)
+                .fact("member", member)
+                .fact("sender", sender)
+                .fact("count", count)
+                .fact("bytes", bytes)
+                .fact("max", board::limits::MAILBOX_SHARE_MESSAGES_MAX)
+                .fact("bytes_max", board::limits::MAILBOX_SHARE_BYTES_MAX)
+        }
+        Refusal::AttemptTasksFull {
+            task,
+            attempt,
+            agent_type,
+            made,
+            count,
+            max,
+        } => {
+            let next = "go on with the tasks that are there, or set tasks_max for this agent type \
+                        at its worker";
+            exhausted("ATTEMPT_TASKS_FULL", next)
+                .fact("task", task)
+                .fact("attempt", attempt)
+                .fact("agent_type", agent_type)
+                .fact("made", made)
+                .fact("count", count)
+                .fact("max", max)
+        }
         Refusal::DiskLow => {
             let next = "make room on the coordinator's disk; until then only endings, \
                         acknowledgements, cancels and deletes are taken";
@@ -422,6 +456,12 @@ fn of_sub_agent(refusal: &Refusal) -> Option<Error> {
             hindered("WOULD_DEADLOCK", next)
                 .fact("task", task)
                 .fact("why", why)
+        }
+        Refusal::TeamCreationRefused { agent_type } => {
+            let next = "ask the lead to make the team, or set may_create_teams for this agent type \
+                        at its worker, beside the tool";
+            Error::new(Code::PermissionDenied, "TEAM_CREATION_REFUSED", next)
+                .fact("agent_type", agent_type)
         }
         Refusal::HiringRefused {
             agent_type,

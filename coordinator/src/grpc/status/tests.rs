@@ -241,6 +241,23 @@ fn team_refusals() -> Vec<Refusal> {
             task: TASK,
             why: "zz-why".into(),
         },
+        Refusal::MailboxShareFull {
+            member: member("zz-m"),
+            sender: "zz-s".into(),
+            count: 4713,
+            bytes: 4714,
+        },
+        Refusal::AttemptTasksFull {
+            task: TASK,
+            attempt: AttemptNumber(4715),
+            agent_type: agent_type("zz-t"),
+            made: 4713,
+            count: 4714,
+            max: 4716,
+        },
+        Refusal::TeamCreationRefused {
+            agent_type: agent_type("zz-t"),
+        },
         Refusal::HiringRefused {
             agent_type: agent_type("zz-t"),
             depth: 4713,
@@ -280,9 +297,10 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::TeamExists { .. } | Refusal::MemberExists { .. } | Refusal::RequestIdReused => {
             Code::AlreadyExists
         }
-        Refusal::LeadOnly { .. } | Refusal::NotOwner { .. } | Refusal::HiringRefused { .. } => {
-            Code::PermissionDenied
-        }
+        Refusal::LeadOnly { .. }
+        | Refusal::NotOwner { .. }
+        | Refusal::HiringRefused { .. }
+        | Refusal::TeamCreationRefused { .. } => Code::PermissionDenied,
         Refusal::AgentTypeUnknown { .. }
         | Refusal::TaskBlocked { .. }
         | Refusal::TaskHeld { .. }
@@ -313,16 +331,17 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::AttemptOver { .. }
         | Refusal::Stale { .. } => Code::Aborted,
         Refusal::ReadFailed { .. } => Code::Internal,
-        Refusal::Full { .. } | Refusal::MailboxFull { .. } | Refusal::DiskLow => {
-            Code::ResourceExhausted
-        }
+        Refusal::Full { .. }
+        | Refusal::MailboxFull { .. }
+        | Refusal::MailboxShareFull { .. }
+        | Refusal::AttemptTasksFull { .. }
+        | Refusal::DiskLow => Code::ResourceExhausted,
     }
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 56;
+const KINDS: usize = 59;
 
-/// Checks what every error promises, and answers its reason.
 fn fence() -> Fence {
     Fence {
         epoch: Epoch(1),
@@ -332,6 +351,7 @@ fn fence() -> Fence {
     }
 }
 
+/// Checks what every error promises, and answers its reason.
 fn assert_says_all(status: &Status) -> String {
     let details = pb::Status::decode(status.details()).unwrap();
     let is_info = |any: &&prost_types::Any| any.type_url.ends_with("/google.rpc.ErrorInfo");

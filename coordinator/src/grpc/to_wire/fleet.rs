@@ -33,6 +33,8 @@ fn offered(offered: &Offered) -> v1::AgentType {
         digest: offered.digest.to_string(),
         interactive: offered.is_interactive,
         hiring_depth: number(offered.hiring_depth),
+        tasks_max: Some(number(offered.tasks_max)),
+        may_create_teams: offered.may_create_teams,
         stall_span: offered.stall_span.map(span),
     }
 }
@@ -47,6 +49,8 @@ pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
             digest: offered.digest.to_string(),
             interactive: offered.is_interactive,
             hiring_depth: number(offered.hiring_depth),
+            tasks_max: Some(number(offered.tasks_max)),
+            may_create_teams: offered.may_create_teams,
             stall_span: None,
         }),
         workers: view.workers.clone(),

@@ -171,13 +171,14 @@ fn state() -> impl Strategy<Value = TaskState> {
         time(),
         option::of(time()),
         option::of(any::<Duration>()),
-        (option::of(stop()), talk()),
+        (option::of(stop()), talk(), any::<u32>()),
     )
         .prop_map(
             |(attempt, worker, instance, who, dispatched_at, started_at, run_limit, rest)| {
                 let (member, mail) = who;
-                let (stop, (question, questions, words, last_word)) = rest;
+                let (stop, (question, questions, words, last_word), tasks_made) = rest;
                 Placement {
+                    tasks_made,
                     question,
                     questions,
                     words,

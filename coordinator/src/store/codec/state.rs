@@ -108,6 +108,9 @@ pub(super) struct PlacementMessage {
     words: Vec<WordMessage>,
     #[prost(uint32, tag = "13")]
     last_word: u32,
+    /// From version 3 on.
+    #[prost(uint32, tag = "14")]
+    tasks_made: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -212,6 +215,7 @@ impl From<&TaskState> for StateMessage {
                 questions: placement.questions,
                 words: placement.words.iter().map(Into::into).collect(),
                 last_word: placement.last_word,
+                tasks_made: placement.tasks_made,
             })),
             TaskState::Ended(end) => Self::Ended(EndMessage {
                 status: end.status.number(),
@@ -276,6 +280,7 @@ pub(super) fn decode_state(
                 .map(|word| decode_word(word, names))
                 .collect::<Result<_, _>>()?,
             last_word: placement.last_word,
+            tasks_made: placement.tasks_made,
         })),
         StateMessage::Ended(end) => TaskState::Ended(End {
             status: EndStatus::of(end.status)?,

@@ -21,7 +21,7 @@ use super::{
 
 const TASK: Kind = Kind {
     name: "task",
-    version: 2,
+    version: 3,
 };
 const STUB: Kind = Kind {
     name: "task stub",

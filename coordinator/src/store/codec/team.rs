@@ -34,7 +34,7 @@ const MEMBER: Kind = Kind {
 };
 const OFFERED: Kind = Kind {
     name: "agent type",
-    version: 1,
+    version: 2,
 };
 
 /// What the store notes of its last commit.
@@ -401,6 +401,11 @@ struct OfferedMessage {
     is_interactive: bool,
     #[prost(uint32, tag = "7")]
     hiring_depth: u32,
+    /// Version 1 has none: as where nothing is said.
+    #[prost(uint32, optional, tag = "8")]
+    tasks_max: Option<u32>,
+    #[prost(bool, tag = "9")]
+    may_create_teams: bool,
 }
 
 pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
@@ -412,6 +417,8 @@ pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
         last_seen: offered.last_seen.map(|at| at.0),
         is_interactive: offered.is_interactive,
         hiring_depth: offered.hiring_depth,
+        tasks_max: Some(offered.tasks_max),
+        may_create_teams: offered.may_create_teams,
     };
     seal(OFFERED, &message)
 }
@@ -429,5 +436,7 @@ pub(in crate::store) fn decode_offered(
         last_seen: message.last_seen.map(Time),
         is_interactive: message.is_interactive,
         hiring_depth: message.hiring_depth,
+        tasks_max: message.tasks_max.unwrap_or(limits::ATTEMPT_TASKS),
+        may_create_teams: message.may_create_teams,
     })
 }

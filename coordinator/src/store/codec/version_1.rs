@@ -18,7 +18,9 @@ use board::{
     time::Time,
 };
 
-use super::{Names, decode_events, decode_member, decode_outcomes, decode_task, decode_team};
+use super::{
+    Names, decode_events, decode_member, decode_offered, decode_outcomes, decode_task, decode_team,
+};
 
 const TEAM: &str = "\
     010a04637265771201641a046c6561642005280930023801";
@@ -226,6 +228,7 @@ fn a_placed_task_is_read_as_it_was() {
         questions: 0,
         words: Vec::new(),
         last_word: 0,
+        tasks_made: 0,
         attempt: AttemptNumber(1),
         worker: worker(),
         instance: InstanceId(9),
@@ -348,4 +351,12 @@ fn outcomes_are_read_as_they_were() {
     let page = decode_outcomes(&bytes(OUTCOMES)).unwrap();
 
     assert_eq!((page.at, page.outcomes), (Time(5), expected));
+}
+
+#[test]
+fn an_offered_type_allows_a_thousand_tasks_and_no_team() {
+    let read = decode_offered(&bytes("010a016c"), &mut Names::default()).unwrap();
+
+    let may = (read.tasks_max, read.may_create_teams);
+    assert_eq!((read.name.as_str(), may), ("l", (1_000, false)));
 }

@@ -190,6 +190,8 @@ impl State {
         };
         let agent_type = AgentTypeName::parse("general").unwrap();
         let offered = OfferedType {
+            tasks_max: board::limits::ATTEMPT_TASKS,
+            may_create_teams: false,
             name: agent_type.clone(),
             description: "".into(),
             runtime: "llm".into(),

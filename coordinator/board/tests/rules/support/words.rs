@@ -68,6 +68,8 @@ pub fn offered(name: &str, runtime: &str) -> OfferedType {
     OfferedType {
         is_interactive: runtime == "llm",
         hiring_depth: 0,
+        tasks_max: board::limits::ATTEMPT_TASKS,
+        may_create_teams: false,
         name: agent_type(name),
         description: "".into(),
         runtime: runtime.into(),
