@@ -127,8 +127,7 @@ pub enum Refusal {
     },
     /// An attempt has made as many tasks as its type allows.
     #[error(
-        "attempt {attempt} of task #{task} has made {made} tasks, and {count} more would be over \
-         the {max} that its type {agent_type:?} allows"
+        "attempt {attempt} of #{task} has made {made} of its {max} tasks: {count} more won't fit"
     )]
     AttemptTasksFull {
         /// The sub-agent's own task.
@@ -256,9 +255,7 @@ pub enum Refusal {
         bytes: usize,
     },
     /// One sender has as much of a mailbox as it may.
-    #[error(
-        "{sender:?} has its half of the mailbox of {member:?}: {count} messages, {bytes} bytes"
-    )]
+    #[error("{sender:?} has half of {member:?}'s mailbox: {count} messages, {bytes} bytes")]
     MailboxShareFull {
         /// Whose mailbox.
         member: MemberName,
