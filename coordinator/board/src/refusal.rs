@@ -126,9 +126,7 @@ pub enum Refusal {
         allowed: u32,
     },
     /// An attempt has made as many tasks as its type allows.
-    #[error(
-        "attempt {attempt} of #{task} has made {made} of its {max} tasks: {count} more won't fit"
-    )]
+    #[error("attempt {attempt} of #{task} made {made} of its {max} tasks: {count} more won't fit")]
     AttemptTasksFull {
         /// The sub-agent's own task.
         task: TaskId,
