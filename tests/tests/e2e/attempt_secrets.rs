@@ -65,10 +65,10 @@ async fn a_fence_without_its_secret_speaks_for_nobody_whatever_is_called() {
     let client = cluster.client();
     let before = client.list(|_| {}).await;
     let fence = held.fence.clone().unwrap();
-    assert_eq!(
-        client.workers().await[0].held[0].fence.as_ref(),
-        Some(&fence)
-    );
+    let named = v1::GetWorkerRequest { name: "one".into() };
+    let told = patiently("GetWorker", client.fleet().get_worker(named)).await;
+    let told = told.unwrap().into_inner().worker.unwrap();
+    assert_eq!(told.held[0].fence.as_ref(), Some(&fence));
     assert_eq!((held.secret.len(), others.secret.len()), (64, 64));
     assert_ne!(held.secret, others.secret);
 
