@@ -125,7 +125,7 @@ async fn a_type_that_talks_says_so() {
             ("talker".to_owned(), true, 2, 60)
         ]
     );
-    assert_eq!((hello.protocol, hello.protocol_min), (2, 1));
+    assert_eq!((hello.protocol, hello.protocol_min), (3, 1));
 }
 
 async fn a_question_is_answered_and_the_sub_agent_goes_on() {
