@@ -372,6 +372,7 @@ fn every_reason_of_an_error_is_documented_and_no_other() {
         "ALREADY_EXISTS",
         "FAILED_PRECONDITION",
         "ABORTED",
+        "DATA_LOSS",
         "RESOURCE_EXHAUSTED",
         "UNAUTHENTICATED",
         "PERMISSION_DENIED",
