@@ -28,7 +28,10 @@ mod worker_reports;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::server::{ServeError, Serving, serve, set_health};
+pub use self::{
+    server::{ServeError, Serving, serve, set_health},
+    tool::told as tools,
+};
 use crate::{
     artifacts::ArtifactStore, attempt_secret::AttemptKey, clock::Clock, disk::DiskGauge,
     handle::Handle, transcripts::Transcripts,

@@ -48,6 +48,12 @@ pub use self::{
     run::{RunError, run},
 };
 
+/// The tools that lead agents know, as `ToolService/ListTools` tells them, but for the agent types
+/// that are on offer.
+pub fn tools() -> Vec<ganger_proto::v1::Tool> {
+    grpc::tools()
+}
+
 /// The daemon's own command line.
 #[derive(Debug, Parser)]
 #[command(name = "ganger-coordinator", version, about)]

@@ -60,6 +60,7 @@ macro_rules! as_run_task {
             joins_task_id: request.joins_task_id,
             // Who waits how makes no other request of it.
             cancel_on_disconnect: false,
+            return_on_question: false,
         }
     }};
 }
@@ -312,14 +313,27 @@ impl Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let cancels = request.cancel_on_disconnect;
+        let returns_on_question = request.return_on_question;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
-        let follow = Follow::new(self, &identity, view.team.clone(), view.task.id).await?;
+        let (team, id) = (view.team.clone(), view.task.id);
+        let follow = Follow::new(self, &identity, team.clone(), id).await?;
+        let mut asking = match returns_on_question {
+            true => Some(Follow::new(self, &identity, team, id).await?),
+            false => None,
+        };
         let lent = lend::run(&follow, &identity).await?;
         let (sink, answers) = Sink::new();
         let services = self.clone();
         self.tasks.spawn(async move {
             let over = async {
-                let over = services.handle.wait(follow.key).await?;
+                let end = services.handle.wait(follow.key);
+                let over = match &mut asking {
+                    None => end.await?,
+                    Some(asking) => tokio::select! {
+                        over = end => over?,
+                        view = asking.question() => Ok(view),
+                    },
+                };
                 lent.take_back(&services.handle).await?;
                 Ok(over)
             };

@@ -2,26 +2,35 @@
 //!
 //! A tool is thin: it reads its arguments, makes one call of the services with the caller's own
 //! metadata, and tells what came of it. What a service refuses is an answer here, for a model to
-//! read; only who can't be answered at all gets an error.
+//! read; only who can't be answered at all gets an error. No answer is longer than a model's host
+//! takes (`bound`).
 //!
 //! Reading order: `args` (declared arguments), `kinds` (their kinds), `registry` (what a tool is),
-//! then the tools: `board`, `update`, `team`, `mail`, `delegation`.
+//! `bound`, then the tools: `board`, `update`, `team`, `teammates`, `mail`, `delegation`, `control`,
+//! `listing`, `reading`.
 
 mod args;
 mod board;
+mod bound;
+mod control;
 mod delegation;
 pub mod json;
 mod kinds;
+mod listing;
 mod mail;
+mod reading;
 mod refusal;
 mod registry;
 mod team;
+mod teammates;
 mod update;
 
 #[cfg(test)]
 mod tests;
 
-use ganger_proto::v1::{self, tool_service_server::ToolService};
+use ganger_proto::v1::{
+    self, delegation_service_server::DelegationService, tool_service_server::ToolService,
+};
 use tonic::{Request, Response, Status};
 
 use self::{
@@ -30,13 +39,24 @@ use self::{
 };
 use super::{Services, status};
 
+/// The tools, as they are told where nobody knows which agent types are on offer.
+pub fn told() -> Vec<v1::Tool> {
+    TOOLS.iter().map(registry::Entry::told).collect()
+}
+
 #[tonic::async_trait]
 impl ToolService for Services {
     async fn list_tools(
         &self,
         _request: Request<v1::ListToolsRequest>,
     ) -> Result<Response<v1::ListToolsResponse>, Status> {
-        let tools = TOOLS.iter().map(registry::Entry::told).collect();
+        let mut tools = told();
+        let types = self.list_agent_types(Request::new(v1::ListAgentTypesRequest {}));
+        let types = types.await?.into_inner().agent_types;
+        let name = <delegation::Task as registry::Tool>::NAME;
+        if let Some(task) = tools.iter_mut().find(|tool| tool.name == name) {
+            task.description.push_str(&listing::on_offer(&types));
+        }
         Ok(Response::new(v1::ListToolsResponse { tools }))
     }
 
@@ -51,9 +71,12 @@ impl ToolService for Services {
         };
         let caller = Caller::new(self.clone(), metadata, request.request_id);
         let (result, text, is_error) = match tool.call(caller, request.arguments).await {
-            Ok(answer) => (answer.result, answer.text, false),
+            Ok(answer) => {
+                let answer = bound::whole(answer);
+                (answer.result, answer.text, false)
+            }
             Err(No::Refused(refusal)) => {
-                let (result, text) = refusal.told();
+                let (result, text) = bound::refusal(*refusal);
                 (result, text, true)
             }
             Err(No::Broken(status)) => return Err(status),

@@ -416,7 +416,7 @@ async fn every_tool_is_listed_with_description_and_schema() {
         .await;
     let tools = tools.unwrap().into_inner().tools;
 
-    assert_eq!(tools.len(), 21);
+    assert_eq!(tools.len(), 29);
     for tool in &tools {
         assert!(!tool.description.is_empty(), "{}", tool.name);
         let schema = ganger_tests::object_of(tool.input_schema.clone().unwrap());
@@ -435,7 +435,11 @@ async fn every_tool_is_listed_with_description_and_schema() {
         "TaskGet",
         "check_task",
         "wait_tasks",
+        "list_agent_types",
+        "read_transcript",
+        "read_artifact",
         "check_teammates",
+        "list_teams",
     ];
     assert_eq!(with(|tool| tool.read_only), looks);
     assert_eq!(

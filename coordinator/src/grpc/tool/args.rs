@@ -1,7 +1,12 @@
 //! Arguments of tools: declared once, and both the JSON schema and the parser come from that.
 //!
 //! A declaration is a struct whose fields are kinds of values ([`super::kinds`]); what isn't an
-//! `Option` must be given. A null counts as not given. Nothing that isn't declared is accepted.
+//! `Option` must be given. Nothing that isn't declared is accepted.
+//!
+//! Clients encode arguments in many shapes. What has one certain meaning is taken: a null, and for
+//! what may be left out an empty text, list or object, count as not given; a list of one stands for
+//! its one thing, one thing for a list of one; numbers, lists and objects may come as text; a name
+//! may be spelled `taskId` or `task_id`. What could mean two things is refused by its name.
 
 use serde_json::{Map, Value, json};
 
@@ -102,10 +107,48 @@ impl Wrong {
     }
 }
 
+/// What kind of JSON a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Any text: also an empty one says something.
+    Text,
+    /// A number, a truth, an id, a word: never an empty text.
+    Scalar,
+    /// A list.
+    List,
+    /// An object.
+    Object,
+}
+
+impl Shape {
+    /// What was meant by a value, as far as that is certain. Null for nothing.
+    fn meant(self, value: Value, may_be_left_out: bool) -> Value {
+        let value = match value {
+            Value::Array(mut items) if self != Self::List && items.len() == 1 => items.remove(0),
+            other => other,
+        };
+        let is_nothing = match &value {
+            Value::String(text) if self != Self::Text => {
+                let text = text.trim();
+                text.is_empty() || text == "null"
+            }
+            Value::Array(items) => self != Self::List && items.is_empty(),
+            Value::Object(fields) => matches!(self, Self::Text | Self::Scalar) && fields.is_empty(),
+            _ => false,
+        };
+        match may_be_left_out && is_nothing {
+            true => Value::Null,
+            false => value,
+        }
+    }
+}
+
 /// A kind of value.
 pub trait Argument: Sized {
     /// Whether it must be given.
     const IS_REQUIRED: bool = true;
+    /// What kind of JSON it is.
+    const SHAPE: Shape = Shape::Scalar;
 
     /// The JSON schema.
     fn schema() -> Value;
@@ -121,6 +164,7 @@ pub trait Argument: Sized {
 
 impl<T: Argument> Argument for Option<T> {
     const IS_REQUIRED: bool = false;
+    const SHAPE: Shape = T::SHAPE;
 
     fn schema() -> Value {
         T::schema()
@@ -137,15 +181,14 @@ impl<T: Argument> Argument for Option<T> {
 
 /// An object among the arguments.
 impl<T: Arguments> Argument for T {
+    const SHAPE: Shape = Shape::Object;
+
     fn schema() -> Value {
         schema(T::ALL.iter())
     }
 
     fn read(value: Value) -> Result<Self, Wrong> {
-        let Value::Object(object) = value else {
-            return Err(Wrong::value(&value, "an object"));
-        };
-        let mut given = Given(object);
+        let mut given = Given::spelled(object(value)?, T::ALL.iter());
         if let Some(unknown) = given.unknown(T::ALL.iter()) {
             let why = format!("is not known; known are {}", names(T::ALL.iter()));
             return Err(Wrong {
@@ -155,6 +198,18 @@ impl<T: Arguments> Argument for T {
             });
         }
         T::take(&mut given)
+    }
+}
+
+/// An object, be it that it comes as text.
+pub fn object(value: Value) -> Result<Object, Wrong> {
+    match value {
+        Value::Object(object) => Ok(object),
+        Value::String(text) => match serde_json::from_str(&text) {
+            Ok(object) => Ok(object),
+            Err(_) => Err(Wrong::value(&Value::String(text), "an object")),
+        },
+        other => Err(Wrong::value(&other, "an object")),
     }
 }
 
@@ -189,11 +244,38 @@ impl Given {
         object: Object,
         takes: impl Iterator<Item = &'p Property> + Clone,
     ) -> Result<Self, Refusal> {
-        let given = Self(object);
+        let given = Self::spelled(object, takes.clone());
         match given.unknown(takes.clone()) {
             Some(unknown) => Err(Refusal::unknown_argument(tool, unknown, &names(takes))),
             None => Ok(given),
         }
+    }
+
+    /// What is given, whatever is declared.
+    #[cfg(test)]
+    pub fn of(object: Object) -> Self {
+        Self(object)
+    }
+
+    /// What is given, with names as they are declared: `task_id` for `taskId`, where only one of
+    /// the two is there.
+    fn spelled<'p>(mut object: Object, takes: impl Iterator<Item = &'p Property> + Clone) -> Self {
+        let plain = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+        for property in takes.clone() {
+            if object.contains_key(property.name) {
+                continue;
+            }
+            let is_declared = |name: &str| takes.clone().any(|other| other.name == name);
+            let mut same = object
+                .keys()
+                .filter(|name| plain(name) == plain(property.name) && !is_declared(name));
+            if let (Some(name), None) = (same.next().cloned(), same.next())
+                && let Some(value) = object.remove(&name)
+            {
+                object.insert(property.name.to_owned(), value);
+            }
+        }
+        Self(object)
     }
 
     fn unknown<'g, 'p>(
@@ -207,13 +289,14 @@ impl Given {
 
     /// Takes one.
     pub fn take<T: Argument>(&mut self, name: &str) -> Result<T, Wrong> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => T::absent().ok_or_else(|| Wrong {
+        let value = self.0.remove(name).unwrap_or_default();
+        match T::SHAPE.meant(value, !T::IS_REQUIRED) {
+            Value::Null => T::absent().ok_or_else(|| Wrong {
                 path: name.to_owned(),
                 why: "is missing".to_owned(),
                 is_missing: true,
             }),
-            Some(value) => T::read(value).map_err(|wrong| wrong.within(name)),
+            value => T::read(value).map_err(|wrong| wrong.within(name)),
         }
     }
 }

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     args::{Object, arguments},
+    bound::{self, cut_task, tell_cuts},
     json::{self, Case, ids},
-    kinds::{AnyObject, Count, Id, Seconds, Word, number, numbers},
+    kinds::{AnyObject, Count, Id, Seconds, Word, Words, number, numbers},
+    listing::fits,
     refusal::No,
     registry::{Answer, Caller, Hints, Tool},
 };
@@ -93,11 +95,37 @@ with status in_progress). Answers the task's id.";
     }
 }
 
+/// The texts of a task that may be long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LongField {
+    Description,
+    Prompt,
+    Result,
+    Error,
+    Question,
+    Metadata,
+}
+
+impl Words for LongField {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("description", Self::Description),
+        ("prompt", Self::Prompt),
+        ("result", Self::Result),
+        ("error", Self::Error),
+        ("question", Self::Question),
+        ("metadata", Self::Metadata),
+    ];
+}
+
 arguments! {
     /// TaskGet.
     TaskGet {
         /// The task's id.
         task_id = "taskId": Id,
+        /// Only this text of the task, a page of it: for one that was cut.
+        field = "field": Option<Word<LongField>>,
+        /// With field: from which character on.
+        offset = "offset": Option<Count>,
     }
 }
 
@@ -107,7 +135,8 @@ impl Tool for TaskGet {
 Tells one task whole: description, owner, status, what it waits for (blockedBy; openBlockers are \
 those that still hold it back), what waits for it (blocks), metadata, attempts, result and \
 error.\n\
-Use it before you begin a task, and to read a finished one.";
+Use it before you begin a task, and to read a finished one. A text that is too long for an answer \
+is cut, and cut says where: read on with field and offset.";
     const HINTS: Hints = Hints::LOOKS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -116,8 +145,17 @@ Use it before you begin a task, and to read a finished one.";
             task_id: self.task_id.0,
         });
         let answer = caller.services.get_task(request).await?.into_inner();
-        let task = answer.task.unwrap_or_default();
-        let text = whole(&task);
+        let mut task = answer.task.unwrap_or_default();
+        if let Some(Word(field)) = self.field {
+            let offset = self.offset.map_or(0, |offset| offset.0);
+            return Ok(page(
+                &task,
+                field,
+                usize::try_from(offset).unwrap_or_default(),
+            ));
+        }
+        let cuts = cut_task(&mut task);
+        let mut text = whole(&task);
         let mut told = json::told(&task, Case::Camel);
         json::with_defaults(
             &mut told,
@@ -126,8 +164,42 @@ Use it before you begin a task, and to read a finished one.";
                 "blocks": [], "blockedBy": [], "openBlockers": [],
             }),
         );
-        Ok(Answer::new(json!({ "task": told }), text))
+        let mut result = Object::new();
+        result.insert("task".into(), told.into());
+        tell_cuts(&mut result, &mut text, task.id, &cuts);
+        Ok(Answer::new(result.into(), text))
     }
+}
+
+/// A page of one text of a task.
+fn page(task: &v1::Task, field: LongField, offset: usize) -> Answer {
+    let question = task.question.as_ref().map(|question| question.text.clone());
+    let (name, text) = match field {
+        LongField::Description => ("description", task.description.clone()),
+        LongField::Prompt => ("prompt", task.prompt.clone()),
+        LongField::Result => ("result", task.result.clone()),
+        LongField::Error => ("error", task.error.clone()),
+        LongField::Question => ("question", question.unwrap_or_default()),
+        LongField::Metadata => ("metadata", bound::metadata_text(task)),
+    };
+    let page = bound::page(&text, offset);
+    let mut words = page.text.to_owned();
+    let mut result = json!({
+        "taskId": task.id.to_string(),
+        "field": name,
+        "offset": offset,
+        "characters": page.of,
+        "text": page.text,
+    });
+    if let Some(next) = page.next {
+        result["nextOffset"] = next.into();
+        let _ = write!(
+            words,
+            "\n[Characters {offset} to {next} of {}: go on with offset {next}.]",
+            page.of
+        );
+    }
+    Answer::new(result, words)
 }
 
 /// A task in words.
@@ -203,7 +275,7 @@ be left out.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
         const LIMIT: i32 = 200;
-        let request = caller.say(v1::ListTasksRequest {
+        let mut request = v1::ListTasksRequest {
             team: caller.team.clone(),
             status: number(self.status),
             owner: self.owner.unwrap_or_default(),
@@ -216,25 +288,37 @@ be left out.";
             page_size: self.limit.map_or(LIMIT, |limit| limit.0),
             page_token: self.page_token.unwrap_or_default(),
             ..v1::ListTasksRequest::default()
-        });
-        let listed = caller.services.list_tasks(request).await?.into_inner();
-        let lines = listed.tasks.iter().map(|task| {
-            let indent = usize::try_from(task.depth).unwrap_or_default();
-            format!("{}{}", "  ".repeat(indent), task.line)
-        });
-        let mut text = lines.collect::<Vec<_>>().join("\n");
-        let told: Vec<Value> = listed.tasks.iter().map(entry).collect();
-        let mut result = json!({ "tasks": told });
-        let more = listed.next_page_token;
-        if !more.is_empty() {
-            // Said also where the page is empty: what passes the filter may come later.
-            let _ = write!(text, "\nThere is more: go on with pageToken {more:?}.");
-            result["nextPageToken"] = more.into();
-        } else if text.is_empty() {
-            text.push_str("No tasks found.");
+        };
+        loop {
+            let asked = caller.say(request.clone());
+            let listed = caller.services.list_tasks(asked).await?.into_inner();
+            let answer = listed_tasks(&listed);
+            if request.page_size == 1 || fits(&answer) {
+                return Ok(answer);
+            }
+            // Fewer of such long ones fit into an answer.
+            request.page_size = (request.page_size / 2).max(1);
         }
-        Ok(Answer::new(result, text.trim_start()))
     }
+}
+
+fn listed_tasks(listed: &v1::ListTasksResponse) -> Answer {
+    let lines = listed.tasks.iter().map(|task| {
+        let indent = usize::try_from(task.depth).unwrap_or_default();
+        format!("{}{}", "  ".repeat(indent), task.line)
+    });
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    let told: Vec<Value> = listed.tasks.iter().map(entry).collect();
+    let mut result = json!({ "tasks": told });
+    let more = &listed.next_page_token;
+    if !more.is_empty() {
+        // Said also where the page is empty: what passes the filter may come later.
+        let _ = write!(text, "\nThere is more: go on with pageToken {more:?}.");
+        result["nextPageToken"] = more.as_str().into();
+    } else if text.is_empty() {
+        text.push_str("No tasks found.");
+    }
+    Answer::new(result, text.trim_start())
 }
 
 /// A task in the list.
@@ -314,11 +398,12 @@ Finish it with TaskUpdate: status completed, and result.";
                 (claimed.task, claimed.attempt, claimed.lease_until)
             }
         };
-        let Some(task) = task else {
+        let Some(mut task) = task else {
             let text = "Nothing is ready for you now. TaskList tells what the others wait for.";
             return Ok(Answer::new(json!({"claimed": false}), text));
         };
-        let text = format!(
+        let cuts = cut_task(&mut task);
+        let mut text = format!(
             "Task #{} is yours, attempt {attempt}.\n{}",
             task.id,
             whole(&task)
@@ -329,6 +414,7 @@ Finish it with TaskUpdate: status completed, and result.";
         result.insert("attempt".into(), attempt.into());
         result.insert("lease_until".into(), json!(lease_until));
         result.insert("task".into(), json::told(&task, Case::Snake).into());
+        tell_cuts(&mut result, &mut text, task.id, &cuts);
         Ok(Answer::new(result.into(), text))
     }
 }

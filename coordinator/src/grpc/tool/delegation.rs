@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     args::{Object, arguments},
+    bound::{TEXTS_MAX, cut_task, cut_tasks, tell_cuts},
     json::{self, Case},
     kinds::{AnyObject, Id, Seconds, Word, number, numbers},
+    mail::Ack,
     refusal::No,
     registry::{Answer, Caller, Hints, Tool},
 };
@@ -18,8 +20,8 @@ use super::{
 /// How long wait_tasks waits when nothing is said: what models' hosts commonly allow a call.
 const WAIT_SPAN: Duration = Duration::from_secs(300);
 
-/// How many tasks wait_tasks tells in words; all are in the JSON.
-const COURSES_MAX: usize = 50;
+/// How many tasks wait_tasks tells; of the others it tells the ids.
+const TOLD_MAX: usize = 40;
 
 arguments! {
     /// task.
@@ -61,8 +63,9 @@ impl Tool for Task {
 Has a sub-agent do something, in a sandbox of its own on a worker, and answers what came out.\n\
 Use it for work that can be done apart from your conversation; call it several times with \
 run_in_background for work side by side. The task is on the board too, and goes on if your call \
-is cut off: check_task and wait_tasks find it by its id. A status of failed or cancelled is told \
-with the error.";
+is cut off: check_task and wait_tasks find it by its id. Answers before its end when the \
+sub-agent asks something: use answer_question with its task_id, then wait_tasks. A status of \
+failed or cancelled is told with the error.";
     const HINTS: Hints = Hints::CHANGES.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -81,6 +84,7 @@ with the error.";
             metadata: self.metadata.map(Into::into),
             share_todos: self.share_todos.unwrap_or_default(),
             cancel_on_disconnect: self.cancel_on_disconnect.unwrap_or_default(),
+            return_on_question: true,
             request_id: caller.request_id.clone(),
             ..v1::RunTaskRequest::default()
         };
@@ -91,9 +95,20 @@ with the error.";
             let request = caller.say(request);
             caller.services.run_task(request).await?.into_inner().task
         };
-        let task = task.unwrap_or_default();
-        Ok(Answer::new(state(&task).into(), course(&task)))
+        Ok(about(task.unwrap_or_default(), ""))
     }
+}
+
+/// An answer about one task: what was done, and how it stands.
+pub fn about(mut task: v1::Task, done: &str) -> Answer {
+    let cuts = cut_task(&mut task);
+    let mut result = state(&task);
+    let mut text = course(&task);
+    if !done.is_empty() {
+        text = format!("{done}\n{text}");
+    }
+    tell_cuts(&mut result, &mut text, task.id, &cuts);
+    Answer::new(result.into(), text)
 }
 
 /// The same without what speaks of waiting.
@@ -151,7 +166,12 @@ fn course(task: &v1::Task) -> String {
         }
     };
     match &task.question {
-        Some(question) => add("Asks, and waits for your answer_question", &question.text),
+        Some(question) => {
+            add("Asks, and waits for your answer_question", &question.text);
+            let id = task.id;
+            let next = format!("answer_question with task_id {id}, then wait_tasks for it");
+            add("Next", &next);
+        }
         None => add("Why", &task.phase_reason),
     }
     add("Result", &task.result);
@@ -192,8 +212,10 @@ Doesn't wait.";
             ..v1::ExplainTaskRequest::default()
         });
         let told = caller.services.explain_task(request).await?.into_inner();
-        let task = told.task.unwrap_or_default();
-        let mut text = course(&task);
+        let Answer {
+            mut result,
+            mut text,
+        } = about(told.task.unwrap_or_default(), "");
         for because in &told.because {
             let _ = write!(text, "\n{}: {}", because.reason, because.text);
         }
@@ -201,7 +223,6 @@ Doesn't wait.";
             .because
             .iter()
             .map(|because| json::told(because, Case::Snake));
-        let mut result = state(&task);
         result.insert("because".into(), because.collect::<Vec<_>>().into());
         Ok(Answer::new(result.into(), text))
     }
@@ -229,8 +250,8 @@ Answers before that when one of them asks something (questions: use answer_quest
 task_id) and when none of them can get on without you or a person (stuck: each with why). Do \
 what is wanted, then wait again. \
 Use mode any to act on each as it finishes, then wait again for the rest. A time-out stops \
-nothing: wait again, or do something else. Long results are cut here and end with …: check_task \
-tells them whole.";
+nothing: wait again, or do something else. Long results are cut, and cut says of which tasks: \
+TaskGet reads on. Of more than 40 tasks the first are told whole, of the others the ids.";
     const HINTS: Hints = Hints::LOOKS.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -242,35 +263,55 @@ tells them whole.";
             timeout: Some(timeout.into()),
             wait_on: self.wait_on.unwrap_or_default(),
         });
-        let waited = caller.services.wait_tasks(request).await?.into_inner();
+        let mut waited = caller.services.wait_tasks(request).await?.into_inner();
         let total = waited.tasks.len();
+        let others = waited.tasks.split_off(total.min(TOLD_MAX));
+        let cuts = cut_tasks(&mut waited.tasks, TEXTS_MAX);
         let mut text = format!("{}/{total} finished", waited.finished);
         if waited.timed_out {
             text.push_str("; the time was over first, and the rest goes on");
         }
-        for stuck in waited.stuck.iter().take(COURSES_MAX) {
+        for stuck in waited.stuck.iter().take(TOLD_MAX) {
             let _ = write!(text, "\nStuck: #{} {}.", stuck.task_id, stuck.because);
         }
-        for task in waited.tasks.iter().take(COURSES_MAX) {
+        let mut tasks = Vec::new();
+        for (task, cuts) in waited.tasks.iter().zip(&cuts) {
             let _ = write!(text, "\n{}", course(task));
+            let mut told = state(task);
+            tell_cuts(&mut told, &mut text, task.id, cuts);
+            tasks.push(Value::Object(told));
         }
-        if total > COURSES_MAX {
-            let more = total - COURSES_MAX;
+        let ids = |is_over: bool| {
+            let those = others
+                .iter()
+                .filter(|task| task.finished_at.is_some() == is_over);
+            Ack::of(those.map(|task| task.id)).0
+        };
+        let (over, open) = (ids(true), ids(false));
+        if !others.is_empty() {
+            let more = others.len();
             let _ = write!(text, "\nand {more} more: check_task tells each.");
+        }
+        for (name, ids) in [("over", &over), ("not over", &open)] {
+            if !ids.is_empty() {
+                let _ = write!(text, " {name}: {ids}.");
+            }
         }
         if waited.verification_nudge_needed {
             text.push_str("\nIt is time for somebody to verify the work who did none of it.");
         }
-        let tasks: Vec<Value> = waited.tasks.iter().map(|task| state(task).into()).collect();
-        let result = json!({
+        let mut result = json!({
             "finished": waited.finished,
             "total": total,
             "timed_out": waited.timed_out,
-            "questions": waited.questions.iter().map(asks).collect::<Value>(),
-            "stuck": waited.stuck.iter().map(waits_in_vain).collect::<Value>(),
+            "questions": waited.questions.iter().take(TOLD_MAX).map(asks).collect::<Value>(),
+            "stuck": waited.stuck.iter().take(TOLD_MAX).map(waits_in_vain).collect::<Value>(),
             "tasks": tasks,
             "verification_nudge_needed": waited.verification_nudge_needed,
         });
+        if !others.is_empty() {
+            result["others"] = json!({"over": over, "not_over": open});
+        }
         Ok(Answer::new(result, text))
     }
 }
@@ -312,8 +353,8 @@ runs. For what it asks use answer_question.";
         });
         let answer = caller.services.steer_task(request).await?.into_inner();
         let task = answer.task.unwrap_or_default();
-        let text = format!("The sub-agent of task #{} is told.\n{}", task.id, task.line);
-        Ok(Answer::new(state(&task).into(), text))
+        let text = format!("The sub-agent of task #{} is told.", task.id);
+        Ok(about(task, &text))
     }
 }
 
@@ -346,8 +387,8 @@ confirmed; until then its phase is stopping. One that is over is refused.";
         let task = answer.task.unwrap_or_default();
         let text = match task.status() {
             v1::TaskStatus::Cancelled => format!("Task #{} is cancelled.", task.id),
-            _ => format!("Task #{} is being stopped.\n{}", task.id, task.line),
+            _ => format!("Task #{} is being stopped.", task.id),
         };
-        Ok(Answer::new(state(&task).into(), text))
+        Ok(about(task, &text))
     }
 }

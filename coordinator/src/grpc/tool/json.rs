@@ -19,6 +19,7 @@ const ENUMS: &[(&str, &str)] = &[
     ("priority", "TASK_PRIORITY_"),
     ("kind", "TASK_KIND_"),
     ("kind", "MEMBER_KIND_"),
+    ("kind", "TRANSCRIPT_KIND_"),
     ("phase", "TASK_PHASE_"),
     ("stopReason", "STOP_REASON_"),
     ("ending", "ATTEMPT_ENDING_"),

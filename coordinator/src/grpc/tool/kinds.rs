@@ -1,5 +1,5 @@
-//! The kinds of values that tools take. Lenient where models are sloppy and the meaning is plain
-//! (an id as a number, one thing for a list of one), strict otherwise.
+//! The kinds of values that tools take. Lenient where the meaning is certain (an id as a number, a
+//! list as text, one thing for a list of one), strict otherwise.
 
 use std::time::Duration;
 
@@ -7,11 +7,16 @@ use ganger_proto::v1;
 use serde_json::{Value, json};
 
 use super::{
-    args::{Argument, Object, Wrong},
+    args::{Argument, Object, Shape, Wrong, object},
     json,
 };
 
+/// From here on a number of a Struct may stand for another, whose last digits were lost.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
 impl Argument for String {
+    const SHAPE: Shape = Shape::Text;
+
     fn schema() -> Value {
         json!({"type": "string"})
     }
@@ -19,6 +24,11 @@ impl Argument for String {
     fn read(value: Value) -> Result<Self, Wrong> {
         match value {
             Value::String(text) => Ok(text),
+            Value::Bool(truth) => Ok(truth.to_string()),
+            // Some clients make a number of every text that looks like one.
+            Value::Number(number) if number.as_f64().is_some_and(|n| n.abs() < EXACT_MAX) => {
+                Ok(number.to_string())
+            }
             other => Err(Wrong::value(&other, "a text")),
         }
     }
@@ -32,22 +42,30 @@ impl Argument for bool {
     fn read(value: Value) -> Result<Self, Wrong> {
         match &value {
             Value::Bool(truth) => Ok(*truth),
-            Value::String(word) if word.eq_ignore_ascii_case("true") => Ok(true),
-            Value::String(word) if word.eq_ignore_ascii_case("false") => Ok(false),
+            Value::String(word) if word.trim().eq_ignore_ascii_case("true") => Ok(true),
+            Value::String(word) if word.trim().eq_ignore_ascii_case("false") => Ok(false),
             other => Err(Wrong::value(other, "true or false")),
         }
     }
 }
 
-/// A list. One thing stands for a list of one.
+/// A list, be it that it comes as text: as JSON, or where its things are numbers, ids or words,
+/// with commas between. One thing stands for a list of one.
 impl<T: Argument> Argument for Vec<T> {
+    const SHAPE: Shape = Shape::List;
+
     fn schema() -> Value {
         json!({"type": "array", "items": T::schema()})
     }
 
     fn read(value: Value) -> Result<Self, Wrong> {
-        let Value::Array(items) = value else {
-            return Ok(vec![T::read(value)?]);
+        let items = match value {
+            Value::Array(items) => items,
+            Value::String(text) => match listed::<T>(&text) {
+                Some(items) => items,
+                None => return Ok(vec![T::read(Value::String(text))?]),
+            },
+            one => return Ok(vec![T::read(one)?]),
         };
         let read = items.into_iter().enumerate().map(|(at, item)| {
             let read = match item {
@@ -57,6 +75,32 @@ impl<T: Argument> Argument for Vec<T> {
             read.map_err(|wrong| wrong.within(&format!("[{at}]")))
         });
         read.collect()
+    }
+}
+
+/// The things of a list that comes as text; none where it is one thing.
+fn listed<T: Argument>(text: &str) -> Option<Vec<Value>> {
+    match (serde_json::from_str(text), T::SHAPE) {
+        // Of texts only a list of texts is certain: `[0-9]` may be a pattern.
+        (Ok(Value::Array(items)), Shape::Text) => {
+            items.iter().all(Value::is_string).then_some(items)
+        }
+        (Ok(Value::Array(items)), _) => Some(items),
+        (_, Shape::Scalar) => {
+            let parts = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+            let parts = parts.filter(|part| !part.is_empty());
+            Some(parts.map(Value::from).collect())
+        }
+        _ => None,
+    }
+}
+
+/// A number, be it that it comes as text.
+fn plain_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
     }
 }
 
@@ -94,15 +138,14 @@ pub fn numbers(ids: Option<Vec<Id>>) -> Vec<u64> {
 pub struct AnyObject(pub Object);
 
 impl Argument for AnyObject {
+    const SHAPE: Shape = Shape::Object;
+
     fn schema() -> Value {
         json!({"type": "object"})
     }
 
     fn read(value: Value) -> Result<Self, Wrong> {
-        match value {
-            Value::Object(object) => Ok(Self(object)),
-            other => Err(Wrong::value(&other, "an object")),
-        }
+        object(value).map(Self)
     }
 }
 
@@ -122,11 +165,7 @@ impl Argument for Seconds {
     }
 
     fn read(value: Value) -> Result<Self, Wrong> {
-        let seconds = match &value {
-            Value::Number(number) => number.as_f64(),
-            Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
+        let seconds = plain_number(&value);
         // More than anybody waits, and less than a timestamp overflows by.
         let is_sound = |span: &Duration| span.as_secs() < 1 << 32;
         let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -151,13 +190,12 @@ impl Argument for Count {
     }
 
     fn read(value: Value) -> Result<Self, Wrong> {
-        let number = match &value {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        let count = number.and_then(|number| i32::try_from(number).ok());
-        let count = count.filter(|count| *count >= 0).map(Self);
+        let number = plain_number(&value);
+        let is_count =
+            |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(i32::MAX)).contains(number);
+        // Within the bound the cast loses nothing.
+        #[allow(clippy::cast_possible_truncation)]
+        let count = number.filter(is_count).map(|number| Self(number as i32));
         count.ok_or_else(|| Wrong::value(&value, "a whole number, 0 or more"))
     }
 }

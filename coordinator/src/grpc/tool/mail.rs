@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 
 use super::{
     args::{Object, arguments},
+    bound,
     json::{self, Case},
     kinds::{Count, Id, Seconds, Word},
-    refusal::No,
+    listing::fits,
+    refusal::{No, Refusal},
     registry::{Answer, Caller, Hints, Tool},
     team::either,
 };
@@ -24,7 +26,7 @@ use super::{
 mod ack;
 mod send;
 
-use self::ack::Ack;
+pub use self::ack::Ack;
 pub use self::send::SendMessage;
 
 /// Sends, in the caller's name and team.
@@ -219,10 +221,14 @@ arguments! {
         from = "from": Option<String>,
         /// How many at the most; 10 when left out, 20 at the most.
         limit = "limit": Option<Count>,
+        /// Only this message, a page of its text: for one that was cut.
+        message_id = "message_id": Option<Id>,
+        /// With message_id: from which character on.
+        offset = "offset": Option<Count>,
     }
 }
 
-/// So many of the largest messages, told twice, still fit into one answer.
+/// Messages of an answer at the most.
 const LIMIT_MAX: i32 = 20;
 const LIMIT: i32 = 10;
 
@@ -246,6 +252,10 @@ that came with it, and is told again otherwise.";
             });
             caller.services.ack_messages(request).await?;
         }
+        if let Some(Id(id)) = self.message_id {
+            let offset = self.offset.map_or(0, |offset| offset.0);
+            return page(caller, id, usize::try_from(offset).unwrap_or_default()).await;
+        }
         let types = self.types.unwrap_or_default();
         let limit = self.limit.map_or(LIMIT, |limit| limit.0);
         let request = caller.say(v1::ReceiveMessagesRequest {
@@ -257,12 +267,67 @@ that came with it, and is told again otherwise.";
             ..v1::ReceiveMessagesRequest::default()
         });
         let answer = caller.services.receive_messages(request).await?;
-        Ok(received(&answer.into_inner()))
+        let mut answer = answer.into_inner();
+        loop {
+            let told = received(&answer);
+            if answer.messages.len() <= 1 || fits(&told) {
+                return Ok(told);
+            }
+            // What isn't told isn't acknowledged, and comes with the next call.
+            answer.messages.pop();
+            answer.has_more = true;
+        }
     }
+}
+
+/// A page of the text of one message in the mailbox.
+async fn page(caller: &Caller, id: u64, offset: usize) -> Result<Answer, No> {
+    let request = caller.say(v1::ReceiveMessagesRequest {
+        team: caller.team.clone(),
+        after_message_id: id - 1,
+        limit: 1,
+        ..v1::ReceiveMessagesRequest::default()
+    });
+    let answer = caller.services.receive_messages(request).await?;
+    let mut found = answer.into_inner().messages.into_iter();
+    let Some(message) = found.next().filter(|message| message.id == id) else {
+        return Err(Refusal {
+            error: format!("message_id {id} is no message in your mailbox"),
+            reason: "ARGUMENT_INVALID".to_owned(),
+            next: "read your mail with read_messages".to_owned(),
+            facts: Object::new(),
+        }
+        .into());
+    };
+    let mut text = message.text.clone();
+    if let Some(payload) = json::told(&message, Case::Snake).get("payload") {
+        let _ = write!(text, "\n{payload}");
+    }
+    let page = bound::page(&text, offset);
+    let mut words = page.text.to_owned();
+    let mut result = json!({
+        "message_id": id.to_string(),
+        "offset": offset,
+        "characters": page.of,
+        "text": page.text,
+    });
+    if let Some(next) = page.next {
+        result["next_offset"] = next.into();
+        let of = page.of;
+        let _ = write!(
+            words,
+            "\n[Characters {offset} to {next} of {of}: go on with offset {next}.]"
+        );
+    }
+    Ok(Answer::new(result, words))
 }
 
 fn received(answer: &v1::ReceiveMessagesResponse) -> Answer {
     let mut text = String::new();
+    let mut answer = answer.clone();
+    if let [alone] = answer.messages.as_mut_slice() {
+        cut_message(alone);
+    }
     for message in &answer.messages {
         add_message(&mut text, message);
     }
@@ -294,6 +359,29 @@ fn received(answer: &v1::ReceiveMessagesResponse) -> Answer {
         "ack": ack.0,
     });
     Answer::new(result, text)
+}
+
+/// Cuts a message that has no room in an answer of its own.
+fn cut_message(message: &mut v1::Message) {
+    let payload = json::told(message, Case::Snake).remove("payload");
+    let payload_len = payload.as_ref().map_or(0, bound::json_len);
+    if bound::len(&message.text) + payload_len <= bound::TEXTS_MAX {
+        return;
+    }
+    let id = message.id;
+    let mut read_on = format!("[Cut: read on with read_messages: message_id {id}, offset ");
+    let of = message.text.chars().count();
+    let (part, shown) = bound::beginning(&message.text, bound::TEXTS_MAX);
+    let part = part.to_owned();
+    if payload.is_some() {
+        // Half an object is none; the page has it behind the text.
+        message.payload = None;
+    }
+    let _ = write!(read_on, "{shown} of {of}");
+    if payload.is_some() {
+        read_on.push_str(", with the payload behind the text");
+    }
+    message.text = format!("{part}…\n{read_on}]");
 }
 
 fn add_message(text: &mut String, message: &v1::Message) {

@@ -8,9 +8,9 @@ use tonic::{Request, metadata::MetadataMap};
 
 use super::{
     args::{Argument, Arguments, Given, Object, Property, schema},
-    board, delegation, json, mail,
+    board, control, delegation, json, listing, mail, reading,
     refusal::{No, Refusal},
-    team, update,
+    team, teammates, update,
 };
 use crate::grpc::Services;
 
@@ -29,12 +29,20 @@ pub const TOOLS: &[Entry] = &[
     Entry::of::<delegation::WaitTasks>(),
     Entry::of::<delegation::SteerTask>(),
     Entry::of::<delegation::CancelTask>(),
-    Entry::of::<team::CheckTeammates>(),
+    Entry::of::<control::PauseTask>(),
+    Entry::of::<control::ResumeTask>(),
+    Entry::of::<control::ReleaseTask>(),
+    Entry::of::<control::ReopenTask>(),
+    Entry::of::<listing::ListAgentTypes>(),
+    Entry::of::<reading::ReadTranscript>(),
+    Entry::of::<reading::ReadArtifact>(),
+    Entry::of::<teammates::CheckTeammates>(),
     Entry::of::<mail::MessageTeammate>(),
     Entry::of::<mail::Broadcast>(),
     Entry::of::<mail::ReadMessages>(),
     Entry::of::<mail::AnswerQuestion>(),
     Entry::of::<mail::SendMessage>(),
+    Entry::of::<listing::ListTeams>(),
     Entry::of::<team::DissolveTeam>(),
     Entry::of::<team::TeamDelete>(),
 ];
@@ -151,11 +159,16 @@ impl Caller {
         (!name.is_empty()).then_some(name)
     }
 
-    /// The members of the team; as far as they fit onto a page.
-    pub async fn members(&self) -> Result<v1::ListMembersResponse, No> {
+    /// A page of the team's members.
+    pub async fn members(
+        &self,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<v1::ListMembersResponse, No> {
         let request = self.say(v1::ListMembersRequest {
             team: self.team.clone(),
-            page_size: 1_000,
+            page_size,
+            page_token: page_token.to_owned(),
             ..v1::ListMembersRequest::default()
         });
         Ok(self.services.list_members(request).await?.into_inner())
@@ -266,8 +279,9 @@ async fn run<T: Tool>(mut caller: Caller, given: Object) -> Result<Answer, No> {
 
 /// Who isn't there is told with those who are, so that the next call can be right.
 async fn with_members(caller: &Caller, mut refusal: Refusal) -> Refusal {
+    const NAMED_MAX: i32 = 200;
     if refusal.reason == "MEMBER_NOT_FOUND"
-        && let Ok(there) = caller.members().await
+        && let Ok(there) = caller.members(NAMED_MAX, "").await
     {
         let names: Vec<String> = there
             .members

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
-    args::{Argument, Object},
+    args::{Argument, Given, Object, Wrong},
     json::{Case, camel, of_struct, to_struct, told},
     kinds::{AnyObject, Count, Id, Seconds, Word},
     refusal::{No, Refusal},
@@ -130,6 +130,14 @@ fn tools_are_those_that_lead_agents_know() {
         "answer_question",
         "cancel_task",
         "steer_task",
+        "list_agent_types",
+        "list_teams",
+        "read_transcript",
+        "read_artifact",
+        "pause_task",
+        "resume_task",
+        "release_task",
+        "reopen_task",
     ];
     assert_eq!(names, BTreeSet::from(known));
     assert_eq!(TOOLS.len(), known.len());
@@ -205,10 +213,10 @@ fn parser_takes_what_the_schema_allows_and_nothing_else() {
 fn wrong_part_of_an_argument_is_named_by_its_path() {
     let of = |members: Value| json!({"team_name": "red", "members": members});
 
-    let refusal = refused("spawn_team", of(json!([{"name": "a"}, {"name": 5}])));
+    let refusal = refused("spawn_team", of(json!([{"name": "a"}, {"name": {"a": 5}}])));
     assert_eq!(
         refusal.error,
-        "spawn_team: members[1].name is 5, and must be a text"
+        "spawn_team: members[1].name is {\"a\":5}, and must be a text"
     );
 
     let refusal = refused("spawn_team", of(json!([{"role": "tester"}])));
@@ -248,6 +256,114 @@ fn ids_come_as_text_with_or_without_hash_and_as_numbers() {
     }
     assert_eq!(Vec::<Id>::read(json!(["1", 2])).unwrap(), [Id(1), Id(2)]);
     assert_eq!(Vec::<Id>::read(json!("7")).unwrap(), [Id(7)]);
+}
+
+/// What a value that may be left out is read as, given beside nothing else.
+fn read<T: Argument>(value: Value) -> Result<Option<T>, Wrong> {
+    Given::of(object(json!({"it": value}))).take("it")
+}
+
+#[test]
+fn what_has_one_certain_meaning_is_taken_in_every_shape() {
+    for three in [json!(3), json!("3"), json!(" 3 "), json!([3]), json!(["3"])] {
+        assert_eq!(read::<Id>(three.clone()).unwrap(), Some(Id(3)), "{three}");
+        assert_eq!(
+            read::<Count>(three.clone()).unwrap(),
+            Some(Count(3)),
+            "{three}"
+        );
+    }
+    assert_eq!(read::<Id>(json!(["#3"])).unwrap(), Some(Id(3)));
+    assert_eq!(read::<Count>(json!("3.0")).unwrap(), Some(Count(3)));
+    for yes in [json!(true), json!("true"), json!(" TRUE "), json!([true])] {
+        assert_eq!(read::<bool>(yes.clone()).unwrap(), Some(true), "{yes}");
+    }
+    for ids in [
+        json!([1, "2"]),
+        json!("[1, \"#2\"]"),
+        json!("1,2"),
+        json!("#1 #2"),
+        json!(["1", 2]),
+    ] {
+        let read = read::<Vec<Id>>(ids.clone()).unwrap();
+        assert_eq!(read, Some(vec![Id(1), Id(2)]), "{ids}");
+    }
+    for texts in [json!(["a", "b"]), json!("[\"a\", \"b\"]")] {
+        let read = read::<Vec<String>>(texts.clone()).unwrap();
+        assert_eq!(read, Some(vec!["a".into(), "b".into()]), "{texts}");
+    }
+    for text in [json!(42), json!("42"), json!(["42"])] {
+        assert_eq!(
+            read::<String>(text.clone()).unwrap(),
+            Some("42".into()),
+            "{text}"
+        );
+    }
+    assert_eq!(read::<String>(json!(true)).unwrap(), Some("true".into()));
+    for one in [json!({"a": 1}), json!("{\"a\": 1}"), json!([{"a": 1}])] {
+        let read = read::<AnyObject>(one.clone()).unwrap();
+        assert_eq!(read, Some(AnyObject(object(json!({"a": 1})))), "{one}");
+    }
+    let members = json!({"team_name": "red", "members": "[{\"name\": \"a\"}]"});
+    assert!((tool("spawn_team").reads)(object(members)).is_ok());
+    let one = json!({"teamName": "red", "members": {"name": "a", "agentType": ["shell"]}});
+    assert!((tool("spawn_team").reads)(object(one)).is_ok());
+}
+
+#[test]
+fn what_may_be_left_out_may_come_empty() {
+    for nothing in [
+        json!(null),
+        json!(""),
+        json!(" "),
+        json!("null"),
+        json!([]),
+        json!({}),
+    ] {
+        assert_eq!(read::<Id>(nothing.clone()).unwrap(), None, "{nothing}");
+        assert_eq!(read::<Count>(nothing.clone()).unwrap(), None, "{nothing}");
+        assert_eq!(read::<bool>(nothing.clone()).unwrap(), None, "{nothing}");
+        let word = read::<Word<v1::TaskPriority>>(nothing.clone()).unwrap();
+        assert_eq!(word, None, "{nothing}");
+    }
+    assert_eq!(read::<Vec<Id>>(json!("")).unwrap(), None);
+    assert_eq!(read::<Vec<Id>>(json!([])).unwrap(), Some(vec![]));
+    assert_eq!(read::<AnyObject>(json!("")).unwrap(), None);
+    // An empty text says something: it clears an owner.
+    assert_eq!(read::<String>(json!("")).unwrap(), Some(String::new()));
+    assert_eq!(read::<String>(json!("null")).unwrap(), Some("null".into()));
+}
+
+#[test]
+fn what_could_mean_two_things_is_refused_by_its_name() {
+    for (wrong, must_be) in [
+        (read::<bool>(json!(1)).map(drop), "true or false"),
+        (read::<bool>(json!("yes")).map(drop), "true or false"),
+        (read::<Id>(json!([1, 2])).map(drop), "an id"),
+        (read::<Id>(json!({"id": 1})).map(drop), "an id"),
+        (read::<String>(json!(["a", "b"])).map(drop), "a text"),
+        (read::<String>(json!({"a": 1})).map(drop), "a text"),
+        // Its last digits were lost on the way.
+        (
+            read::<String>(json!(12_345_678_901_234_567_890_u64)).map(drop),
+            "a text",
+        ),
+        (read::<AnyObject>(json!("no json")).map(drop), "an object"),
+        (read::<AnyObject>(json!("[1]")).map(drop), "an object"),
+    ] {
+        let wrong = wrong.unwrap_err();
+        assert_eq!(wrong.path, "it");
+        assert!(wrong.why.contains(must_be), "{}", wrong.why);
+    }
+    // A pattern in brackets is one text.
+    for pattern in ["[0-9]*", "[1]", "[ab].md"] {
+        let read = read::<Vec<String>>(json!(pattern)).unwrap();
+        assert_eq!(read, Some(vec![pattern.to_owned()]));
+    }
+    let both = json!({"taskId": "1", "task_id": "2"});
+    assert_eq!(refused("TaskGet", both).reason, "ARGUMENT_UNKNOWN");
+    assert!((tool("TaskGet").reads)(object(json!({"task_id": "2"}))).is_ok());
+    assert!((tool("claim_task").reads)(object(json!({"taskId": "2"}))).is_ok());
 }
 
 #[test]

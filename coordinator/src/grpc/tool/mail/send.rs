@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::grpc::tool::{
-    args::{Argument, Arguments, Wrong},
+    args::{Argument, Arguments, Shape, Wrong},
     kinds::Words,
     refusal::Refusal,
 };
@@ -74,6 +74,8 @@ pub enum Content {
 }
 
 impl Argument for Content {
+    const SHAPE: Shape = Shape::Text;
+
     fn schema() -> Value {
         let structured = crate::grpc::tool::args::schema(Structured::ALL.iter());
         json!({"anyOf": [{"type": "string"}, structured]})
