@@ -78,7 +78,11 @@ impl Mcp {
     }
 
     async fn send(&mut self, message: Value) {
-        let line = format!("{message}\n");
+        self.write(&format!("{message}\n")).await;
+    }
+
+    /// Writes what may be no message at all.
+    pub async fn write(&mut self, line: &str) {
         let input = self.input.as_mut().unwrap();
         patiently("ganger mcp reads", input.write_all(line.as_bytes()))
             .await
@@ -108,7 +112,7 @@ impl Mcp {
     }
 
     /// The next message. All that is on stdout is JSON-RPC.
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         let line = patiently("ganger mcp says something", self.output.next_line()).await;
         let line = line.unwrap().expect("ganger mcp goes on");
         let message: Value = serde_json::from_str(&line).unwrap();
@@ -177,6 +181,11 @@ impl Mcp {
     /// Closes its input, and waits until it ends.
     pub async fn close(mut self) -> ExitStatus {
         drop(self.input.take());
+        self.ended().await
+    }
+
+    /// Waits until it ends.
+    pub async fn ended(mut self) -> ExitStatus {
         let status = patiently("ganger mcp ends", self.child.wait()).await;
         status.unwrap()
     }

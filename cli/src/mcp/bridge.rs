@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAITS: Duration = Duration::from_secs(1);
 /// What takes longer than this did get through again: two dials may take so long.
 const THROUGH: Duration = Duration::from_secs(15);
+/// How long the coordinator may take to tell its tools, or the roster: a client that starts the
+/// server waits for these.
+const LOOK_SPAN: Duration = Duration::from_secs(3);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -91,15 +94,56 @@ impl Bridge {
         }
     }
 
-    /// The tools.
-    pub async fn tools(&self) -> Result<Vec<v1::Tool>, Failure> {
-        let client = self.client().await?;
-        let answer = client
-            .ask(v1::ListToolsRequest {}, |client, request| async move {
-                client.tools().list_tools(request).await
-            })
-            .await?;
-        Ok(answer.tools)
+    /// The tools as the coordinator tells them; none where there is no coordinator.
+    ///
+    /// # Errors
+    /// What the coordinator refused.
+    pub async fn tools(&self) -> Result<Option<Vec<v1::Tool>>, Failure> {
+        let listed = within_look(async {
+            let client = self.client().await?;
+            client
+                .ask(v1::ListToolsRequest {}, |client, request| async move {
+                    client.tools().list_tools(request).await
+                })
+                .await
+        });
+        Ok(listed.await?.map(|listed| listed.tools))
+    }
+
+    /// Looks whether the configured member is on its team's roster. False where nobody knows, since
+    /// there is no coordinator.
+    ///
+    /// # Errors
+    /// That it isn't, and what the coordinator refused.
+    pub async fn check_member(&self) -> Result<bool, Failure> {
+        let Some(said) = &self.settings.member else {
+            return Ok(true);
+        };
+        let (name, incarnation) = match said.split_once('/') {
+            Some((name, incarnation)) => (name, incarnation.parse().ok()),
+            None => (said.as_str(), None),
+        };
+        let roster = within_look(async {
+            let client = self.client().await?;
+            crate::member::all(&client, "", false).await
+        });
+        let Some(roster) = roster.await? else {
+            return Ok(false);
+        };
+        let is_there = roster.iter().any(|member| {
+            let is_same = |pinned: i32| member.incarnation == pinned;
+            member.name == name && incarnation.is_none_or(is_same)
+        });
+        if is_there {
+            return Ok(true);
+        }
+        let team = self.settings.team.as_deref().unwrap_or("default");
+        let names: Vec<&str> = roster.iter().map(|member| member.name.as_str()).collect();
+        Err(Failure::Usage(format!(
+            "team {team} has no member {said}: say another one with --member, or add it with \
+             `ganger member add`; members are {}",
+            names.join(", ")
+        )))
     }
 
     /// Makes a call ready to go out.
@@ -174,6 +218,18 @@ impl Bridge {
             tracing::warn!(tool = call.tool, error = %failure, "the coordinator is away");
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// What the coordinator answers soon; none where it doesn't.
+async fn within_look<T>(
+    look: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    match tokio::time::timeout(LOOK_SPAN, look).await {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(failure)) if failure.exit() == Exit::Unavailable => Ok(None),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Ok(None),
     }
 }
 

@@ -10,6 +10,14 @@ use super::json::Object;
 const MAKE_TEAM: &[&str] = &["TeamCreate", "spawn_team"];
 const END_TEAM: &[&str] = &["TeamDelete", "dissolve_team"];
 const READ: &str = "read_messages";
+/// With it a read is a look at a message that was read before.
+const PAGE: &str = "message_id";
+
+/// Whether an argument says something.
+fn says(arguments: &Object, name: &str) -> bool {
+    let said = arguments.get(name);
+    said.is_some_and(|said| !said.is_null() && *said != "")
+}
 
 /// What a session remembers.
 #[derive(Debug, Default)]
@@ -28,7 +36,7 @@ impl Session {
 
     /// Adds to the arguments of a call what the model needn't say: the `ack` of its last read.
     pub fn complete(&self, tool: &str, arguments: &mut Object) {
-        if tool != READ || arguments.get("ack").is_some_and(|ack| !ack.is_null()) {
+        if tool != READ || says(arguments, "ack") || says(arguments, PAGE) {
             return;
         }
         if let Some(ack) = self.read.get(&self.team_of(arguments)) {
@@ -43,7 +51,7 @@ impl Session {
             self.team = team.map(ToOwned::to_owned);
         } else if END_TEAM.contains(&tool) && self.team.as_deref() == team {
             self.team = None;
-        } else if tool == READ {
+        } else if tool == READ && !says(arguments, PAGE) {
             let team = self.team_of(arguments);
             match result.get("ack") {
                 Some(ack) if *ack != "" => drop(self.read.insert(team, ack.clone())),
@@ -55,6 +63,7 @@ impl Session {
     /// The team that a call is about; none for the configured one.
     pub fn team_of(&self, arguments: &Object) -> Option<String> {
         let named = arguments.get("team_name").and_then(Value::as_str);
+        let named = named.filter(|name| !name.is_empty());
         named.or(self.team()).map(ToOwned::to_owned)
     }
 }
@@ -103,7 +112,9 @@ mod tests {
         assert_eq!(read(&session, json!({})), json!({}));
 
         session.heard(READ, &none, &object(json!({"ack": "1-3"})));
-        assert_eq!(read(&session, json!({"ack": null})), json!({"ack": "1-3"}));
+        for empty in [json!(null), json!("")] {
+            assert_eq!(read(&session, json!({"ack": empty})), json!({"ack": "1-3"}));
+        }
         // What the model says itself goes first; another team's mail is another matter.
         assert_eq!(read(&session, json!({"ack": "2"})), json!({"ack": "2"}));
         let elsewhere = json!({"team_name": "red"});
@@ -111,6 +122,18 @@ mod tests {
 
         session.heard(READ, &none, &object(json!({"ack": ""})));
         assert_eq!(read(&session, json!({})), json!({}));
+    }
+
+    #[test]
+    fn page_of_a_message_acknowledges_nothing() {
+        let mut session = Session::default();
+        session.heard(READ, &Object::new(), &object(json!({"ack": "1-3"})));
+
+        let page = json!({"message_id": "3", "offset": 10});
+        assert_eq!(read(&session, page.clone()), page);
+        session.heard(READ, &object(page), &object(json!({"text": "…"})));
+
+        assert_eq!(read(&session, json!({})), json!({"ack": "1-3"}));
     }
 
     #[test]

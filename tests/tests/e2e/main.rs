@@ -32,6 +32,8 @@ mod mail_crash;
 mod mail_requests;
 mod mail_streams;
 mod mcp;
+mod mcp_answers;
+mod mcp_session;
 mod members;
 mod person;
 mod replay;

@@ -21,7 +21,7 @@ async fn client_of_the_revision_with_a_handshake_is_served() {
 
     let list = mcp.ask("tools/list", json!({})).await.unwrap();
     let tools = list["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 21);
+    assert_eq!(tools.len(), 29);
     let tool = |name: &str| tools.iter().find(|tool| tool["name"] == name).unwrap();
     assert_eq!(tool("TaskList")["annotations"]["readOnlyHint"], true);
     assert_eq!(tool("TaskCreate")["annotations"]["readOnlyHint"], false);
@@ -79,7 +79,7 @@ async fn client_of_the_revision_without_a_handshake_is_served() {
 
     let list = mcp.ask("tools/list", json!({})).await.unwrap();
     assert_eq!(list["resultType"], "complete");
-    assert_eq!(list["tools"].as_array().unwrap().len(), 21);
+    assert_eq!(list["tools"].as_array().unwrap().len(), 29);
     let made = mcp.call("TaskCreate", json!({"subject": "one"})).await;
     assert_eq!(made["resultType"], "complete");
     assert_eq!(made["structuredContent"]["task"]["id"], "1");
@@ -273,12 +273,6 @@ async fn server_starts_without_a_coordinator_and_says_how_to_get_one() {
         text.contains("no coordinator at") && text.contains("ganger up"),
         "{text}"
     );
-    let none = mcp.ask("tools/list", json!({})).await.unwrap_err();
-    assert!(
-        none["message"].as_str().unwrap().contains("ganger up"),
-        "{none}"
-    );
-
     cluster.restart_coordinator().await;
     assert_eq!(mcp.done("TaskList", json!({})).await, json!({"tasks": []}));
 }
