@@ -4,7 +4,9 @@
 //! another directory that is laid out like it. What isn't there is skipped, and said.
 
 mod grpcurl;
+mod inspector;
 mod printing;
+mod stubs;
 
 use std::{
     ffi::OsStr,
