@@ -129,8 +129,13 @@ fn waited_for_by(draft: &Draft<'_>, (team, task): TaskKey) -> Vec<TaskId> {
 
 /// Refuses a task that has just come on the board, or has come back, if it waits for itself over a
 /// join: because it waits for one that joins it, or joins what waits for it. Only what waits for it
-/// is searched: that is little, however many children are joined.
-pub(crate) fn check_new(draft: &Draft<'_>, (team, task): TaskKey) -> Result<(), Refusal> {
+/// is searched: that is little, however many children are joined. `fields` name its blockers and
+/// what it joins.
+pub(crate) fn check_new(
+    draft: &Draft<'_>,
+    (team, task): TaskKey,
+    fields: JoinFields,
+) -> Result<(), Refusal> {
     let key = (team, task);
     if waits_for_nothing(draft, key) || waited_for_by(draft, key).is_empty() {
         return Ok(());
@@ -148,28 +153,42 @@ pub(crate) fn check_new(draft: &Draft<'_>, (team, task): TaskKey) -> Result<(), 
     else {
         return Ok(());
     };
+    let field = match blockers.contains(&step) {
+        true => fields.blocked_by,
+        false => fields.joins,
+    };
     let mut path = vec![task, step];
     while step != task {
         step = reached[&step];
         path.push(step);
     }
-    Err(Refusal::Cycle { path })
+    Err(Refusal::Cycle { field, path })
 }
 
-/// Adds an edge between an end and another task. `field` is what named the other.
+/// The fields of a call that make a task wait for others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JoinFields {
+    /// For single ones.
+    pub(crate) blocked_by: &'static str,
+    /// For all children of one.
+    pub(crate) joins: &'static str,
+}
+
+/// Adds an edge between an end and another task. `field` is what named the other. Says whether the
+/// edge is new: one that is there changes nothing (K4).
 pub(crate) fn add_edge(
     draft: &mut Draft<'_>,
     team: TeamUid,
     end: &mut End,
     other: TaskId,
     field: &'static str,
-) -> Result<(), Obstacle> {
+) -> Result<bool, Obstacle> {
     let (task, blocker) = match end.is_blocker {
         true => (other, end.task),
         false => (end.task, other),
     };
     if task == blocker {
-        return Err(Refusal::SelfEdge { task }.into());
+        return Err(Refusal::SelfEdge { field, task }.into());
     }
     if draft.status((team, other)).is_none() {
         return Err(Refusal::ReferenceUnknown {
@@ -181,7 +200,7 @@ pub(crate) fn add_edge(
     }
     let present = draft.blocked_by((team, task));
     if present.contains(&blocker) {
-        return Err(Refusal::DuplicateEdge { task, blocker }.into());
+        return Ok(false);
     }
     if present.len() >= limits::EDGES_MAX {
         return Err(Refusal::TooMany {
@@ -193,11 +212,11 @@ pub(crate) fn add_edge(
     }
     check_room(draft, (team, blocker))?;
     if let Some(path) = end.circle(draft, team, other) {
-        return Err(Refusal::Cycle { path }.into());
+        return Err(Refusal::Cycle { field, path }.into());
     }
     draft.task_mut((team, task))?.blocked_by.push(blocker);
     draft.note_edge(team, blocker, task, true);
-    Ok(())
+    Ok(true)
 }
 
 /// Lets `task` not wait for `blocker` any more. Says whether it did.

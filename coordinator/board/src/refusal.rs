@@ -71,22 +71,18 @@ pub enum Refusal {
         unit: &'static str,
     },
     /// A task would wait for itself.
-    #[error("task #{task} can't wait for itself")]
+    #[error("{field} names task #{task} itself, and no task can wait for itself")]
     SelfEdge {
+        /// The field that names it.
+        field: &'static str,
         /// Which.
         task: TaskId,
     },
-    /// An edge is there already, or is given twice.
-    #[error("task #{task} already waits for #{blocker}")]
-    DuplicateEdge {
-        /// Which waits.
-        task: TaskId,
-        /// For which.
-        blocker: TaskId,
-    },
     /// Tasks would wait for each other in a circle.
-    #[error("tasks would wait for each other: {}", path_text(path))]
+    #[error("{field} would make tasks wait for each other: {}", path_text(path))]
     Cycle {
+        /// The field whose edge closes the circle.
+        field: &'static str,
         /// Each waits for the next; the last is the first again.
         path: Vec<TaskId>,
     },

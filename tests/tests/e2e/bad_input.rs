@@ -12,6 +12,7 @@ mod tasks;
 use ganger_proto::v1::{self, CreateTaskRequest, ListTasksRequest, UpdateTaskRequest};
 use ganger_tests::{Client, Cluster, programs};
 use pbjson_types::{Struct, Value, value::Kind};
+use tonic_types::StatusExt;
 
 const KIB: usize = 1024;
 const ABSENT: u64 = 999;
@@ -101,6 +102,13 @@ async fn small_board() -> (Cluster, Client) {
     };
     client.task().update_task(ended).await.unwrap();
     (cluster, client)
+}
+
+/// The field that a refusal names.
+fn bad_field(status: &tonic::Status) -> String {
+    let details = status.get_error_details();
+    let bad_request = details.bad_request().expect("a refusal names a field");
+    bad_request.field_violations[0].field.clone()
 }
 
 /// Rows of what is done, and the code and reason that it is refused with. `doing` is the user's.

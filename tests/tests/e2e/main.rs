@@ -17,6 +17,8 @@ mod coordinator_crash;
 mod deadlines;
 mod disk;
 mod dispatch;
+
+mod doors;
 mod drain;
 mod every_field;
 mod fences;

@@ -306,6 +306,8 @@ async fn refusal_is_an_answer_that_says_what_is_possible() {
 
     let cycle = json!({"taskId": "1", "addBlockedBy": ["2"]});
     let cycle = lead.no_tool("TaskUpdate", cycle, "EDGE_CYCLE").await;
+    assert_eq!(cycle.result["facts"]["field"], "addBlockedBy");
+    assert!(cycle.text.contains("addBlockedBy would"), "{}", cycle.text);
     assert!(
         cycle.text.contains("#1") && cycle.text.contains("#2"),
         "{}",

@@ -1,11 +1,16 @@
 //! Whether what was given can be taken: lengths, counts, blanks.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::settings;
 use crate::{
     command::{NewMember, NewTask, Update},
     draft::Draft,
+    id::TaskId,
     limits,
     refusal::Refusal,
     task::{Artifact, Retry},
@@ -94,6 +99,15 @@ pub(super) fn subject(text: &str) -> Result<(), Refusal> {
     chars("subject", text, limits::SUBJECT_CHARS_MAX)
 }
 
+/// Refuses more tasks than there may be edges. One that is given twice counts once (K4).
+fn edges(field: &'static str, tasks: &[TaskId]) -> Result<(), Refusal> {
+    if tasks.len() <= limits::EDGES_MAX {
+        return Ok(());
+    }
+    let distinct: BTreeSet<&TaskId> = tasks.iter().collect();
+    count(field, distinct.len(), limits::EDGES_MAX)
+}
+
 fn labels(field: &'static str, labels: &[Arc<str>]) -> Result<(), Refusal> {
     count(field, labels.len(), limits::LABELS_MAX)?;
     for label in labels {
@@ -161,7 +175,7 @@ pub(super) fn metadata(fields: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Refu
 
 pub(super) fn artifacts(field: &'static str, artifacts: &[Artifact]) -> Result<(), Refusal> {
     count(field, artifacts.len(), limits::ARTIFACTS_MAX)?;
-    let mut paths = std::collections::BTreeSet::new();
+    let mut paths = BTreeSet::new();
     for artifact in artifacts {
         path(field, &artifact.path)?;
         if !paths.insert(&artifact.path) {
@@ -205,12 +219,8 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
         &task.client_task_id,
         limits::CLIENT_TASK_ID_CHARS_MAX,
     )?;
-    count("blocks", task.blocks.len(), limits::EDGES_MAX)?;
-    count(
-        "blocked_by",
-        task.blocked_by.len() + task.blocked_by_items.len(),
-        limits::EDGES_MAX,
-    )?;
+    edges("blocks", &task.blocks)?;
+    edges("blocked_by", &task.blocked_by)?;
     labels("labels", &task.labels)?;
     count(
         "output_globs",
@@ -281,14 +291,14 @@ pub(super) fn update(update: &Update) -> Result<(), Refusal> {
             len(field, text, max)?;
         }
     }
-    let edges = [
+    let all_edges = [
         ("add_blocks", &update.add_blocks),
         ("add_blocked_by", &update.add_blocked_by),
         ("remove_blocks", &update.remove_blocks),
         ("remove_blocked_by", &update.remove_blocked_by),
     ];
-    for (field, ids) in edges {
-        count(field, ids.len(), limits::EDGES_MAX)?;
+    for (field, ids) in all_edges {
+        edges(field, ids)?;
     }
     labels("add_labels", &update.add_labels)?;
     count(

@@ -1,18 +1,24 @@
 //! Putting tasks on the board.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{attempts, calls, calls::Who, check, edges, ending, notices, update};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
     event::Happening,
-    graph::{self, End},
+    graph::{self, End, JoinFields},
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
     refusal::{Obstacle, Refusal},
     task::{Hirer, Status, Task, TaskState, Terms, Usage, Waiting},
     team::MemberKind,
+};
+
+/// What makes a new task wait for others.
+const FIELDS: JoinFields = JoinFields {
+    blocked_by: "blocked_by",
+    joins: "joins_task_id",
 };
 
 pub(super) fn create_tasks(
@@ -125,7 +131,7 @@ fn create_task(
     }
     draft.note_new(who.team, &task);
     draft.put_task(who.team, task);
-    graph::check_new(draft, (who.team, id))?;
+    graph::check_new(draft, (who.team, id), FIELDS)?;
     let actor = who.actor.clone();
     let created = Happening::TaskCreated {
         task: id,
@@ -135,7 +141,9 @@ fn create_task(
     let mut end = End::waited_for(id);
     for dependant in &new.blocks {
         calls::refer(draft, who, "blocks", *dependant)?;
-        graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")?;
+        if !graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")? {
+            continue;
+        }
         edges::guard_new_blocker(draft, (who.team, *dependant), id, &actor, false)?;
         edges::note_edges_changed(draft, (who.team, *dependant), &actor, id);
     }
@@ -214,7 +222,8 @@ fn hirer(
     Ok((is_hired || is_below).then_some(at))
 }
 
-/// What a new task waits for: ids, then earlier items of its batch.
+/// What a new task waits for: ids, then earlier items of its batch. One that is given twice counts
+/// once (K4).
 fn blockers(
     draft: &Draft<'_>,
     who: &Who,
@@ -223,7 +232,8 @@ fn blockers(
     first: TaskId,
     place: usize,
 ) -> Result<Vec<TaskId>, Refusal> {
-    let mut blocked_by = Vec::with_capacity(new.blocked_by.len() + new.blocked_by_items.len());
+    let mut blocked_by = Vec::new();
+    let mut seen = BTreeSet::new();
     let items = new.blocked_by_items.iter().map(|item| {
         if *item >= place {
             return Err(Refusal::BadValue {
@@ -236,12 +246,16 @@ fn blockers(
     for blocker in new.blocked_by.iter().copied().map(Ok).chain(items) {
         let blocker = blocker?;
         if blocker == id {
-            return Err(Refusal::SelfEdge { task: id });
+            return Err(Refusal::SelfEdge {
+                field: FIELDS.blocked_by,
+                task: id,
+            });
         }
-        calls::refer(draft, who, "blocked_by", blocker)?;
-        if blocked_by.contains(&blocker) {
-            return Err(Refusal::DuplicateEdge { task: id, blocker });
+        if !seen.insert(blocker) {
+            continue;
         }
+        check::count(FIELDS.blocked_by, seen.len(), limits::EDGES_MAX)?;
+        calls::refer(draft, who, FIELDS.blocked_by, blocker)?;
         graph::check_room(draft, (who.team, blocker))?;
         blocked_by.push(blocker);
     }

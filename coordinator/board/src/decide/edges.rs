@@ -43,7 +43,9 @@ pub(super) fn rewire(
     let mut end = End::waiting(task);
     for blocker in &changes.add_blocked_by {
         calls::refer(draft, who, "add_blocked_by", *blocker)?;
-        graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")?;
+        if !graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")? {
+            continue;
+        }
         guard_new_blocker(draft, key, *blocker, actor, changes.stop_running)?;
         rewired.fields.add(Fields::BLOCKED_BY);
         rewired.bound.insert(task);
@@ -52,7 +54,9 @@ pub(super) fn rewire(
     for dependant in &changes.add_blocks {
         let waits = (team, *dependant);
         calls::refer(draft, who, "add_blocks", *dependant)?;
-        graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")?;
+        if !graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")? {
+            continue;
+        }
         if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
             update::may_change(draft, who, waits)?;
         }

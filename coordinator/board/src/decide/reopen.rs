@@ -7,11 +7,17 @@ use crate::{
     command::Answer,
     draft::Draft,
     event::Happening,
-    graph,
+    graph::{self, JoinFields},
     id::{Revision, TaskId, TaskKey},
     limits,
     refusal::{Obstacle, Refusal},
     task::{Status, TaskState, Terms},
+};
+
+/// What a task waits for was said when it was made: a reopening names the task alone.
+const FIELDS: JoinFields = JoinFields {
+    blocked_by: "task_id",
+    joins: "task_id",
 };
 
 pub(super) fn reopen(
@@ -65,7 +71,7 @@ pub(super) fn reopen(
         reason: ending::line(reason),
     };
     draft.happened(key.0, &who.actor, None, reopened);
-    graph::check_new(draft, key)?;
+    graph::check_new(draft, key, FIELDS)?;
     let dependants = draft.dependants(key).to_vec();
     let is_pending = |id: &TaskId| draft.status((key.0, *id)) == Some(Status::Pending);
     let (blocked, started) = dependants.into_iter().partition(is_pending);

@@ -1,7 +1,7 @@
 //! Dependencies: made, refused, taken away, and what they hold back (K4, K5).
 
 use board::{
-    command::{Answer, NewTask, Update},
+    command::{Answer, NewTask, Update, Wish},
     id::TaskId,
     limits,
     refusal::Refusal,
@@ -87,17 +87,16 @@ fn a_new_task_may_stand_between_two() {
 
 /// C5, D1.
 #[test]
-fn unknown_own_and_double_edges_are_refused() {
+fn unknown_and_own_edges_are_refused_by_their_field() {
     let mut script = Script::given(&[card("a"), waits_for([1], card("b"))]);
     let unknown = |field| Refusal::ReferenceUnknown {
         field,
         task: TaskId(9),
         team: t(),
     };
-    let own = Refusal::SelfEdge { task: TaskId(1) };
-    let twice = Refusal::DuplicateEdge {
-        task: TaskId(2),
-        blocker: TaskId(1),
+    let own = |field, task| Refusal::SelfEdge {
+        field,
+        task: TaskId(task),
     };
     let new = |blocked_by: &[u64], blocks: &[u64]| NewTask {
         blocked_by: ids(blocked_by.iter().copied()),
@@ -108,30 +107,19 @@ fn unknown_own_and_double_edges_are_refused() {
     let updates = [
         (1, blocked_by([9]), unknown("add_blocked_by")),
         (1, blocks([9]), unknown("add_blocks")),
-        (1, blocked_by([1]), own.clone()),
-        (1, blocks([1]), own),
-        (2, blocked_by([1]), twice.clone()),
-        (1, blocks([2]), twice),
+        (1, blocked_by([1]), own("add_blocked_by", 1)),
+        (1, blocks([1]), own("add_blocks", 1)),
+        (2, blocked_by([1, 2]), own("add_blocked_by", 2)),
     ];
     for (task, update, refusal) in updates {
         let refused = script.update(LEAD, task, update.clone());
         assert_eq!(refused.unwrap_err(), refusal, "{update:?}");
     }
-    let double_new = Refusal::DuplicateEdge {
-        task: TaskId(3),
-        blocker: TaskId(1),
-    };
-    let double_blocks = Refusal::DuplicateEdge {
-        task: TaskId(1),
-        blocker: TaskId(3),
-    };
     let creations = [
         (new(&[9], &[]), unknown("blocked_by")),
         (new(&[], &[9]), unknown("blocks")),
-        (new(&[3], &[]), Refusal::SelfEdge { task: TaskId(3) }),
-        (new(&[], &[3]), Refusal::SelfEdge { task: TaskId(3) }),
-        (new(&[1, 1], &[]), double_new),
-        (new(&[], &[1, 1]), double_blocks),
+        (new(&[3], &[]), own("blocked_by", 3)),
+        (new(&[], &[3]), own("blocks", 3)),
     ];
     for (task, refusal) in creations {
         let refused = script.create(LEAD, std::slice::from_ref(&task));
@@ -141,7 +129,73 @@ fn unknown_own_and_double_edges_are_refused() {
     assert_eq!(script.task(2).blocked_by, ids([1]));
 }
 
-/// C5, D1: the path is exact, from the task that the edge was asked for back to it.
+/// K4: what is there already, or is given twice, is no error, whatever the task is at.
+#[test]
+fn an_edge_that_is_there_changes_nothing() {
+    let mut script = Script::given(&[card("a"), waits_for([1], card("b")), card("c")]);
+
+    for (task, update) in [
+        (2, blocked_by([1])),
+        (1, blocks([2])),
+        (2, blocked_by([1, 1])),
+        (1, blocks([2, 2])),
+    ] {
+        let told = script.update(LEAD, task, update).unwrap();
+        told.is(&[]);
+        assert_eq!(told.decision.records, []);
+    }
+    // What else the change asks for is done.
+    let more = Update {
+        subject: Some("B".into()),
+        ..blocked_by([1, 3, 3])
+    };
+    script
+        .update(LEAD, 2, more)
+        .unwrap()
+        .is(&["lead: #2 updated: subject, blocked_by"]);
+    assert_eq!(script.task(2).blocked_by, ids([1, 3]));
+    // Nor is it one where a new edge would be: on work in progress, and on what is over.
+    script.set(LEAD, 1, Status::Completed).unwrap();
+    script.set(LEAD, 3, Status::Completed).unwrap();
+    script.set(LEAD, 2, Status::InProgress).unwrap();
+    let reopen = Wish::ReopenTask(t(), TaskId(1), None, "again".into());
+    script.by(LEAD, reopen).unwrap();
+    script.update(LEAD, 2, blocked_by([1])).unwrap().is(&[]);
+    script.update(LEAD, 1, blocks([2])).unwrap().is(&[]);
+    script.set(LEAD, 2, Status::Completed).unwrap();
+    script.update(LEAD, 2, blocked_by([1])).unwrap().is(&[]);
+}
+
+/// K4: for a new task, too, and by whichever of its fields.
+#[test]
+fn a_blocker_that_is_given_twice_counts_once() {
+    let mut script = Script::given(&cards(1));
+    let twice = NewTask {
+        blocked_by: ids([1, 1]),
+        ..card("b")
+    };
+    let by_item_and_id = NewTask {
+        blocked_by: ids([2]),
+        blocked_by_items: vec![0, 0],
+        ..card("c")
+    };
+    let blocking = NewTask {
+        blocks: ids([3, 3]),
+        ..card("d")
+    };
+
+    script.create(LEAD, &[twice, by_item_and_id]).unwrap();
+    script.create(LEAD, &[blocking]).unwrap().is(&[
+        "lead: #4 created: d",
+        "lead: #3 updated: blocked_by (because of #4)",
+    ]);
+
+    assert_eq!(script.task(2).blocked_by, ids([1]));
+    assert_eq!(script.task(3).blocked_by, ids([2, 4]));
+}
+
+/// C5, D1: the path is exact, from the task that the edge was asked for back to it, and the field
+/// is the one whose edge closes it.
 #[test]
 fn a_circle_is_refused_with_its_path() {
     // 1 ← 2 ← 3, and 4 by itself.
@@ -151,7 +205,8 @@ fn a_circle_is_refused_with_its_path() {
         waits_for([2], card("c")),
         card("d"),
     ]);
-    let circle = |path: &[u64]| Refusal::Cycle {
+    let circle = |field, path: &[u64]| Refusal::Cycle {
+        field,
         path: ids(path.iter().copied()),
     };
 
@@ -176,11 +231,20 @@ fn a_circle_is_refused_with_its_path() {
         }],
     );
 
-    assert_eq!(simple.unwrap_err(), circle(&[1, 2, 1]));
-    assert_eq!(over_a_detour.unwrap_err(), circle(&[1, 3, 2, 1]));
-    assert_eq!(from_above.unwrap_err(), circle(&[1, 3, 2, 1]));
-    assert_eq!(in_one_update.unwrap_err(), circle(&[2, 4, 3, 2]));
-    assert_eq!(by_a_new_task.unwrap_err(), circle(&[1, 5, 3, 2, 1]));
+    assert_eq!(simple.unwrap_err(), circle("add_blocked_by", &[1, 2, 1]));
+    assert_eq!(
+        over_a_detour.unwrap_err(),
+        circle("add_blocked_by", &[1, 3, 2, 1])
+    );
+    assert_eq!(from_above.unwrap_err(), circle("add_blocks", &[1, 3, 2, 1]));
+    assert_eq!(
+        in_one_update.unwrap_err(),
+        circle("add_blocks", &[2, 4, 3, 2])
+    );
+    assert_eq!(
+        by_a_new_task.unwrap_err(),
+        circle("blocks", &[1, 5, 3, 2, 1])
+    );
 }
 
 #[test]
@@ -196,7 +260,8 @@ fn the_path_of_a_circle_is_the_shortest() {
     let refused = script.update(LEAD, 1, blocked_by([4]));
 
     let path = ids([1, 4, 3, 1]);
-    assert_eq!(refused.unwrap_err(), Refusal::Cycle { path });
+    let field = "add_blocked_by";
+    assert_eq!(refused.unwrap_err(), Refusal::Cycle { field, path });
 }
 
 /// C5.
@@ -395,6 +460,22 @@ fn a_task_has_a_thousand_edges_each_way_and_no_more() {
     script.update(LEAD, 1_002, blocks(1..=max)).unwrap();
     let other_way = script.create(LEAD, &[waits_for([1_002], card("x"))]);
 
+    let given_twice = blocked_by((1..=max).chain(1..=max));
+    script.update(LEAD, 1_001, given_twice).unwrap().is(&[]);
+    let twice = waits_for((1..=max).chain(1..=max), card("y"));
+    let over = NewTask {
+        blocked_by_items: vec![0],
+        ..twice.clone()
+    };
+
+    let mut wide = Script::new();
+    wide.is_checked = false;
+    wide.create(LEAD, &cards(1_000)).unwrap();
+
+    let one_more_item = wide.create(LEAD, &[card("z"), over]);
+    assert_eq!(one_more_item.unwrap_err(), too_many("blocked_by"));
+    wide.create(LEAD, &[twice]).unwrap();
+    assert_eq!(wide.task(1_001).blocked_by.len(), limits::EDGES_MAX);
     assert_eq!(given_at_once.unwrap_err(), too_many("add_blocked_by"));
     assert_eq!(one_more.unwrap_err(), too_many("blocked_by"));
     assert_eq!(other_way.unwrap_err(), too_many("blocks"));

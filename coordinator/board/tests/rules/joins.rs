@@ -29,8 +29,9 @@ fn reopen(task: u64) -> Wish {
     Wish::ReopenTask(t(), TaskId(task), None, "again".into())
 }
 
-fn cycle(path: &[u64]) -> Refusal {
+fn cycle(field: &'static str, path: &[u64]) -> Refusal {
     Refusal::Cycle {
+        field,
         path: ids(path.iter().copied()),
     }
 }
@@ -198,36 +199,39 @@ fn circles_over_a_join_are_refused_with_their_path() {
     // A child that is to wait for the join, at once or over a detour, said from either end.
     assert_eq!(
         script.update(LEAD, 2, blocked_by(3)).unwrap_err(),
-        cycle(&[2, 3, 2])
+        cycle("add_blocked_by", &[2, 3, 2])
     );
     assert_eq!(
         script.update(LEAD, 2, blocked_by(4)).unwrap_err(),
-        cycle(&[2, 4, 3, 2])
+        cycle("add_blocked_by", &[2, 4, 3, 2])
     );
     assert_eq!(
         script.update(LEAD, 3, blocks(2)).unwrap_err(),
-        cycle(&[2, 3, 2])
+        cycle("add_blocks", &[2, 3, 2])
     );
     assert_eq!(
         script.update(LEAD, 4, blocks(2)).unwrap_err(),
-        cycle(&[2, 4, 3, 2])
+        cycle("add_blocks", &[2, 4, 3, 2])
     );
     // A child that is made to.
     let late = [part_of(1, waits_for([4], card("late")))];
     assert_eq!(
         script.create(LEAD, &late).unwrap_err(),
-        cycle(&[7, 4, 3, 7])
+        cycle("blocked_by", &[7, 4, 3, 7])
     );
     // Two joins that are part of what both join; two that are part of what the other joins.
     let inner = [part_of(1, joining(1, card("inner")))];
     script.create(LEAD, &inner).unwrap();
-    assert_eq!(script.create(LEAD, &inner).unwrap_err(), cycle(&[8, 7, 8]));
+    assert_eq!(
+        script.create(LEAD, &inner).unwrap_err(),
+        cycle("joins_task_id", &[8, 7, 8])
+    );
     let across = [part_of(1, joining(5, card("across")))];
     script.create(LEAD, &across).unwrap();
     let back = [part_of(5, joining(1, card("and back")))];
     assert_eq!(
         script.create(LEAD, &back).unwrap_err(),
-        cycle(&[9, 7, 8, 9])
+        cycle("joins_task_id", &[9, 7, 8, 9])
     );
     // A join that a child waits for from the start.
     let blocking = [NewTask {
@@ -236,7 +240,7 @@ fn circles_over_a_join_are_refused_with_their_path() {
     }];
     assert_eq!(
         script.create(LEAD, &blocking).unwrap_err(),
-        cycle(&[6, 9, 6])
+        cycle("blocks", &[6, 9, 6])
     );
 }
 
@@ -251,7 +255,7 @@ fn a_join_is_not_opened_again_into_a_circle() {
 
     let refused = script.by(LEAD, reopen(2)).unwrap_err();
 
-    assert_eq!(refused, cycle(&[2, 3, 2]));
+    assert_eq!(refused, cycle("task_id", &[2, 3, 2]));
 }
 
 #[test]

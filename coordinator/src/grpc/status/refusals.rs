@@ -73,17 +73,14 @@ fn of_field(refusal: &Refusal) -> Option<Error> {
 fn of_edge(refusal: &Refusal) -> Option<Error> {
     let invalid = |reason, next| Error::new(Code::InvalidArgument, reason, next);
     Some(match refusal {
-        Refusal::SelfEdge { task } => {
-            invalid("EDGE_TO_SELF", "name another task").fact("task", task)
-        }
-        Refusal::DuplicateEdge { task, blocker } => {
-            invalid("EDGE_DUPLICATE", "leave this edge out: it is there")
-                .fact("task", task)
-                .fact("blocker", blocker)
-        }
-        Refusal::Cycle { path } => {
+        Refusal::SelfEdge { field, task } => invalid("EDGE_TO_SELF", "name another task")
+            .fact("field", field)
+            .fact("task", task),
+        Refusal::Cycle { field, path } => {
             let next = "remove one of the edges on the path first";
-            invalid("EDGE_CYCLE", next).fact("path", ids(path))
+            invalid("EDGE_CYCLE", next)
+                .fact("field", field)
+                .fact("path", ids(path))
         }
         Refusal::ReferenceUnknown { field, task, team } => {
             let next = "list the team's tasks with TaskService/ListTasks";

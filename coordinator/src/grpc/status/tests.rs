@@ -59,12 +59,12 @@ fn refusals() -> Vec<Refusal> {
         },
     ];
     let from_edges = [
-        Refusal::SelfEdge { task: TASK },
-        Refusal::DuplicateEdge {
+        Refusal::SelfEdge {
+            field: "zz",
             task: TASK,
-            blocker: OTHER,
         },
         Refusal::Cycle {
+            field: "zz",
             path: vec![TASK, OTHER, TASK],
         },
         Refusal::ReferenceUnknown {
@@ -284,7 +284,6 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::BadValue { .. }
         | Refusal::CommandTooLarge { .. }
         | Refusal::SelfEdge { .. }
-        | Refusal::DuplicateEdge { .. }
         | Refusal::Cycle { .. }
         | Refusal::PromptMissing { .. }
         | Refusal::AgentTypeMissing { .. }

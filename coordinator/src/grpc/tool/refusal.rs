@@ -37,6 +37,9 @@ const TOOLS_FOR_CALLS: &[(&str, &str)] = &[
     ("DelegationService/WaitTasks", "wait_tasks"),
     ("with CreateTeam", "with TeamCreate"),
     ("stop_running", "stopRunning"),
+    ("add_blocked_by", "addBlockedBy"),
+    ("add_blocks", "addBlocks"),
+    ("blocked_by", "blockedBy"),
 ];
 
 /// Why a tool does not do what was asked.
@@ -100,6 +103,14 @@ impl Refusal {
             Some(Value::String(next)) => in_tools(next),
             _ => "see the message".to_owned(),
         };
+        let mut error = status.message().to_owned();
+        if let Some(Value::String(field)) = facts.get_mut("field") {
+            let argument = in_tools(field.clone());
+            if let Some(rest) = error.strip_prefix(field.as_str()) {
+                error = format!("{argument}{rest}");
+            }
+            *field = argument;
+        }
         if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
             let seconds = delay.as_secs_f64();
             facts.insert("retry_after_seconds".to_owned(), json!(seconds));
@@ -109,7 +120,7 @@ impl Refusal {
             facts.insert("current".to_owned(), Value::Object(task));
         }
         Self {
-            error: status.message().to_owned(),
+            error,
             reason,
             next,
             facts,
@@ -192,11 +203,11 @@ fn facts(value: Value) -> Object {
     }
 }
 
-/// Advice for who has tools, and not calls.
-fn in_tools(advice: String) -> String {
+/// What is said to who has tools, and not calls.
+fn in_tools(text: String) -> String {
     TOOLS_FOR_CALLS
         .iter()
-        .fold(advice, |advice, (call, tool)| advice.replace(call, tool))
+        .fold(text, |text, (call, tool)| text.replace(call, tool))
 }
 
 /// The record that the caller had another idea of.

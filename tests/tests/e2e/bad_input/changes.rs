@@ -4,7 +4,7 @@ use ganger_proto::v1::{TaskStatus, UpdateTaskRequest};
 use ganger_tests::refused;
 use tonic::Code::{Aborted, FailedPrecondition, InvalidArgument, NotFound};
 
-use super::{ABSENT, KIB, board, metadata, rows, small_board, text, update};
+use super::{ABSENT, KIB, bad_field, board, metadata, rows, small_board, text, update};
 
 type Change = Box<dyn Fn(&mut UpdateTaskRequest)>;
 
@@ -29,7 +29,6 @@ async fn bad_changes_are_refused_and_change_nothing() {
         "status 77", InvalidArgument, "VALUE_INVALID": |u| u.status = 77;
         "itself", InvalidArgument, "EDGE_TO_SELF": |u| u.add_blocked_by = vec![1];
         "circle", InvalidArgument, "EDGE_CYCLE": |u| u.add_blocked_by = vec![2];
-        "there already", InvalidArgument, "EDGE_DUPLICATE": |u| u.add_blocks = vec![2];
         "unknown edge", NotFound, "TASK_NOT_FOUND": |u| u.add_blocked_by = vec![ABSENT];
         "revision", Aborted, "REVISION_MISMATCH": |u| u.expected_revision = 4_711;
         "half good", NotFound, "TASK_NOT_FOUND":
@@ -49,7 +48,12 @@ async fn bad_changes_are_refused_and_change_nothing() {
         let status = answer.as_ref().err().cloned();
         let info = refused(answer, code, reason);
         match reason {
-            "EDGE_CYCLE" => assert_eq!(info.metadata["path"], "1,2,1"),
+            "EDGE_TO_SELF" | "EDGE_CYCLE" => {
+                assert_eq!(bad_field(&status.unwrap()), "add_blocked_by");
+                if reason == "EDGE_CYCLE" {
+                    assert_eq!(info.metadata["path"], "1,2,1");
+                }
+            }
             "TASK_BLOCKED" => assert_eq!(info.metadata["blockers"], "1"),
             "REVISION_MISMATCH" => {
                 let details = status.unwrap().details().to_vec();

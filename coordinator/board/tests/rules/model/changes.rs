@@ -103,7 +103,7 @@ impl Wisher<'_> {
         }
         let card = self.gang.cards[&waits].clone();
         if card.blocked_by.contains(&blocker) {
-            return self.no("DuplicateEdge");
+            return;
         }
         if self.leads_to(blocker, waits) {
             return self.no("Cycle");
@@ -168,8 +168,8 @@ impl Wisher<'_> {
             bound.push(id);
         }
         for dependant in &change.add_blocks {
-            let is_claimed = |card: &Card| card.is_claimed();
-            if change.stop_running && self.gang.cards.get(dependant).is_some_and(is_claimed) {
+            let comes_to_wait = |card: &Card| card.is_claimed() && !card.blocked_by.contains(&id);
+            if change.stop_running && self.gang.cards.get(dependant).is_some_and(comes_to_wait) {
                 self.own(*dependant);
             }
             self.bind(*dependant, id, *dependant, change.stop_running);
