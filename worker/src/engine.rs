@@ -287,6 +287,10 @@ impl Engine {
                 coordinator, ?wait, error = %error,
                 "give one of the two another name (--name), or wait until the other's lease is over"
             ),
+            DialError::NameInTeam(_) => tracing::error!(
+                coordinator, ?wait, error = %error,
+                "give this worker another name (--name), or remove that member from the team"
+            ),
             DialError::Unauthenticated(_) => tracing::error!(
                 coordinator, ?wait, error = %error, "the token file must hold the coordinator's token (--token-file)"
             ),

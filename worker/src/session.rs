@@ -130,6 +130,9 @@ pub(crate) enum DialError {
     /// Another worker has the name.
     #[error("another worker has this name: {0}")]
     NameTaken(String),
+    /// A member of a team that it is to serve has the name.
+    #[error("a team has a member of this worker's name: {0}")]
+    NameInTeam(String),
     /// The two have no version of the stream in common: what each speaks, and what to do.
     #[error("{0}")]
     Version(String),
@@ -398,6 +401,7 @@ fn refusal(status: Status) -> DialError {
         .map(|info| info.reason.clone());
     match (status.code(), reason.as_deref()) {
         (_, Some("WORKER_NAME_TAKEN")) => DialError::NameTaken(message),
+        (_, Some("WORKER_NAME_IN_TEAM")) => DialError::NameInTeam(message),
         (_, Some("WORKER_VERSION_UNSUPPORTED")) => DialError::Version(message),
         (Code::Unauthenticated | Code::PermissionDenied, _) => DialError::Unauthenticated(message),
         (Code::InvalidArgument | Code::Unimplemented, _) => DialError::Refused(message),

@@ -12,8 +12,8 @@ use crate::{
 /// What is claimed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exactly one claimant wins; a refusal names the holder, or what the task waits for. Whatever you do
-on the board renews the claim.
+Exactly one claimant wins; a refusal names the holder, or what the task waits for. Claiming a task
+that you hold renews your claim, and so does whatever else you do on the board.
 
 Example: ganger --member alice task claim 3 --lease 2h")]
 pub struct Args {
@@ -48,7 +48,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         .await?;
     let task = answer.task.clone().unwrap_or_default();
     context.out.answer(&answer, || {
-        said(&task, answer.attempt, answer.lease_until.as_ref())
+        let said = said(&task, answer.attempt, answer.lease_until.as_ref());
+        match answer.renewed {
+            true => format!("{said}: it was already, and the claim is renewed"),
+            false => said,
+        }
     })?;
     Ok(())
 }

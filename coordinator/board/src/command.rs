@@ -55,8 +55,9 @@ pub enum Wish {
     UpdateTask(TeamName, TaskId, Box<Update>),
     /// Change tasks in order, all or none.
     UpdateTasks(TeamName, Vec<(TaskId, Update)>),
-    /// Take a task.
-    ClaimTask(TeamName, TaskId, Option<Revision>, Lease),
+    /// Take a task, or say again that it is one's own; without a lease for the default one, or for
+    /// the one that the claim has.
+    ClaimTask(TeamName, TaskId, Option<Revision>, Option<Lease>),
     /// Take the best task that is ready.
     ClaimNext(TeamName, ClaimNext),
     /// Say that a claim is still meant.

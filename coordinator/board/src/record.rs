@@ -135,6 +135,11 @@ pub enum CameTo {
         /// Which.
         task: TaskId,
     },
+    /// The claim of a task was renewed, which its claimant held already.
+    Renewed {
+        /// Which.
+        task: TaskId,
+    },
     /// Several tasks were changed: those that the request names.
     Batch,
     /// Tasks that a filter found were changed.

@@ -32,6 +32,8 @@ pub enum Told {
     Batch(Vec<ToldUpdate>),
     /// A task was claimed, given back, held, resumed, or is being cancelled.
     Task(Box<TaskView>),
+    /// The caller held the task already, and its claim was renewed.
+    Renewed(Box<TaskView>),
     /// No task is ready.
     NothingReady,
     /// A task was opened again.
@@ -192,6 +194,7 @@ impl Engine {
                 Answer::Batch(team, all.collect())
             }
             (CameTo::Task { task }, _) => Answer::Task((team, task)),
+            (CameTo::Renewed { task }, _) => Answer::Renewed((team, task)),
             (
                 CameTo::Swept {
                     count,
@@ -286,6 +289,7 @@ impl Engine {
                 Told::Batch(all.collect::<Result<_, _>>()?)
             }
             Answer::Task(task) => Told::Task(Box::new(self.view(task)?)),
+            Answer::Renewed(task) => Told::Renewed(Box::new(self.view(task)?)),
             Answer::NothingReady => Told::NothingReady,
             Answer::Reopened {
                 task,

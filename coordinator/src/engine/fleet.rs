@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use board::{
     command::{EndReport, FleetCommand},
-    id::{Fence, InstanceId, TeamName, TeamUid, WorkerName, check_new},
+    id::{Fence, InstanceId, MemberName, TeamName, TeamUid, WorkerName, check_new},
     refusal::{Refusal, Staleness},
     task::Task,
+    team::MemberKind,
     time::Time,
     view::TaskView,
 };
@@ -224,6 +225,7 @@ impl Engine {
             Err(HelloRefused::Full) if self.fleet.make_room(&self.board, now) => {}
             checked => checked?,
         }
+        self.check_teams(&hello)?;
         let offered = hello.types.iter().map(|offered| offered.record(now));
         let offered = FleetCommand::OfferTypes(offered.collect());
         if let Err(refusal) = self.decide_fleet(&offered, now) {
@@ -251,6 +253,7 @@ impl Engine {
             session,
             verdicts,
             leases: worker.spans,
+            lease_span: worker.lease_span(),
             first_heartbeat: worker.spans.first_heartbeat(session),
             protocol: worker.hello.spoken(),
             epoch: self.board.meta().epoch,
@@ -271,6 +274,31 @@ impl Engine {
         }
         let name = name.clone();
         Err(HelloRefused::NameReserved { name })
+    }
+
+    /// Refuses a worker that is to join a team in which somebody else has its name (W1). One that
+    /// holds attempts goes on with them, whoever took the name since.
+    fn check_teams(&self, hello: &Hello) -> Result<(), HelloRefused> {
+        if !hello.held.is_empty() {
+            return Ok(());
+        }
+        let name = MemberName::from(&hello.name);
+        for team in hello.teams.iter().flatten() {
+            let uid = self.board.team_named(team.as_str()).map(|team| team.uid);
+            let member = uid.and_then(|uid| self.board.member(uid, &name));
+            let kind = match member.map(|member| member.kind) {
+                None | Some(MemberKind::Worker) => continue,
+                Some(MemberKind::Lead) => "lead",
+                Some(MemberKind::Agent) => "agent",
+                Some(MemberKind::Hosted) => "hosted member",
+            };
+            return Err(HelloRefused::NameInTeam {
+                name: hello.name.clone(),
+                team: team.clone(),
+                kind,
+            });
+        }
+        Ok(())
     }
 
     fn join(&mut self, team: &TeamName, worker: &WorkerName, now: Time) {
@@ -402,7 +430,7 @@ impl Engine {
             .owner
             .as_ref()
             .and_then(|name| self.board.member(fence.team, name))
-            .filter(|member| member.kind == board::team::MemberKind::Hosted)
+            .filter(|member| member.kind == MemberKind::Hosted)
             .cloned();
         let own_type = owner.as_ref().and_then(|member| member.agent_type.clone());
         let agent_type = task.agent_type.clone().or(own_type)?;

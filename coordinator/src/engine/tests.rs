@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::{
-    fleet::{Assignment, Hello, Leases, Offered, Order, Welcome},
+    fleet::{Assignment, Hello, HelloRefused, Leases, Offered, Order, Welcome},
     store::MemoryStore,
 };
 
@@ -211,6 +211,10 @@ impl World {
     }
 
     fn dial(&mut self, hello: Hello) -> Worker {
+        self.try_dial(hello).unwrap()
+    }
+
+    fn try_dial(&mut self, hello: Hello) -> Result<Worker, HelloRefused> {
         let (outbox, orders) = mpsc::channel(16);
         let (reply, mut answer) = oneshot::channel();
         let (worker, instance) = (hello.name.clone(), hello.instance);
@@ -220,9 +224,9 @@ impl World {
             reply,
         }));
         self.flush();
-        let welcome: Welcome = answer.try_recv().unwrap().unwrap();
+        let welcome: Welcome = answer.try_recv().unwrap()?;
         let session = welcome.session;
-        Worker {
+        Ok(Worker {
             from: From {
                 worker,
                 instance,
@@ -230,7 +234,7 @@ impl World {
             },
             welcome,
             orders,
-        }
+        })
     }
 
     fn started(&mut self, worker: &Worker, fence: Fence) -> ReportReply {

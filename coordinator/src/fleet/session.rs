@@ -142,6 +142,8 @@ pub struct Welcome {
     pub verdicts: Vec<Verdict>,
     /// The spans by which it is judged.
     pub leases: Leases,
+    /// How long after it was last heard of its attempts are its own.
+    pub lease_span: Duration,
     /// How long after this its first heartbeat is due.
     pub first_heartbeat: Duration,
     /// The version of the stream that is spoken from here on.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use board::{
     Board,
-    id::{AgentTypeName, NameError, WorkerName},
+    id::{AgentTypeName, NameError, TeamName, WorkerName},
     limits,
     time::Time,
 };
@@ -61,6 +61,16 @@ pub enum Refused {
     NameReserved {
         /// Which name.
         name: WorkerName,
+    },
+    /// Somebody else is a member of that name in a team that the worker is to serve.
+    #[error("a member of team {:?} has the name {name:?}: the worker can't join that team", team.as_str())]
+    NameInTeam {
+        /// Which name.
+        name: WorkerName,
+        /// In which team.
+        team: TeamName,
+        /// What that member is, in a word.
+        kind: &'static str,
     },
     /// It and this coordinator have no version of the stream in common.
     #[error("{}", version_message(*.newest, *.oldest))]
@@ -141,8 +151,16 @@ impl WorkerEntry {
     pub fn lease_until(&self) -> Option<Time> {
         match (self.hello.manual, &self.outbox) {
             (true, Some(_)) => None,
-            (true, None) => Some(self.heard.last() + self.spans.manual_lease),
-            (false, _) => Some(self.heard.last() + self.spans.lease),
+            _ => Some(self.heard.last() + self.lease_span()),
+        }
+    }
+
+    /// How long after it was last heard of its attempts are its own; for one that is played by hand,
+    /// after the end of its stream.
+    pub fn lease_span(&self) -> Duration {
+        match self.hello.manual {
+            true => self.spans.manual_lease,
+            false => self.spans.lease,
         }
     }
 

@@ -224,6 +224,14 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
             text: name.to_string(),
             why: NameError::Reserved,
         }),
+        HelloRefused::NameInTeam { name, team, kind } => {
+            let next = "give this worker another name, or remove that member from the team";
+            Error::new(Code::AlreadyExists, "WORKER_NAME_IN_TEAM", next)
+                .fact("name", name)
+                .fact("team", team)
+                .fact("kind", kind)
+                .status(message, |_, _| {})
+        }
         HelloRefused::Version { newest, oldest } => {
             let next = match upgrade(*oldest) {
                 "coordinator" => "upgrade the coordinator, or run an older worker",

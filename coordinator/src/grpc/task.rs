@@ -147,13 +147,20 @@ impl TaskService for Services {
         let id = identity.request("ClaimTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
         let expected = from_wire::revision(request.expected_revision);
+        let is_said = request.lease.is_some() || request.no_lease;
         let lease = from_wire::lease(request.lease.as_ref(), request.no_lease)?;
-        let wish = Wish::ClaimTask(team, task, expected, lease);
-        let task = self.change(identity, id, wish).await?;
+        let wish = Wish::ClaimTask(team, task, expected, is_said.then_some(lease));
+        let (view, renewed) = match self.wish(identity, id, wish).await? {
+            Told::Task(view) => (view, false),
+            Told::Renewed(view) => (view, true),
+            _ => return Err(unexpected()),
+        };
+        let task = to_wire::task(&view);
         Ok(Response::new(v1::ClaimTaskResponse {
             attempt: task.attempt_count,
             lease_until: task.lease_until,
             task: Some(task),
+            renewed,
         }))
     }
 

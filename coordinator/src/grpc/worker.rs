@@ -183,7 +183,7 @@ impl Services {
         }
         Ok(v1::Welcome {
             heartbeat_interval: Some(to_wire::span(welcome.leases.heartbeat)),
-            lease_span: Some(to_wire::span(welcome.leases.lease)),
+            lease_span: Some(to_wire::span(welcome.lease_span)),
             verdicts,
             epoch: to_wire::epoch(welcome.epoch),
             version: self.about.version.to_owned(),

@@ -87,3 +87,104 @@ async fn edge_that_is_there_or_is_not_changes_nothing_by_every_door() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(client.get(4).await.blocked_by, [1]);
 }
+
+/// K12, K6.
+#[tokio::test]
+async fn claiming_what_one_holds_renews_it_by_every_door() {
+    let cluster = Cluster::start(programs!()).await;
+    let lead = cluster.client();
+    lead.plan(vec![new_task("a"), new_task("b")]).await;
+    let claim = async || {
+        let request = v1::ClaimTaskRequest {
+            task_id: 1,
+            ..v1::ClaimTaskRequest::default()
+        };
+        let answer = lead.task().claim_task(request).await.unwrap();
+        answer.into_inner()
+    };
+    let first = claim().await;
+    assert!(!first.renewed);
+    let mut watch = lead.watch().await;
+
+    let again = claim().await;
+
+    assert!(again.renewed);
+    assert_eq!((first.attempt, again.attempt), (1, 1));
+    let until = |answer: &v1::ClaimTaskResponse| {
+        let until = answer.lease_until.as_ref().unwrap();
+        (until.seconds, until.nanos)
+    };
+    assert!(until(&again) > until(&first), "{again:?}");
+    let told = lead.tool("claim_task", json!({"task_id": "1"})).await;
+    assert_eq!(told.result["renewed"], true);
+    assert_eq!(told.result["attempt"], 1);
+    assert!(told.text.contains("renewed"), "{}", told.text);
+    let (code, said) = ganger(&cluster, &["task", "claim", "1"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("(attempt 1)") && said.contains("renewed"),
+        "{said}"
+    );
+
+    // The next one is another, and then there is none.
+    let next = lead.tool("claim_task", json!({})).await;
+    assert_eq!(
+        (&next.result["task_id"], &next.result["renewed"]),
+        (&json!("2"), &json!(false))
+    );
+    let none = lead.tool("claim_task", json!({})).await;
+    assert_eq!(none.result, json!({"claimed": false}));
+    let (code, said) = ganger(&cluster, &["task", "claim-next"]).await;
+    assert_eq!((code, said.trim()), (4, "no task is ready"));
+    // A renewal is no event.
+    watch.until(2, v1::EventType::TaskClaimed).await;
+    let claims = watch
+        .events
+        .iter()
+        .filter(|event| event.r#type() == v1::EventType::TaskClaimed);
+    assert_eq!(
+        claims.map(|event| event.task_id).collect::<Vec<_>>(),
+        [1, 2]
+    );
+}
+
+#[tokio::test]
+async fn starting_a_task_says_that_its_owner_changed_by_every_door() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client();
+    client.plan(["a", "b", "c", "d"].map(new_task).into()).await;
+    let begin = |task_id| UpdateTaskRequest {
+        task_id,
+        status: v1::TaskStatus::InProgress.into(),
+        ..UpdateTaskRequest::default()
+    };
+
+    let called = client
+        .task()
+        .update_task(begin(1))
+        .await
+        .unwrap()
+        .into_inner();
+    let of_batch = batch(&client, vec![begin(2)]).await;
+    let by_tool = json!({"taskId": "3", "status": "in_progress"});
+    let told = client.tool("TaskUpdate", by_tool).await;
+    let args = [
+        "task",
+        "update",
+        "4",
+        "--status",
+        "in-progress",
+        "-o",
+        "json",
+    ];
+    let (code, said) = ganger(&cluster, &args).await;
+
+    assert_eq!(called.updated_fields, ["status", "owner"]);
+    assert_eq!(called.task.unwrap().owner, "team-lead");
+    assert_eq!(of_batch[0].updated_fields, ["status", "owner"]);
+    assert_eq!(told.result["updatedFields"], json!(["status", "owner"]));
+    assert_eq!(code, 0, "{said}");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let fields = said.get("updatedFields").or(said.get("updated_fields"));
+    assert_eq!(fields.unwrap(), &json!(["status", "owner"]));
+}

@@ -31,6 +31,8 @@ pub enum Answer {
     Batch(TeamUid, Vec<Updated>),
     /// A task was claimed, given back, held, resumed, or is being cancelled.
     Task(TaskKey),
+    /// The caller held the task already, and its claim was renewed.
+    Renewed(TaskKey),
     /// No task is ready.
     NothingReady,
     /// A task was opened again.

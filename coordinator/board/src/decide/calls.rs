@@ -319,7 +319,7 @@ fn team_of(answer: &Answer) -> TeamUid {
         | Answer::Swept { team, .. }
         | Answer::Sent { team, .. } => *team,
         Answer::Updated(updated) => updated.task.0,
-        Answer::Task(task) | Answer::Reopened { task, .. } => task.0,
+        Answer::Task(task) | Answer::Renewed(task) | Answer::Reopened { task, .. } => task.0,
         Answer::Done | Answer::NothingReady | Answer::Acked { .. } => TeamUid(0),
     }
 }
@@ -340,6 +340,7 @@ fn came_to(answer: &Answer) -> CameTo {
         },
         Answer::Batch(..) => CameTo::Batch,
         Answer::Task(task) => CameTo::Task { task: task.1 },
+        Answer::Renewed(task) => CameTo::Renewed { task: task.1 },
         Answer::Reopened { task, .. } => CameTo::Reopened { task: task.1 },
         Answer::Deleted { .. } => CameTo::Deleted,
         Answer::Dissolved { .. } => CameTo::Dissolved,

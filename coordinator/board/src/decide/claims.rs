@@ -11,21 +11,71 @@ use crate::{
     index::Place,
     limits,
     refusal::{Obstacle, Refusal},
-    task::{AttemptEnding, Claim, Priority, TaskState},
+    task::{AttemptEnding, Claim, Hirer, Priority, Status, TaskState},
 };
 
+/// Takes a task. Who holds it already has its claim renewed (K12): then `lease` is the new one, if
+/// any is said.
 pub(super) fn claim_task(
     draft: &mut Draft<'_>,
     who: &Who,
     task: TaskId,
     expected: Option<Revision>,
-    lease: Lease,
+    lease: Option<Lease>,
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
     update::in_sight(draft, who, key)?;
     update::expect_revision(draft, key, expected)?;
-    claim(draft, &who.actor, key, &who.actor, lease)?;
+    if renews_own(draft, who, key, lease)? {
+        return Ok(Answer::Renewed(key));
+    }
+    claim(
+        draft,
+        &who.actor,
+        key,
+        &who.actor,
+        lease.unwrap_or_default(),
+    )?;
     Ok(Answer::Task(key))
+}
+
+/// Renews a claim whose holder claims its task again. Says whether it is the caller's. A sub-agent
+/// holds the task that it runs, too; its worker renews that lease.
+fn renews_own(
+    draft: &mut Draft<'_>,
+    who: &Who,
+    key: TaskKey,
+    lease: Option<Lease>,
+) -> Result<bool, Obstacle> {
+    if draft.status(key) != Some(Status::InProgress) {
+        return Ok(false);
+    }
+    check_lease(lease.unwrap_or_default())?;
+    let now = draft.now;
+    match &draft.task(key)?.state {
+        TaskState::Claimed(claim) if claim.by == who.actor => {}
+        TaskState::Placed(placement) => {
+            let own = Hirer {
+                task: key.1,
+                attempt: placement.attempt,
+            };
+            return Ok(who.at == Some(own));
+        }
+        _ => return Ok(false),
+    }
+    if let TaskState::Claimed(claim) = &mut draft.task_mut(key)?.state {
+        claim.renewed_at = now;
+        if let Some(lease) = lease {
+            claim.lease = lease_of(&claim.by, lease);
+        }
+    }
+    Ok(true)
+}
+
+/// How long a claim lasts without a word of its holder. The sub-agent of an attempt is heard of by
+/// its worker.
+fn lease_of(by: &Actor, lease: Lease) -> Option<std::time::Duration> {
+    lease.0.filter(|_| by.member().is_some())
 }
 
 /// Takes the best ready task that waits for a claim: the caller's own, or nobody's (K12). Places
@@ -106,8 +156,7 @@ pub(super) fn claim(
         attempt,
         by: by.clone(),
         since,
-        // The sub-agent of an attempt is heard of by its worker.
-        lease: lease.0.filter(|_| by.member().is_some()),
+        lease: lease_of(by, lease),
         renewed_at: since,
     });
     let claimed = Happening::TaskClaimed {

@@ -84,9 +84,14 @@ pub(super) fn update(
         // That is hiring by another way (D7).
         draft.board.check_hiring((key.0, at.task))?;
     }
-    let after = draft.task(key)?.status();
+    let card = draft.task(key)?;
+    let after = card.status();
     if before != after {
         fields.add(Fields::STATUS);
+    }
+    if card.owner != owner_before {
+        // Who starts a task takes it.
+        fields.add(Fields::OWNER);
     }
     let nudge = (before != after && after == Status::Completed)
         .then(|| nudge::due(draft.team(key.0)))

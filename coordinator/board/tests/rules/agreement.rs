@@ -107,7 +107,7 @@ impl Model {
         }
         let mut wisher = Wisher { gang, who, no };
         match wish {
-            Wish::ClaimTask(_, id, _, lease) => wisher.claim(*id, who, lease.0),
+            Wish::ClaimTask(_, id, _, lease) => wisher.claim_task(*id, *lease),
             Wish::ClaimNext(_, wanted) => return wisher.claim_next(wanted),
             Wish::RenewClaim(_, id, attempt) => wisher.must_hold(*id, *attempt, false),
             Wish::ReleaseTask(_, id, attempt, _) => wisher.release(*id, *attempt),

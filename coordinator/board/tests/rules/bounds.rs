@@ -222,7 +222,7 @@ fn retry(max_attempts: u32, initial: Duration, max: Duration) -> Option<Retry> {
 }
 
 fn lease(span: Duration) -> Wish {
-    Wish::ClaimTask(t(), TaskId(1), None, Lease(Some(span)))
+    Wish::ClaimTask(t(), TaskId(1), None, Some(Lease(Some(span))))
 }
 
 fn next_lease(span: Duration) -> Wish {

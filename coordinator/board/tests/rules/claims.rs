@@ -1,7 +1,7 @@
 //! Taking a task (K12).
 
 use board::{
-    command::{Answer, Update, Wish},
+    command::{Answer, ClaimNext, Lease, Update, Wish},
     id::{AttemptNumber, Revision, TaskId},
     refusal::Refusal,
     task::{AttemptEnding, Claim, Runner, Status, TaskState},
@@ -50,10 +50,104 @@ fn a_second_claim_is_refused_with_the_holder() {
     };
 
     assert_eq!(script.claim("bob", 1).unwrap_err(), held(1));
-    assert_eq!(script.claim("alice", 1).unwrap_err(), held(1));
     assert_eq!(script.claim("bob", 2).unwrap_err(), running);
     assert_eq!(script.claim("bob", 3).unwrap_err(), held(3));
     script.claim("alice", 3).unwrap();
+}
+
+fn claim(task: u64, lease: Option<Lease>) -> Wish {
+    Wish::ClaimTask(t(), TaskId(task), None, lease)
+}
+
+/// K12: nothing begins anew, nothing happens, and the lease counts from now.
+#[test]
+fn claiming_what_one_holds_renews_the_claim() {
+    let mut script = Script::given(&[card("a")]);
+    let lasting = |seconds| Some(Lease(Some(secs(seconds))));
+    script.by("alice", claim(1, lasting(60))).unwrap();
+    let before = script.task(1).clone();
+    script.after(secs(40));
+
+    let again = script.by("alice", claim(1, None)).unwrap();
+
+    again.is(&["writes #1"]).answers(&Answer::Renewed(key(1)));
+    let held = |script: &Script| script.task(1).claim().cloned().unwrap();
+    assert_eq!(held(&script).lease_until(), Some(script.now + secs(60)));
+    assert_eq!(held(&script).since, before.claim().unwrap().since);
+    assert_eq!(script.task(1).last_attempt, AttemptNumber(1));
+    assert_eq!(script.task(1).revision, before.revision);
+    // Where a lease is said, it is the one that holds from now on.
+    script.after(secs(40));
+    script.by("alice", claim(1, lasting(5))).unwrap();
+    assert_eq!(held(&script).lease_until(), Some(script.now + secs(5)));
+    script.by("alice", claim(1, Some(Lease(None)))).unwrap();
+    assert_eq!(held(&script).lease_until(), None);
+    let too_short = script.by("alice", claim(1, lasting(0))).unwrap_err();
+    assert!(matches!(
+        too_short,
+        Refusal::BadValue { field: "lease", .. }
+    ));
+    // What ends it ends it: then there is nothing to renew.
+    script.set("alice", 1, Status::Completed).unwrap();
+    let over = script.by("alice", claim(1, None)).unwrap_err();
+    assert!(matches!(over, Refusal::TaskOver { .. }));
+}
+
+/// K12: its own task is the one thing that a sub-agent holds without having claimed it.
+#[test]
+fn a_sub_agent_that_claims_its_own_task_holds_it() {
+    let mut script = Script::given(&[job("a"), job("b")]);
+    script.dispatch(1, "w1");
+    script.dispatch(2, "w2");
+    let before = script.task(1).clone();
+
+    let own = script.by_agent(1, 1, claim(1, None)).unwrap();
+    let others = script.by_agent(2, 1, claim(1, None)).unwrap_err();
+
+    own.is(&[]).answers(&Answer::Renewed(key(1)));
+    assert_eq!(script.task(1), before);
+    // It sees its own list only.
+    assert!(matches!(others, Refusal::TaskUnknown { .. }), "{others:?}");
+}
+
+/// K12: what somebody holds is not given to anybody again, its holder included.
+#[test]
+fn the_next_task_is_never_one_that_is_held() {
+    let mut script = Script::given(&[card("a")]);
+    let next = || Wish::ClaimNext(t(), ClaimNext::default());
+    script.by("alice", next()).unwrap();
+
+    let told = script.by("alice", next()).unwrap();
+
+    told.is(&[]).answers(&Answer::NothingReady);
+}
+
+/// K6: the answer names the owner where starting changed it, and only there.
+#[test]
+fn an_update_that_takes_a_task_says_that_its_owner_changed() {
+    let mut script = Script::given(&[card("a"), card("b")]);
+    let fields = |told: &Told| match &told.answer {
+        Answer::Updated(updated) => updated.fields.names().collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+
+    let begun = script.set("alice", 1, Status::InProgress).unwrap();
+    let held_back = Update {
+        add_blocked_by: ids([2]),
+        stop_running: true,
+        ..Update::default()
+    };
+    let stopped = script.update(LEAD, 1, held_back).unwrap();
+    let own = Update {
+        owner: Some(Some(name("bob"))),
+        ..Update::default()
+    };
+    script.update(LEAD, 2, own).unwrap();
+    let begun_by_its_owner = script.set("bob", 2, Status::InProgress).unwrap();
+
+    assert_eq!(fields(&begun), ["status", "owner"]);
+    assert_eq!(fields(&stopped), ["status", "blocked_by"]);
+    assert_eq!(fields(&begun_by_its_owner), ["status"]);
 }
 
 /// L6.
@@ -110,14 +204,7 @@ fn anybody_begins_a_task_that_is_nobodys() {
 fn a_claim_at_another_revision_is_refused() {
     let mut script = Script::given(&[card("a")]);
     let revision = script.task(1).revision;
-    let claim = |revision| {
-        Wish::ClaimTask(
-            t(),
-            TaskId(1),
-            Some(revision),
-            board::command::Lease::default(),
-        )
-    };
+    let claim = |revision| Wish::ClaimTask(t(), TaskId(1), Some(revision), None);
 
     let stale = script.by("alice", claim(Revision(revision.0 - 1)));
     let fresh = script.by("alice", claim(revision));

@@ -21,7 +21,7 @@ fn due_in(secs: u64, task: NewTask) -> NewTask {
 #[test]
 fn nothing_is_due_on_a_board_where_nothing_runs() {
     let mut script = Script::given(&[card("a"), job("b"), waits_for([1], card("c"))]);
-    let for_good = Wish::ClaimTask(t(), TaskId(1), None, Lease(None));
+    let for_good = Wish::ClaimTask(t(), TaskId(1), None, Some(Lease(None)));
     script.by("alice", for_good).unwrap();
 
     assert_eq!(script.next_deadline(), None);

@@ -17,7 +17,7 @@ use crate::support::*;
 const TICK: Duration = Duration::from_millis(1);
 
 fn claim_for(task: u64, lease: Option<Duration>) -> Wish {
-    Wish::ClaimTask(t(), TaskId(task), None, Lease(lease))
+    Wish::ClaimTask(t(), TaskId(task), None, Some(Lease(lease)))
 }
 
 fn renew(task: u64, attempt: Option<u32>) -> Wish {

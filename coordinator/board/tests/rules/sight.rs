@@ -2,7 +2,7 @@
 //! of whoever hired it.
 
 use board::{
-    command::{Caller, ClaimNext, Lease, NewTask, Update, Wish},
+    command::{Caller, ClaimNext, NewTask, Update, Wish},
     decide::list_of,
     event::Actor,
     id::{Fence, TaskId},
@@ -134,7 +134,7 @@ fn what_is_not_on_its_list_is_unknown_to_a_sub_agent() {
         let task = TaskId(task);
         [
             rename(task.0),
-            Wish::ClaimTask(t(), task, None, Lease::default()),
+            Wish::ClaimTask(t(), task, None, None),
             Wish::RenewClaim(t(), task, None),
             Wish::ReleaseTask(t(), task, None, "".into()),
             Wish::ReopenTask(t(), task, None, "again".into()),
@@ -260,7 +260,7 @@ fn a_sub_agent_works_its_list_off_and_leaves_its_own_task_to_its_worker() {
     let mut script = Script::given(&[job("own"), part_of(1, owned_by("bob", card("bob's")))]);
     script.dispatch(1, "w1");
     script.by_agent(1, 1, create(&[card("todo")])).unwrap();
-    let claim = Wish::ClaimTask(t(), TaskId(3), None, Lease::default());
+    let claim = Wish::ClaimTask(t(), TaskId(3), None, None);
 
     script
         .by_agent(1, 1, claim)

@@ -19,7 +19,7 @@ use board::{
     Board,
     board::Card,
     command::{
-        Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, Lease, NewLetter, NewTask, Soft,
+        Answer, Call, Caller, CreateTeam, EndReport, FleetCommand, NewLetter, NewTask, Soft,
         TasksKept, Update, Wish,
     },
     decide::{decide, decide_fleet, tick},
@@ -273,10 +273,7 @@ impl Script {
     }
 
     pub fn claim(&mut self, who: &str, task: u64) -> Step {
-        self.by(
-            who,
-            Wish::ClaimTask(t(), TaskId(task), None, Lease::default()),
-        )
+        self.by(who, Wish::ClaimTask(t(), TaskId(task), None, None))
     }
 
     pub fn cancel(&mut self, who: &str, task: u64, reason: &str) -> Step {

@@ -46,7 +46,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         3 => (team_name(), vec(new_task(), 0..4)).prop_map(|(t, n)| Wish::CreateTasks(t, n)),
         4 => (team_name(), id(), update()).prop_map(|(t, i, u)| Wish::UpdateTask(t, i, Box::new(u))),
         2 => (team_name(), updates).prop_map(|(t, all)| Wish::UpdateTasks(t, all)),
-        2 => (team_name(), id(), revision(), lease())
+        2 => (team_name(), id(), revision(), option::of(lease()))
             .prop_map(|(t, i, r, l)| Wish::ClaimTask(t, i, r, l)),
         1 => (team_name(), next).prop_map(|(t, n)| Wish::ClaimNext(t, n)),
         1 => (team_name(), id(), attempt()).prop_map(|(t, i, a)| Wish::RenewClaim(t, i, a)),

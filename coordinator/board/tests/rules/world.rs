@@ -221,7 +221,7 @@ impl World {
         match doing {
             Doing::Claim(lease) => {
                 let lease = Lease(lease.map(|s| secs(u64::from(s % 4) + 1)));
-                Wish::ClaimTask(team, task, None, lease)
+                Wish::ClaimTask(team, task, None, Some(lease))
             }
             Doing::ClaimNext(label, priority_min) => {
                 let labels = label.map(label_name).into_iter().collect();

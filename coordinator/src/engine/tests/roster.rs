@@ -232,6 +232,46 @@ fn a_stranger_and_an_earlier_incarnation_are_refused_a_look_and_are_not_seen() {
     assert_eq!(world.member("alice").member.incarnation.0, 2);
 }
 
+/// W1: it is told which member has its name, and in which team. Who holds attempts goes on with them.
+#[test]
+fn a_worker_whose_name_a_member_of_its_team_has_is_refused_by_name() {
+    let mut world = World::new();
+    world.called(add("w", MemberKind::Agent)).unwrap();
+    let to_join = |held| Hello {
+        teams: Some(vec![team()]),
+        held,
+        ..hello("w", 1)
+    };
+
+    let refused = world.try_dial(to_join(vec![])).map(|_| ()).unwrap_err();
+
+    let taken = HelloRefused::NameInTeam {
+        name: board::id::WorkerName::parse("w").unwrap(),
+        team: team(),
+        kind: "agent",
+    };
+    assert_eq!(refused, taken);
+    assert!(world.engine.fleet.workers().next().is_none());
+    // It serves any team without being a member of each.
+    let mut worker = world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.try_dial(to_join(vec![fence])).unwrap();
+    assert_eq!(world.member("w").member.kind, MemberKind::Agent);
+    // One that is a member in its own name comes back to its teams.
+    let named = Hello {
+        name: board::id::WorkerName::parse("v").unwrap(),
+        ..to_join(vec![])
+    };
+    let named = Hello {
+        instance: InstanceId(2),
+        ..named
+    };
+    world.dial(named.clone());
+    world.dial(named);
+    assert_eq!(world.member("v").member.kind, MemberKind::Worker);
+}
+
 /// T5: from the first word of its sub-agent to the silence of its worker.
 #[test]
 fn a_hosted_member_is_seen_through_its_worker() {

@@ -1,7 +1,7 @@
 //! What is done while the disk is nearly full, and when it is not any more.
 
 use board::{
-    command::{Ack, Addressees, ClaimNext, CreateTeam, Lease, NewLetter, Removal},
+    command::{Ack, Addressees, ClaimNext, CreateTeam, NewLetter, Removal},
     mail::MailKind,
 };
 
@@ -49,7 +49,7 @@ fn what_makes_no_room_is_refused_and_looking_is_not() {
             team(),
             vec![(TaskId(1), ended()), (TaskId(1), Update::default())],
         ),
-        Wish::ClaimTask(team(), TaskId(1), None, Lease::default()),
+        Wish::ClaimTask(team(), TaskId(1), None, None),
         Wish::ClaimNext(team(), ClaimNext::default()),
         Wish::PauseTask(team(), TaskId(1), "".into()),
         Wish::ResumeTask(team(), TaskId(1)),
@@ -90,7 +90,7 @@ fn what_ends_or_takes_away_is_done() {
     let mut world = World::new();
     world.called(create(vec![plain(); 5])).unwrap();
     for task in [1, 2, 3] {
-        let claim = Wish::ClaimTask(team(), TaskId(task), None, Lease::default());
+        let claim = Wish::ClaimTask(team(), TaskId(task), None, None);
         world.called(claim).unwrap();
     }
     low(&mut world, true);

@@ -348,10 +348,7 @@ fn refused_hello_changes_nothing() {
     world.flush();
 
     let refused = answer.try_recv().unwrap().unwrap_err();
-    assert!(matches!(
-        refused,
-        crate::fleet::HelloRefused::NameTaken { .. }
-    ));
+    assert!(matches!(refused, HelloRefused::NameTaken { .. }));
     assert!(orders.try_recv().is_err());
     assert_eq!(world.engine.commits, commits);
 }
@@ -378,7 +375,7 @@ fn hello_that_comes_after_a_later_one_of_its_process_takes_nothing_from_it() {
 
     let refused = answer.try_recv().unwrap().unwrap_err();
     let name = worker.from.worker.clone();
-    assert_eq!(refused, crate::fleet::HelloRefused::Overtaken { name });
+    assert_eq!(refused, HelloRefused::Overtaken { name });
     assert!(orders.try_recv().is_err());
     assert!(worker.is_left_alone());
     assert_eq!(world.engine.board.fence(key(1)), Some(fence));
@@ -462,7 +459,7 @@ fn worker_with_another_actors_name_is_refused_unless_the_board_knows_it() {
     let refused = dial(&mut world).unwrap_err();
     assert_eq!(
         refused,
-        crate::fleet::HelloRefused::NameReserved { name: name.clone() }
+        HelloRefused::NameReserved { name: name.clone() }
     );
 
     // As a board from before may have one.
@@ -470,4 +467,26 @@ fn worker_with_another_actors_name_is_refused_unless_the_board_knows_it() {
     let dispatch = FleetCommand::Dispatch(key(1), name, InstanceId(1));
     world.engine.decide_fleet(&dispatch, world.now).unwrap();
     assert!(dial(&mut world).is_ok());
+}
+
+/// W4: the lease that a worker is told is the one by which it is judged.
+#[test]
+fn welcome_tells_a_worker_that_is_played_by_hand_its_ten_minutes() {
+    let mut world = World::new();
+    let by_hand = Hello {
+        manual: true,
+        ..hello("me", 1)
+    };
+
+    let me = world.dial(by_hand);
+    let other = world.dial(hello("w", 2));
+
+    assert_eq!(me.welcome.lease_span, secs(600));
+    assert_eq!(other.welcome.lease_span, secs(15));
+    world.take(Input::Fleet(FleetInput::Closed(me.from.clone())));
+    let worker = world.engine.fleet.worker(&me.from.worker).unwrap();
+    assert_eq!(
+        worker.lease_until(),
+        Some(world.now + me.welcome.lease_span)
+    );
 }

@@ -486,6 +486,19 @@ fn hello_is_refused_with_its_code() {
     assert_eq!(taken.code(), Code::AlreadyExists);
     assert_eq!(assert_says_all(&taken), "WORKER_NAME_TAKEN");
 
+    let in_team = hello_refused(&HelloRefused::NameInTeam {
+        name: name.clone(),
+        team: team(),
+        kind: "agent",
+    });
+    assert_eq!(in_team.code(), Code::AlreadyExists);
+    assert_eq!(assert_says_all(&in_team), "WORKER_NAME_IN_TEAM");
+    let facts = in_team.get_details_error_info().unwrap().metadata;
+    assert_eq!(
+        (&facts["team"][..], &facts["kind"][..]),
+        (team().as_str(), "agent")
+    );
+
     let version = hello_refused(&HelloRefused::Version {
         newest: 4714,
         oldest: 4713,

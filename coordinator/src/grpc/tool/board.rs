@@ -367,12 +367,13 @@ impl Tool for ClaimTask {
     const DESCRIPTION: &'static str = "\
 Takes a task for yourself and begins it: the one you name or, without task_id, the best ready \
 one (your own first, then by priority and age).\n\
-Exactly one claimant wins. The claim ends when you are silent for longer than its lease; every \
+Exactly one claimant wins; claiming a task that you hold already renews your claim (renewed: \
+true). The claim ends when you are silent for longer than its lease; every \
 call of yours renews it. Answers the whole task, or claimed: false where nothing is ready. \
 Finish it with TaskUpdate: status completed, and result.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
-        let (task, attempt, lease_until) = match self.task_id {
+        let (task, attempt, lease_until, renewed) = match self.task_id {
             Some(id) => {
                 let request = caller.say(v1::ClaimTaskRequest {
                     team: caller.team.clone(),
@@ -383,7 +384,8 @@ Finish it with TaskUpdate: status completed, and result.";
                     ..v1::ClaimTaskRequest::default()
                 });
                 let claimed = caller.services.claim_task(request).await?.into_inner();
-                (claimed.task, claimed.attempt, claimed.lease_until)
+                let renewed = claimed.renewed;
+                (claimed.task, claimed.attempt, claimed.lease_until, renewed)
             }
             None => {
                 let request = caller.say(v1::ClaimNextTaskRequest {
@@ -395,7 +397,7 @@ Finish it with TaskUpdate: status completed, and result.";
                     request_id: caller.request_id.clone(),
                 });
                 let claimed = caller.services.claim_next_task(request).await?.into_inner();
-                (claimed.task, claimed.attempt, claimed.lease_until)
+                (claimed.task, claimed.attempt, claimed.lease_until, false)
             }
         };
         let Some(mut task) = task else {
@@ -403,14 +405,20 @@ Finish it with TaskUpdate: status completed, and result.";
             return Ok(Answer::new(json!({"claimed": false}), text));
         };
         let cuts = cut_task(&mut task);
+        let is_yours = if renewed {
+            "is yours already, and your claim is renewed"
+        } else {
+            "is yours"
+        };
         let mut text = format!(
-            "Task #{} is yours, attempt {attempt}.\n{}",
+            "Task #{} {is_yours}, attempt {attempt}.\n{}",
             task.id,
             whole(&task)
         );
         let mut result = Object::new();
         result.insert("claimed".into(), true.into());
         result.insert("task_id".into(), task.id.to_string().into());
+        result.insert("renewed".into(), renewed.into());
         result.insert("attempt".into(), attempt.into());
         result.insert("lease_until".into(), json!(lease_until));
         result.insert("task".into(), json::told(&task, Case::Snake).into());

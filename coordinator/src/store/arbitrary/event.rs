@@ -145,6 +145,7 @@ pub(in crate::store) fn outcome() -> impl Strategy<Value = Outcome> {
             }
         ),
         task_id().prop_map(|task| CameTo::Task { task }),
+        task_id().prop_map(|task| CameTo::Renewed { task }),
         task_id().prop_map(|task| CameTo::Reopened { task }),
         message_id().prop_map(|message| CameTo::Sent { message }),
         (any::<u32>(), any::<bool>(), task_id()).prop_map(|(count, is_more, last)| {

@@ -43,7 +43,8 @@ struct OutcomeMessage {
     #[prost(uint64, tag = "4")]
     team: u64,
     /// 1 a team, 2 tasks, 3 an update, 4 a task, 5 a batch, 6 a task reopened, 7 one deleted, 8 a
-    /// team dissolved, 9 a member, 10 one removed, 11 a message, 12 tasks that a filter found.
+    /// team dissolved, 9 a member, 10 one removed, 11 a message, 12 tasks that a filter found, 13 a
+    /// claim renewed.
     #[prost(uint32, tag = "5")]
     came_to: u32,
     #[prost(uint64, tag = "6")]
@@ -114,6 +115,10 @@ fn message_of(outcome: &Outcome, page_at: Time) -> OutcomeMessage {
             message.came_to = 4;
             message.task = task.0;
         }
+        CameTo::Renewed { task } => {
+            message.came_to = 13;
+            message.task = task.0;
+        }
         CameTo::Batch => message.came_to = 5,
         CameTo::Reopened { task } => {
             message.came_to = 6;
@@ -173,6 +178,7 @@ fn decode_outcome(message: OutcomeMessage, page_at: Time) -> Result<Outcome, Cod
             is_more: message.is_more,
             last: TaskId(message.task),
         },
+        13 => CameTo::Renewed { task },
         _ => return Err(CodecError::Bad("kind of outcome")),
     };
     Ok(Outcome {

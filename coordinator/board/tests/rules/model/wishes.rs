@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use board::{
-    command::ClaimNext,
+    command::{ClaimNext, Lease},
     id::{AttemptNumber, MemberName, TaskId},
     task::EndStatus,
 };
@@ -80,6 +80,20 @@ impl Wisher<'_> {
         let card = self.gang.set(id);
         (card.state, card.owner) = (state, Some(by.clone()));
         card.attempt += 1;
+    }
+
+    /// Claims a task, or renews the claim that the caller has.
+    pub fn claim_task(&mut self, id: TaskId, lease: Option<Lease>) {
+        let (who, now) = (self.who, self.gang.now);
+        if let Some(card) = self.gang.cards.get_mut(&id)
+            && let State::Claimed(by, span, since) = &mut card.state
+            && by == who
+        {
+            *since = now;
+            *span = lease.map_or(*span, |lease| lease.0);
+            return;
+        }
+        self.claim(id, who, lease.unwrap_or_default().0);
     }
 
     /// The best of what is ready for the caller.
