@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Builds the images' last stages in a real engine, starts the services of ../compose.yaml with exactly
-# their options, and has tasks done. Called by ../test.sh.
+# Builds the images in a real engine with the real compose, has every command line of README.md and of
+# ../compose.yaml run as it stands there, and looks at what the containers hold. Called by ../test.sh.
 #
 # The engine is one of its own, in a network namespace of its own and with its data in WORK, so that the
-# machine's stays as it is. It pulls nothing: compiler and Debian are stood in for by what WORK holds.
+# machine's stays as it is. It pulls nothing: bases.sh says what it builds on. Leaves the binary that
+# it compiled as WORK/binary/ganger.
 #
-#   engine.sh WORK    (holds binary/, tools/ and secrets/)
+#   engine.sh WORK    (DOCKER_CONFIG names a directory with compose v2 as a plugin)
 set -euo pipefail
-work=$1
+work=$(realpath "$1")
 deploy=$(realpath "$(dirname "$0")/..")
-export DOCKER_HOST=unix://$work/engine/sock DOCKER_BUILDKIT=0
-mkdir -p "$work/engine"
+export DOCKER_HOST=unix://$work/engine/sock
+repository=$work/repository
+mkdir -p "$work/engine" "$repository"
 
 fail() {
     echo "FAILED: $*"
-    for name in coordinator worker-1 worker-2; do
-        docker logs --tail 15 $name 2>&1 | sed "s/^/$name: /" || true
-    done
+    docker compose --file "$repository/deploy/compose.yaml" logs --tail 15 2>&1 || true
     exit 1
 }
 
@@ -39,116 +39,93 @@ for _ in $(seq 150); do
     sleep 0.2
 done
 if ! docker version >/dev/null 2>&1; then
-    echo "NOT RUN: no container engine can be started here; the roots by hand stand in for it:"
+    echo "no container engine can be started here:"
     tail -n 3 "$work/engine/log"
-    exit 0
+    exit 3
 fi
 docker info --format 'engine {{.ServerVersion}}, cgroup v{{.CgroupVersion}}, {{.SecurityOptions}}'
 
-# The last two stages of the Dockerfile, on stand-ins for the stages before them.
-tar --directory "$work/binary" --create . | docker import - stage-binary >/dev/null
-tar --directory "$work/tools" --create . | docker import - stage-tools >/dev/null
-mkdir "$work/context"
-{
-    echo "FROM stage-binary AS binary"
-    echo "FROM stage-tools AS tools"
-    sed -n '/^FROM tools AS worker$/,$p' "$deploy/Dockerfile"
-} >"$work/context/Dockerfile"
-for image in coordinator worker; do
-    docker build --target $image --tag ganger-$image "$work/context" >"$work/build.log" 2>&1 ||
-        fail "$image: $(cat "$work/build.log")"
-done
-docker images --format '{{.Repository}} {{.Size}}' | grep ganger-
+bash "$deploy/test/bases.sh" "$work"
+docker images --format '{{.Repository}}:{{.Tag}} {{.Size}}'
 
-# What the first stage compiles is all there, past .dockerignore.
-printf 'FROM scratch\nCOPY . /\n' >"$work/context/Dockerfile.sources"
-docker build --file "$work/context/Dockerfile.sources" --tag sources "$deploy/.." >"$work/build.log" 2>&1 ||
-    fail "sources: $(cat "$work/build.log")"
-docker export "$(docker create sources none)" | tar --list | sed 's|^|./|' >"$work/sources"
-(cd "$deploy/.." && find ./Cargo.* ./proto ./coordinator ./worker ./cli ./tests ./deploy/*.toml -type f) |
-    grep --invert-match --fixed-strings --line-regexp --file "$work/sources" >"$work/missing" &&
-    fail "not in the build's context: $(head "$work/missing")"
-grep --quiet '^./target' "$work/sources" && fail "target is in the build's context"
+# The repository as a clone has it: what git knows of, and nothing built.
+(cd "$deploy/.." && git ls-files -z --cached --others --exclude-standard |
+    tar --null --files-from - --ignore-failed-read --create) | tar --directory "$repository" --extract
+cd "$repository"
 
-# The services, on a compose.yaml that lies beside this run's token.
-cp -r "$deploy" "$work/deploy"
-rm -rf "$work/deploy/secrets"
-cp -r "$work/secrets" "$work/deploy/secrets"
-docker network create ganger_default >/dev/null
-# What the stand-in for Debian lacks. Not /usr/sbin: it would cover the engine's init.
-usr=()
-for dir in bin lib lib64 libexec share; do
-    [ ! -d "/usr/$dir" ] || usr+=("--volume=/usr/$dir:/usr/$dir:ro")
-done
-
-# run SERVICE ARGUMENT…: `docker run` with the service's own options after these.
-run() {
-    local service=$1 options
-    shift
-    /usr/bin/python3 "$deploy/test/compose_run.py" "$work/deploy/compose.yaml" "$service" >"$work/options"
-    mapfile -t options <"$work/options"
-    docker run "$@" "${options[@]}"
+# lines_of FILE: the command lines that FILE shows for containers, each on a line of its own.
+lines_of() {
+    case $1 in
+        *.md) awk '/^```/ { if (in_block && block ~ /docker compose/) printf "%s", block; in_block = /^```sh/; block = ""; next }
+            in_block { block = block $0 "\n" }' "$1" ;;
+        *) sed --quiet 's/^#   \([a-z].*\)$/\1/p' "$1" ;;
+    esac
 }
+for document in README.md deploy/compose.yaml; do
+    lines_of $document >"$work/lines"
+    grep --quiet 'up --build --detach --wait' "$work/lines" || fail "$document shows no way to start the services"
+    while IFS= read -r line; do
+        echo "\$ $line"
+        bash -c "set -euo pipefail; $line" </dev/null >"$work/output" 2>&1 || {
+            tail -n 40 "$work/output"
+            fail "$document: $line"
+        }
+        tail -n 3 "$work/output"
+    done <"$work/lines"
+    [ $document = deploy/compose.yaml ] ||
+        docker compose --file deploy/compose.yaml --profile demo down --volumes >"$work/output" 2>&1 ||
+        fail "down: $(cat "$work/output")"
+done
+compose() { docker compose --file "$repository/deploy/compose.yaml" "$@"; }
 
-run coordinator --detach --name coordinator >/dev/null
-for _ in $(seq 100); do
-    health=$(docker inspect --format '{{.State.Health.Status}}' coordinator)
-    [ "$health" != healthy ] || break
-    sleep 0.2
-done
-[ "$health" = healthy ] || fail "the coordinator is $health"
-for number in 1 2; do
-    run worker --detach --name worker-$number --hostname worker-$number "${usr[@]}" >/dev/null
-done
-for _ in $(seq 100); do
-    workers=$(docker exec coordinator /ganger -o json fleet workers)
-    case $workers in *worker-1*worker-2* | *worker-2*worker-1*) break ;; esac
-    sleep 0.2
-done
-docker exec coordinator /ganger fleet workers
+# What the first stage compiled, for the tests that want a static binary.
+mkdir -p "$work/binary"
+docker cp "$(compose ps --quiet coordinator)":/ganger "$work/binary/ganger"
 
 # A sandboxed sub-agent of a worker without any capability or privilege, under the filter.
-docker exec worker-1 ganger run --type shell \
-    'id --user; grep -E "^(CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; ls /; cat /proc/net/dev' |
-    tee "$work/seen"
+compose exec worker ganger run --type shell \
+    'id --user; grep -E "^(CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; ls /; cat /proc/net/dev' \
+    </dev/null | tr -d '\r' | tee "$work/seen"
 for line in 1000 $'CapBnd:\t0000000000000000' $'NoNewPrivs:\t1' $'Seccomp:\t2' workspace; do
     grep --quiet --line-regexp "$line" "$work/seen" || fail "the sub-agent doesn't see $line"
 done
-if docker exec worker-1 ganger run --type shell 'unshare --user true' 2>/dev/null; then
+if compose exec worker ganger run --type shell 'unshare --user true' </dev/null 2>/dev/null; then
     fail "a sub-agent makes a namespace"
 fi
 
 # What the filter leaves out is refused: keyctl but for one use, io_uring, vsock, ptrace, bpf. By their
 # numbers, which are those of x86-64.
 if [ "$(uname -m)" = x86_64 ]; then
-    docker exec worker-1 perl -e '
+    # shellcheck disable=SC2016 # the variables are perl's
+    compose exec worker perl -e '
         my %calls = (keyctl => [250, 0, 0], io_uring_setup => [425, 1, 0], vsock => [41, 40, 1, 0],
             ptrace => [101, 0, 0, 0, 0], bpf => [321, 0, 0, 0]);
         for (sort keys %calls) {
             my $result = syscall($calls{$_}[0], @{$calls{$_}}[1 .. $#{$calls{$_}}]);
             die "$_ is let through: $result, $!\n" unless $result == -1 && ($!{EPERM} || $!{ENOSYS});
         }
-        ' || fail "the filter"
-    if docker exec worker-1 perl -e 'syscall(0x40000000 + 39)' 2>/dev/null; then
+        ' </dev/null || fail "the filter"
+    if compose exec worker perl -e 'syscall(0x40000000 + 39)' </dev/null 2>/dev/null; then
         fail "the filter lets calls of another architecture through"
     fi
     echo "the filter holds"
 fi
 
 # By an engine's own defaults there is no sandbox, and the worker says what it wants.
-if docker run --rm --network none "${usr[@]}" ganger-worker demo --repo /etc >"$work/refusal" 2>&1; then
+if docker run --rm --network none ganger-worker demo --repo /etc >"$work/refusal" 2>&1; then
     fail "the demo runs under the engine's defaults"
 fi
 grep --quiet "worker-seccomp.json" "$work/refusal" || fail "the refusal doesn't name the profile: $(cat "$work/refusal")"
 
-run fleet-demo --rm "${usr[@]}" >"$work/fleet-demo.log" || fail "fleet-demo: $(cat "$work/fleet-demo.log")"
-tail -n 5 "$work/fleet-demo.log"
-GANGER_REPO=$deploy run demo --rm "${usr[@]}" >"$work/demo.log" 2>&1 || fail "demo: $(cat "$work/demo.log")"
-tail -n 1 "$work/demo.log"
+# The documented mode of the token's file is right, in the container and beside it.
+compose exec worker ganger doctor </dev/null >"$work/doctor" 2>&1 || fail "doctor: $(cat "$work/doctor")"
+"$work/binary/ganger" doctor --token-file deploy/secrets/ganger-token --addr 127.0.0.1:1 >"$work/doctor" 2>&1 || true
+grep --quiet 'token file.*keeps others out' "$work/doctor" || fail "doctor: $(cat "$work/doctor")"
 
-for name in worker-1 worker-2 coordinator; do
-    docker stop $name >/dev/null
-    code=$(docker inspect --format '{{.State.ExitCode}}' $name)
-    [ "$code" = 0 ] || fail "$name ended with $code at docker stop"
+containers=$(compose ps --quiet worker coordinator)
+for container in $containers; do
+    docker stop "$container" >/dev/null
+    code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
+    [ "$code" = 0 ] || fail "$container ended with $code at docker stop"
 done
 echo "all ended with 0 at docker stop"
