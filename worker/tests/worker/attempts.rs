@@ -21,6 +21,7 @@ claims![
     a_long_result_is_an_artifact_too,
     an_output_of_3_000_000_bytes_is_an_artifact_of_all_of_it,
     inputs_and_what_blockers_brought_lie_read_only,
+    an_input_that_the_coordinator_has_damaged_fails_the_task_and_runs_nothing,
     an_unknown_input_fails_the_task,
     a_missing_mount_is_the_workers_fault,
     mounts_and_prompts_on_standard_input_are_seen,
@@ -206,6 +207,27 @@ async fn inputs_and_what_blockers_brought_lie_read_only() {
         "{}",
         ended.error
     );
+}
+
+async fn an_input_that_the_coordinator_has_damaged_fails_the_task_and_runs_nothing() {
+    let mut coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+    let mut assignment = script(1, "cat /inputs/in");
+    let input = coordinator.keep("in", &[b'x'; 5_000]);
+    coordinator.damage(&input);
+    assignment.inputs = vec![input];
+
+    connection.assign(&assignment).await;
+
+    let settled = connection.settle().await;
+    assert_eq!(
+        (settled.reports, settled.ended.ending()),
+        (vec!["ended"], AttemptEnding::Failed)
+    );
+    let why = "inputs: in: the coordinator can't send it: the stored artifact is damaged";
+    assert_eq!(settled.ended.error, why);
+    assert!(settled.records.is_empty());
 }
 
 async fn an_unknown_input_fails_the_task() {

@@ -143,6 +143,12 @@ impl Coordinator {
         self.inside.keep(path, content)
     }
 
+    /// Damages a blob: it ends with `DATA_LOSS` from now on, as with the real coordinator.
+    pub fn damage(&self, artifact: &Artifact) {
+        let mut blobs = self.inside.blobs.lock().unwrap();
+        blobs.get_mut(&artifact.sha256).unwrap()[0] ^= 1;
+    }
+
     /// A blob's content.
     pub fn blob(&self, artifact: &Artifact) -> Vec<u8> {
         self.inside.blobs.lock().unwrap()[&artifact.sha256].clone()
@@ -300,12 +306,14 @@ pub struct Settled {
     pub ended: ganger_proto::v1::Ended,
 }
 
+fn digest(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Inside {
     fn keep(&self, path: &str, content: &[u8]) -> Artifact {
-        let sha256: String = Sha256::digest(content)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sha256 = digest(content);
         self.blobs
             .lock()
             .unwrap()
@@ -422,7 +430,9 @@ impl ArtifactService for Inside {
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
         let sha256 = request.into_inner().sha256;
         let content = self.blobs.lock().unwrap().get(&sha256).cloned();
-        let content = content.ok_or_else(|| Status::not_found(sha256))?;
+        let content = content.ok_or_else(|| Status::not_found(&sha256))?;
+        let is_whole = digest(&content) == sha256;
+        let end = (!is_whole).then(|| Err(Status::data_loss("the stored artifact is damaged")));
         let chunks: Vec<_> = content
             .chunks(1_000)
             .map(|chunk| {
@@ -430,6 +440,7 @@ impl ArtifactService for Inside {
                     chunk: chunk.to_vec().into(),
                 })
             })
+            .chain(end)
             .collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
