@@ -60,7 +60,11 @@ pub fn main() -> ExitCode {
         Err(failure) => return say(&failure, false).into(),
     };
     let mut runtime = match cli.verb {
-        Verb::Up(_) | Verb::Demo(_) => Builder::new_multi_thread(),
+        Verb::Up(_) | Verb::Demo(_) => {
+            // They run sub-agents, whose orphans somebody has to reap.
+            ganger_worker::sandbox::become_init_if_pid_1();
+            Builder::new_multi_thread()
+        }
         _ => Builder::new_current_thread(),
     };
     let runtime = match runtime.enable_all().build() {

@@ -28,6 +28,24 @@ pub fn descendants(of: i32) -> BTreeSet<i32> {
     found
 }
 
+/// The living children of a process.
+pub fn children(of: i32) -> Vec<i32> {
+    all()
+        .filter(|pid| living_parent(*pid) == Some(of))
+        .collect()
+}
+
+/// How many processes that descend from this one are dead and not reaped.
+pub fn zombies(of: i32) -> usize {
+    let mut parents = descendants(of);
+    parents.insert(of);
+    let is_zombie = |pid: &i32| {
+        state_and_parent(*pid)
+            .is_some_and(|(state, parent)| state == 'Z' && parents.contains(&parent))
+    };
+    all().filter(is_zombie).count()
+}
+
 /// Whether a process lives: it is there, and not a zombie.
 pub fn lives(pid: i32) -> bool {
     living_parent(pid).is_some()
@@ -69,12 +87,15 @@ fn all() -> impl Iterator<Item = i32> {
 }
 
 fn living_parent(pid: i32) -> Option<i32> {
+    let (state, parent) = state_and_parent(pid)?;
+    (!matches!(state, 'Z' | 'X')).then_some(parent)
+}
+
+fn state_and_parent(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(parent)
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
 /// How much memory a process has, KiB.

@@ -22,7 +22,11 @@ struct Program {
 
 /// The daemon with its flags: logs to standard error, drains at SIGTERM or SIGINT, and ends at once
 /// at a second one. The exit code is 0 after a drain, 2 for a wrong configuration, else 1.
+///
+/// As pid 1 of a container it leaves that place to an init of its own, which reaps orphans: so no
+/// thread may be running yet.
 pub fn daemon(args: Args) -> ExitCode {
+    sandbox::become_init_if_pid_1();
     let checks_only = args.check_config;
     let filter = EnvFilter::new(args.log.as_deref().unwrap_or("info"));
     let config = match Config::load(args) {

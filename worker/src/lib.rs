@@ -19,7 +19,8 @@
 //! | [`config`], `shutdown`, `clock`, `limits` | environment, signals, time and bounds, each read in one place |
 //!
 //! A program that embeds a worker calls [`sandbox::become_launcher_if_asked`] first of all, and then
-//! [`run`], as often as it likes: a worker has no globals.
+//! [`run`], as often as it likes: a worker has no globals. One that may be a container's pid 1 also calls
+//! [`sandbox::become_init_if_pid_1`] before it starts a thread.
 
 use std::path::PathBuf;
 

@@ -39,7 +39,7 @@ pub use collect::{
 };
 pub use error::{SandboxError, Step};
 pub use host::{Diagnosis, HostFacts, diagnose};
-pub use launcher::become_launcher_if_asked;
+pub use launcher::{become_init_if_pid_1, become_launcher_if_asked};
 pub use native::NativeDriver;
 pub use none::NoneDriver;
 pub use process::{Exit, Input, Output, Process};

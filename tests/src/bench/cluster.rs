@@ -1,12 +1,6 @@
 //! The coordinator that is measured, and clients of it.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command},
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::Child, thread, time::Duration};
 
 use anyhow::Context;
 use ganger_coordinator::Config;
@@ -86,7 +80,7 @@ pub async fn connect(addr: SocketAddr) -> anyhow::Result<Channel> {
 
 /// This program again, in a process of its own.
 pub fn again(setting: &Setting, args: &[&str]) -> anyhow::Result<Child> {
-    let child = Command::new(std::env::current_exe()?)
+    let child = crate::again()?
         .args(args)
         .arg("--dir")
         .arg(&setting.dir)

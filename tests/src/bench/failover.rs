@@ -1,7 +1,7 @@
 //! `failover`: from kill -9 of a worker to the start of its task elsewhere.
 
 use std::{
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,7 @@ impl Worker {
         sandbox: &str,
     ) -> anyhow::Result<Self> {
         let log = std::fs::File::create(setting.dir.join(format!("{name}.log")))?;
-        let child = Command::new(std::env::current_exe()?)
+        let child = crate::again()?
             .arg("work")
             .args(["--coordinator", &served.addr.to_string()])
             .args(["--name", name, "--slots", "1", "--sandbox", sandbox])

@@ -172,6 +172,7 @@ fn main() -> ExitCode {
     ganger_worker::sandbox::become_launcher_if_asked();
     let mut line = std::env::args_os().skip(1);
     if line.next().is_some_and(|first| first == "work") {
+        die_with_parent();
         let line = [OsString::from("bench work")].into_iter().chain(line);
         return ganger_worker::daemon(Work::parse_from(line).args);
     }
@@ -189,6 +190,31 @@ fn main() -> ExitCode {
             eprintln!("bench: {failure:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// In the environment of a benchmark's own processes: the process that they are not to outlive.
+const PARENT: &str = "GANGER_BENCH_PARENT";
+
+/// This program again, for a process that ends with this one, however this one ends.
+fn again() -> std::io::Result<std::process::Command> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.env(PARENT, std::process::id().to_string());
+    Ok(command)
+}
+
+/// What `again` is answered with. The kernel means the thread that started this process, which is the
+/// benchmark's main thread.
+fn die_with_parent() {
+    let armed =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    armed.expect("SIGKILL is a signal");
+    let parent = rustix::process::getppid().map(|pid| pid.to_string());
+    let expected = std::env::var(PARENT).ok();
+    // A parent that ended before the signal was armed has left this process to another. A person has
+    // started it where none is named.
+    if expected.is_some() && expected != parent {
+        std::process::exit(1);
     }
 }
 
@@ -251,7 +277,13 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)
         }
-        Bench::Fill { tasks, open } => recover::fill(setting, *tasks, *open),
-        Bench::Serve(serve) => cluster::serve(setting, serve),
+        Bench::Fill { tasks, open } => {
+            die_with_parent();
+            recover::fill(setting, *tasks, *open)
+        }
+        Bench::Serve(serve) => {
+            die_with_parent();
+            cluster::serve(setting, serve)
+        }
     }
 }

@@ -37,6 +37,7 @@ mod mcp;
 mod mcp_answers;
 mod mcp_session;
 mod members;
+mod no_walls;
 mod person;
 mod replay;
 mod reports;

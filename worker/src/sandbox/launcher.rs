@@ -7,6 +7,9 @@
 //! Two processes stay: the *supervisor*, which left the worker's session and only waits, so that its end
 //! says that the tree is dead; and the sandbox's *first process* (`init`), which is pid 1 of the new pid
 //! namespace. Nothing that is read here comes from an agent.
+//!
+//! By the name [`SUPERVISOR_NAME`] it becomes the one process that a tree without walls needs
+//! (`supervisor`). And a worker that is a container's pid 1 leaves that place to `pid1`.
 
 use std::{
     io,
@@ -25,14 +28,22 @@ use super::{
     native::wire::{self, Blueprint, Failure, Identity, Report},
 };
 
+pub use pid1::become_init_if_pid_1;
+
 pub(super) mod checks;
 mod identity;
 mod init;
+mod pid1;
+mod programs;
 mod root;
+mod supervisor;
 mod sys;
 
 /// The name under which the binary is executed as a launcher.
 pub(super) const INIT_NAME: &str = "ganger-sandbox-init";
+
+/// The name under which the binary is executed as the supervisor of a tree without walls.
+pub(super) const SUPERVISOR_NAME: &str = "ganger-supervisor";
 
 /// Where the probe finds the binary in its sandbox; executed by this name it runs the checks.
 pub(super) const CHECKS_PATH: &str = "/ganger-sandbox-checks";
@@ -43,15 +54,16 @@ pub(super) const CHECKS_PATH: &str = "/ganger-sandbox-checks";
 /// nothing: the launcher has the rights of its caller and does what its standard input says.
 pub fn become_launcher_if_asked() {
     match std::env::args_os().next() {
-        Some(name) if name == INIT_NAME => launch(),
+        Some(name) if name == INIT_NAME => launch(INIT_NAME, begin),
+        Some(name) if name == SUPERVISOR_NAME => launch(SUPERVISOR_NAME, supervisor::begin),
         Some(name) if name == CHECKS_PATH => checks::run(),
         _ => {}
     }
 }
 
-fn launch() -> ! {
+fn launch(name: &str, begin: fn(&OwnedFd) -> Result<(), Failure>) -> ! {
     let Ok(control) = take_control_socket() else {
-        eprintln!("{INIT_NAME} is started by the worker only");
+        eprintln!("{name} is started by the worker only");
         sys::exit(2);
     };
     if let Err(failure) = begin(&control) {
@@ -77,12 +89,17 @@ fn take_control_socket() -> rustix::io::Result<OwnedFd> {
     Ok(control)
 }
 
-fn begin(control: &OwnedFd) -> Result<(), Failure> {
-    let blueprint: Blueprint = wire::recv(control.as_fd(), &mut Vec::new())
+/// What the worker says first.
+fn receive<M: serde::de::DeserializeOwned>(control: &OwnedFd) -> Result<M, Failure> {
+    wire::recv(control.as_fd(), &mut Vec::new())
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::BADMSG))
         .at(Step::Receive, "")?
         .ok_or(Errno::PIPE)
-        .at(Step::Receive, "")?;
+        .at(Step::Receive, "")
+}
+
+fn begin(control: &OwnedFd) -> Result<(), Failure> {
+    let blueprint: Blueprint = receive(control)?;
 
     // A Ctrl-C in the worker's terminal is for the worker. Fails only for a session leader.
     let _ = rustix::process::setsid();

@@ -6,10 +6,7 @@
 
 use std::{
     fs, io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -18,7 +15,7 @@ use rustix::{io::Errno, process::Signal};
 use tokio::{process::Child, sync::Mutex, time::timeout};
 
 use self::{
-    control::Control,
+    control::{Control, Orders},
     slots::{Slot, Slots},
     spawner::Spawner,
     wire::{Blueprint, Failure, Identity, Notes, Order, Report},
@@ -36,7 +33,7 @@ mod spawner;
 pub(super) mod wire;
 
 /// A launcher needs milliseconds; a machine that takes longer than this is beyond use.
-const SET_UP_SPAN_MAX: Duration = Duration::from_secs(30);
+pub(super) const SET_UP_SPAN_MAX: Duration = Duration::from_secs(30);
 
 /// How long the tree may take to die when the supervisor can't tell.
 const DEATH_SPAN_MAX: Duration = Duration::from_secs(5);
@@ -93,7 +90,7 @@ impl NativeDriver {
             id: spec.id,
             assurance: assurance(slot.is_some(), &notes),
             first,
-            control: Mutex::new(control),
+            orders: Orders::new(control),
             supervisor: Mutex::new(supervisor),
             _slot: slot,
             _spawner: self.spawner.clone(),
@@ -153,7 +150,7 @@ async fn meet(control: &Control, blueprint: &Blueprint) -> Result<(OwnedFd, Note
     }
 }
 
-fn set_up_error(failure: Failure) -> SandboxError {
+pub(super) fn set_up_error(failure: Failure) -> SandboxError {
     let Failure {
         step,
         errno,
@@ -240,7 +237,7 @@ struct NativeSandbox {
     assurance: Assurance,
     /// The first process: dead when the whole tree is.
     first: OwnedFd,
-    control: Mutex<Control>,
+    orders: Orders,
     supervisor: Mutex<Child>,
     _slot: Option<Slot>,
     /// The launchers die with the spawner thread.
@@ -255,45 +252,6 @@ impl NativeSandbox {
             Err(Errno::SRCH) => Ok(false),
             Err(errno) => Err(errno),
         }
-    }
-
-    async fn order(
-        &self,
-        order: &Order,
-        fds: &[std::os::fd::BorrowedFd<'_>],
-    ) -> Result<(), SandboxError> {
-        match self.control.lock().await.send(order, fds).await {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-                ) =>
-            {
-                Err(SandboxError::Dead)
-            }
-            result => result.map_err(SandboxError::worker("talk to the sandbox")),
-        }
-    }
-
-    async fn exec(&self, command: Command) -> Result<Process, SandboxError> {
-        command.check()?;
-        let pipe = || control::output_pipe().map_err(SandboxError::worker("make a pipe"));
-        let (stdout, stdout_far) = pipe()?;
-        let (stderr, stderr_far) = pipe()?;
-        let (status, status_far) = pipe()?;
-        let (stdin, stdin_far) = control::input(command.stdin)
-            .map_err(SandboxError::worker("make the standard input"))?;
-        let program = command.argv[0].clone();
-        let mut fds = vec![stdout_far.as_fd(), stderr_far.as_fd(), status_far.as_fd()];
-        fds.extend(stdin_far.as_ref().map(AsFd::as_fd));
-        self.order(&Order::Exec { argv: command.argv }, &fds)
-            .await?;
-        Ok(Process::new(
-            stdin,
-            Box::pin(stdout),
-            Box::pin(stderr),
-            control::end_of(status, program),
-        ))
     }
 
     async fn kill(&self) -> Result<(), SandboxError> {
@@ -344,11 +302,11 @@ impl Sandbox for NativeSandbox {
     }
 
     fn exec(&self, command: Command) -> BoxFuture<'_, Result<Process, SandboxError>> {
-        Box::pin(self.exec(command))
+        Box::pin(self.orders.exec(command))
     }
 
     fn terminate(&self) -> BoxFuture<'_, Result<(), SandboxError>> {
-        Box::pin(async { self.order(&Order::Terminate, &[]).await })
+        Box::pin(async { self.orders.give(&Order::Terminate, &[]).await })
     }
 
     fn kill(&self) -> BoxFuture<'_, Result<(), SandboxError>> {

@@ -1,8 +1,10 @@
 //! The `none` driver: plain processes, for agents that are trusted like their person.
 //!
-//! It isolates nothing and is chosen only by name. What it does hold is cleaning up, as well as can be done
-//! without namespaces: programs get process groups and a mark in their environment, and a tree is killed by
-//! both. A process that leaves its group and wipes its environment survives.
+//! It isolates nothing and is chosen only by name. What it does hold is cleaning up: a supervisor, which is
+//! the worker's own binary, starts the programs, adopts their orphans, and kills the whole tree when the
+//! worker wants it or is gone, however it went. Programs also carry a mark in their environment, so that
+//! they are found where the supervisor was killed. What then has left its session and wiped its environment
+//! survives.
 
 use std::{
     collections::BTreeMap,
@@ -10,26 +12,31 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     process::Stdio,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
+use tokio::{process::Child, sync::Mutex, time::timeout};
 
 use super::{
-    Assurance, BoxFuture, Command, Control, DriverKind, Exit, Level, ProbeReport, Process, Sandbox,
+    Assurance, BoxFuture, Command, Control, DriverKind, Level, ProbeReport, Process, Sandbox,
     SandboxDriver, SandboxError, SandboxId, SandboxSpec, WORKSPACE,
-    native::{control::input, mark_of},
-    pidfd::{is_alive, wait_for_death},
-    process::End,
+    launcher::SUPERVISOR_NAME,
+    native::{
+        SET_UP_SPAN_MAX,
+        control::{self, Orders},
+        mark_of, set_up_error,
+        wire::{Order, Report, Tree},
+    },
+    pidfd::wait_for_death,
     workspaces::kill_marked,
 };
 
 /// The variable that marks a program's processes: `<directory mark>/<sandbox id>/`.
 pub(super) const MARK_VARIABLE: &str = "GANGER_SANDBOX_MARK";
 
-/// How long the killed may take to die.
-const DEATH_SPAN_MAX: Duration = Duration::from_secs(5);
+/// How long the killed may take to die: the supervisor's own patience, and a little.
+const DEATH_SPAN_MAX: Duration = Duration::from_secs(6);
 
 /// The driver.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,19 +67,63 @@ impl SandboxDriver for NoneDriver {
     }
 
     fn create(&self, spec: SandboxSpec) -> BoxFuture<'_, Result<Box<dyn Sandbox>, SandboxError>> {
-        Box::pin(async {
-            spec.check()?;
-            let mark =
-                mark_of(&spec.workspace).map_err(SandboxError::worker("open the workspace"))?;
-            let sandbox = NoneSandbox {
-                mark: format!("{mark}/{}", spec.id),
-                env: host_env(&spec),
-                assurance: assurance(),
-                leaders: Mutex::new(Vec::new()),
-                spec,
-            };
-            Ok(Box::new(sandbox) as Box<dyn Sandbox>)
-        })
+        Box::pin(async { Ok(Box::new(create(spec).await?) as Box<dyn Sandbox>) })
+    }
+}
+
+async fn create(spec: SandboxSpec) -> Result<NoneSandbox, SandboxError> {
+    spec.check()?;
+    let dir_mark = mark_of(&spec.workspace).map_err(SandboxError::worker("open the workspace"))?;
+    let mark = format!("{dir_mark}/{}", spec.id);
+    let mut env = host_env(&spec);
+    env.insert(MARK_VARIABLE.to_owned(), format!("{mark}/"));
+    let tree = Tree {
+        dir: spec.workspace,
+        env,
+    };
+    let (control, far) =
+        control::Control::pair().map_err(SandboxError::worker("make a control socket"))?;
+    let supervisor = spawn(far, [dir_mark.as_str(), spec.id.as_str()])
+        .map_err(SandboxError::worker("start the supervisor"))?;
+    timeout(SET_UP_SPAN_MAX, meet(&control, &tree))
+        .await
+        .map_err(|_| SandboxError::Launcher("did not take up the tree in time"))??;
+    Ok(NoneSandbox {
+        id: spec.id,
+        mark,
+        assurance: assurance(),
+        orders: Orders::new(control),
+        supervisor: Mutex::new(supervisor),
+    })
+}
+
+/// Starts the supervisor with its end of the control socket, which is its lifeline: unlike a launcher it
+/// asks for no parent-death signal, so any thread may start it. `mark` shows in its command line, for the
+/// sweep after a crash.
+fn spawn(control: OwnedFd, mark: [&str; 2]) -> io::Result<Child> {
+    tokio::process::Command::new("/proc/self/exe")
+        .arg0(SUPERVISOR_NAME)
+        .args(mark)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+async fn meet(control: &control::Control, tree: &Tree) -> Result<(), SandboxError> {
+    let talk = SandboxError::worker("talk to the supervisor");
+    let told = match control.send(tree, &[]).await {
+        Ok(()) => control.recv::<Report>().await,
+        Err(error) => Err(error),
+    };
+    match told.map_err(talk)? {
+        Some((Report::Ready(_), _)) => Ok(()),
+        Some((Report::Failed(failure), _)) => Err(set_up_error(failure)),
+        Some((Report::Born, _)) | None => Err(SandboxError::Launcher(
+            "ended without a word: does this program begin with become_launcher_if_asked?",
+        )),
     }
 }
 
@@ -118,76 +169,35 @@ fn host_env(spec: &SandboxSpec) -> BTreeMap<String, String> {
 }
 
 struct NoneSandbox {
-    spec: SandboxSpec,
+    id: SandboxId,
     mark: String,
-    env: BTreeMap<String, String>,
     assurance: Assurance,
-    /// The leader of each program's process group.
-    leaders: Mutex<Vec<(Pid, OwnedFd)>>,
+    /// Dropping it has the supervisor kill the tree.
+    orders: Orders,
+    supervisor: Mutex<Child>,
 }
 
 impl NoneSandbox {
-    fn exec(&self, command: Command) -> Result<Process, SandboxError> {
-        command.check()?;
-        let program = command.argv[0].clone();
-        let (stdin, stdin_far) =
-            input(command.stdin).map_err(SandboxError::worker("make the standard input"))?;
-        let mut child = tokio::process::Command::new(&program)
-            .args(&command.argv[1..])
-            .env_clear()
-            .envs(&self.env)
-            .env(MARK_VARIABLE, format!("{}/", self.mark))
-            .current_dir(&self.spec.workspace)
-            .process_group(0)
-            .stdin(stdin_far.map_or_else(Stdio::null, Stdio::from))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| SandboxError::Program { program, source })?;
-        if let Some(pid) = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
-        {
-            let leader = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-                .map_err(io::Error::from)
-                .map_err(SandboxError::worker("watch a program"))?;
-            self.leaders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((pid, leader));
-        }
-        let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
-        let stderr = child.stderr.take().expect("stderr was asked for as a pipe");
-        Ok(Process::new(
-            stdin,
-            Box::pin(stdout),
-            Box::pin(stderr),
-            async move {
-                let status = child
-                    .wait()
-                    .await
-                    .map_err(SandboxError::worker("wait for a program"))?;
-                Ok(End {
-                    exit: exit_of(status),
-                    cpu_time: None,
-                })
-            },
-        ))
-    }
-
-    /// Signals each group whose leader lives: only then is the group's number sure to be ours.
-    fn signal_groups(&self, signal: Signal) {
-        let mut leaders = self.leaders.lock().unwrap_or_else(PoisonError::into_inner);
-        leaders.retain(|(_, leader)| is_alive(leader));
-        for (pid, _) in leaders.iter() {
-            // It may have ended just now.
-            let _ = rustix::process::kill_process_group(*pid, signal);
-        }
-    }
-
     async fn kill(&self) -> Result<(), SandboxError> {
-        self.signal_groups(Signal::KILL);
+        self.orders
+            .close()
+            .map_err(SandboxError::worker("close the control socket"))?;
+        let mut supervisor = self.supervisor.lock().await;
+        // A program of the same user may have stopped it. Its number is its own until it is reaped.
+        let pid = supervisor.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, Signal::CONT);
+        }
+        let ended = match timeout(DEATH_SPAN_MAX, supervisor.wait()).await {
+            Ok(ended) => ended.map(drop),
+            Err(_) => supervisor.kill().await,
+        };
+        ended.map_err(SandboxError::worker("reap the supervisor"))?;
+        self.kill_marked().await
+    }
+
+    /// Kills what a supervisor that was killed itself has left.
+    async fn kill_marked(&self) -> Result<(), SandboxError> {
         let mark = self.mark.clone();
         let killing = move || {
             let deadline = Instant::now() + DEATH_SPAN_MAX;
@@ -210,15 +220,9 @@ impl NoneSandbox {
     }
 }
 
-impl Drop for NoneSandbox {
-    fn drop(&mut self) {
-        self.signal_groups(Signal::KILL);
-    }
-}
-
 impl Sandbox for NoneSandbox {
     fn id(&self) -> &SandboxId {
-        &self.spec.id
+        &self.id
     }
 
     fn assurance(&self) -> &Assurance {
@@ -226,12 +230,11 @@ impl Sandbox for NoneSandbox {
     }
 
     fn exec(&self, command: Command) -> BoxFuture<'_, Result<Process, SandboxError>> {
-        Box::pin(async { self.exec(command) })
+        Box::pin(self.orders.exec(command))
     }
 
     fn terminate(&self) -> BoxFuture<'_, Result<(), SandboxError>> {
-        self.signal_groups(Signal::TERM);
-        Box::pin(async { Ok(()) })
+        Box::pin(self.orders.give(&Order::Terminate, &[]))
     }
 
     fn kill(&self) -> BoxFuture<'_, Result<(), SandboxError>> {
@@ -240,15 +243,6 @@ impl Sandbox for NoneSandbox {
 
     fn destroy(self: Box<Self>) -> BoxFuture<'static, Result<(), SandboxError>> {
         Box::pin(async move { (*self).kill().await })
-    }
-}
-
-fn exit_of(status: std::process::ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
-
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
     }
 }
 

@@ -18,7 +18,11 @@ use rustix::{
 };
 
 use super::{
-    SandboxId, launcher::INIT_NAME, native::mark_of, none::MARK_VARIABLE, pidfd::wait_for_death,
+    SandboxId,
+    launcher::{INIT_NAME, SUPERVISOR_NAME},
+    native::mark_of,
+    none::MARK_VARIABLE,
+    pidfd::wait_for_death,
     tree,
 };
 
@@ -127,10 +131,17 @@ impl Workspaces {
         // The mark is that of the directory, so any name beneath it stands for all.
         let mark = mark_of(&self.path.join(LOCK)).map_err(failed)?;
         let deadline = Instant::now() + DEATH_SPAN_MAX;
+        // A supervisor is about to kill its tree, as its worker is gone. It finds more than the marked.
+        for supervisor in
+            matching(|pid| is_started_as(pid, SUPERVISOR_NAME, &mark)).map_err(failed)?
+        {
+            wait_for_death(&supervisor, deadline);
+        }
         loop {
             let left = kill_marked(&mark).map_err(failed)?;
             report.processes += left.len();
             // Killing may have raced with a fork: look again until nothing is left.
+            let deadline = Instant::now() + DEATH_SPAN_MAX;
             if left.is_empty() || !left.iter().all(|process| wait_for_death(process, deadline)) {
                 break;
             }
@@ -153,7 +164,21 @@ impl Workspaces {
 
 /// Kills every process that carries the mark, and answers their pidfds.
 pub(super) fn kill_marked(mark: &str) -> io::Result<Vec<OwnedFd>> {
-    let mut killed = Vec::new();
+    let mut killed = matching(|pid| carries(pid, mark))?;
+    // One that ended meanwhile is told too: its number, and with it what was looked at, may be another's by
+    // now, and whoever calls looks again.
+    killed.retain(|process| {
+        matches!(
+            rustix::process::pidfd_send_signal(process, Signal::KILL),
+            Ok(()) | Err(Errno::SRCH)
+        )
+    });
+    Ok(killed)
+}
+
+/// Every process of which this is true.
+fn matching(is_one: impl Fn(Pid) -> bool) -> io::Result<Vec<OwnedFd>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name
@@ -168,30 +193,30 @@ pub(super) fn kill_marked(mark: &str) -> io::Result<Vec<OwnedFd>> {
         let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
             continue;
         };
-        if !carries(pid, mark) {
-            continue;
-        }
-        // One that ended meanwhile is told too: its number, and with it what was looked at, may be
-        // another's by now, and whoever calls looks again.
-        if let Ok(()) | Err(Errno::SRCH) =
-            rustix::process::pidfd_send_signal(&process, Signal::KILL)
-        {
-            killed.push(process);
+        if is_one(pid) {
+            found.push(process);
         }
     }
-    Ok(killed)
+    Ok(found)
+}
+
+fn read_proc(pid: Pid, name: &str) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default()
+}
+
+/// Whether this binary runs there under this name, for the directory with this mark.
+fn is_started_as(pid: Pid, name: &str, mark: &str) -> bool {
+    let line = [name.as_bytes(), b"\0", mark.as_bytes(), b"\0"].concat();
+    read_proc(pid, "cmdline").starts_with(&line)
 }
 
 fn carries(pid: Pid, mark: &str) -> bool {
-    let proc = PathBuf::from(format!("/proc/{pid}"));
-    let read = |name: &str| fs::read(proc.join(name)).unwrap_or_default();
-    let launcher = [INIT_NAME.as_bytes(), b"\0", mark.as_bytes(), b"\0"].concat();
-    if read("cmdline").starts_with(&launcher) {
+    if is_started_as(pid, INIT_NAME, mark) || is_started_as(pid, SUPERVISOR_NAME, mark) {
         return true;
     }
     // The dead have neither a command line nor an environment, so they are not found again.
     let variable = [MARK_VARIABLE.as_bytes(), b"=", mark.as_bytes(), b"/"].concat();
-    read("environ")
+    read_proc(pid, "environ")
         .split(|byte| *byte == 0)
         .any(|entry| entry.starts_with(&variable))
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, sync::Arc};
 
 use ganger_worker::sandbox::{
-    Command, Control, DriverKind, Exit, Level, SandboxId, Workspaces, remove_tree,
+    Command, Control, DriverKind, Exit, Level, Process, Sandbox, SandboxId, Workspaces, remove_tree,
 };
+use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
-    Bench, Doomed, Left, assert_die, await_processes_with, await_stopped, processes_with,
-    rare_span, run, sh, start, start_victim, stubborn,
+    Bench, Doomed, Left, assert_die, await_no_zombies_beneath, await_processes_with, await_stopped,
+    processes_with, rare_span, run, sh, start, start_victim, stubborn,
 };
 
 claims!(
@@ -23,7 +24,13 @@ claims!(
     killing_the_worker_kills_the_tree,
     fifty_at_once_leave_nothing,
     the_none_driver_kills_what_it_started,
-    a_sweep_ends_what_a_killed_worker_left,
+    without_walls_a_daemon_that_wiped_its_environment_dies_with_its_tree,
+    without_walls_dropping_a_sandbox_kills_its_tree,
+    without_walls_killing_the_worker_kills_the_tree,
+    without_walls_orphans_are_reaped_while_their_tree_lives,
+    without_walls_a_stopped_supervisor_does_not_prevent_the_kill,
+    without_walls_programs_die_with_their_supervisor,
+    a_sweep_ends_what_a_killed_supervisor_left,
 );
 
 async fn terminate_reaches_the_program() {
@@ -148,7 +155,12 @@ async fn a_sandbox_outlives_the_thread_that_asked_for_it() {
 async fn killing_the_worker_kills_the_tree() {
     let dir = tempfile::tempdir().unwrap();
     let span = rare_span();
-    let mut victim = start_victim(DriverKind::Native, &dir.path().join("w"), &span);
+    let mut victim = start_victim(
+        DriverKind::Native,
+        &dir.path().join("w"),
+        &span,
+        &stubborn(&span),
+    );
     let mut alive = Left(await_processes_with(&span, 3));
     // The launcher's two processes carry the sandbox's id.
     let launcher = await_processes_with(&format!("victim-{span}"), 2);
@@ -267,28 +279,146 @@ async fn the_none_driver_kills_what_it_started() {
     sandbox.destroy().await.unwrap();
 }
 
-async fn a_sweep_ends_what_a_killed_worker_left() {
+/// Leaves a daemon that no group, session or environment leads to, beside what [`stubborn`] leaves.
+fn untraceable(span: &str) -> String {
+    format!(
+        "(setsid env -i PATH=/usr/bin:/bin sh -c '(setsid sleep {span} &)' &)
+         {}",
+        stubborn(span)
+    )
+}
+
+/// A sandbox of the none driver in which that runs: four processes that sleep, and their supervisor.
+async fn untraceable_tree(
+    bench: &Bench,
+    id: &str,
+    span: &str,
+) -> (Box<dyn Sandbox>, Process, Left) {
+    let mut spec = bench.spec(id);
+    spec.env.insert("PATH".into(), "/usr/bin:/bin".into());
+    let sandbox = bench.driver.create(spec).await.unwrap();
+    let process = start(&*sandbox, &untraceable(span)).await;
+    let alive = Left(await_processes_with(span, 4));
+    (sandbox, process, alive)
+}
+
+async fn without_walls_a_daemon_that_wiped_its_environment_dies_with_its_tree() {
+    let bench = Bench::of(DriverKind::None);
+    let span = rare_span();
+    let (sandbox, mut process, alive) = untraceable_tree(&bench, "wiped", &span).await;
+
+    sandbox.kill().await.unwrap();
+
+    assert_eq!(processes_with(&span).len(), 0);
+    assert_die(&alive.0);
+    assert_eq!(process.wait().await.unwrap(), Exit::Signal(libc::SIGKILL));
+    assert!(
+        sandbox.exec(sh("true")).await.is_err(),
+        "nothing runs in a dead tree"
+    );
+    sandbox.kill().await.unwrap();
+    sandbox.destroy().await.unwrap();
+}
+
+async fn without_walls_dropping_a_sandbox_kills_its_tree() {
+    let bench = Bench::of(DriverKind::None);
+    let span = rare_span();
+    let (sandbox, _process, alive) = untraceable_tree(&bench, "dropped", &span).await;
+
+    drop(sandbox);
+
+    assert_die(&alive.0);
+}
+
+async fn without_walls_killing_the_worker_kills_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let span = rare_span();
+    let script = untraceable(&span);
+    let mut victim = start_victim(DriverKind::None, &dir.path().join("w"), &span, &script);
+    let mut alive = Left(await_processes_with(&span, 4));
+    let supervisor = await_processes_with(&format!("victim-{span}"), 1);
+    alive.0.extend(supervisor);
+
+    victim.kill();
+
+    assert_die(&alive.0);
+    assert_eq!(processes_with(&span).len(), 0);
+    let workspaces = Workspaces::open(&dir.path().join("w")).unwrap();
+    let report = workspaces.sweep().unwrap();
+    assert_eq!((report.processes, report.workspaces), (0, 1));
+}
+
+async fn without_walls_orphans_are_reaped_while_their_tree_lives() {
+    let bench = Bench::of(DriverKind::None);
+    let mut spec = bench.spec("orphans");
+    spec.env.insert("PATH".into(), "/usr/bin:/bin".into());
+    let sandbox = bench.driver.create(spec).await.unwrap();
+
+    // The shell ends first, so its child's end is for somebody else to notice.
+    let script = "(setsid sh -c \"while kill -0 $$ 2>&-; do :; done\" &)";
+    for _ in 0..6 {
+        assert_eq!(run(&*sandbox, script).await.0, Exit::Code(0));
+    }
+
+    let supervisor = await_processes_with("orphans", 1)[0].0;
+    await_no_zombies_beneath(supervisor.as_raw_nonzero().get());
+    sandbox.destroy().await.unwrap();
+}
+
+async fn without_walls_a_stopped_supervisor_does_not_prevent_the_kill() {
+    let bench = Bench::of(DriverKind::None);
+    let span = rare_span();
+    let (sandbox, _process, alive) = untraceable_tree(&bench, "stopped", &span).await;
+    let supervisor = await_processes_with("stopped", 1);
+    rustix::process::pidfd_send_signal(&supervisor[0].1, Signal::STOP).unwrap();
+    await_stopped(supervisor[0].0);
+
+    sandbox.destroy().await.unwrap();
+
+    assert_die(&supervisor);
+    assert_die(&alive.0);
+}
+
+async fn without_walls_programs_die_with_their_supervisor() {
+    let bench = Bench::of(DriverKind::None);
+    let span = rare_span();
+    let mut spec = bench.spec("bereft");
+    spec.env.insert("PATH".into(), "/usr/bin:/bin".into());
+    let sandbox = bench.driver.create(spec).await.unwrap();
+    let mut process = start(&*sandbox, &format!("echo up; exec sleep {span}")).await;
+    let alive = Left(await_processes_with(&span, 1));
+
+    let supervisor = await_processes_with("bereft", 1);
+    rustix::process::pidfd_send_signal(&supervisor[0].1, Signal::KILL).unwrap();
+
+    assert_die(&alive.0);
+    assert_eq!(process.wait().await.unwrap(), Exit::Signal(libc::SIGKILL));
+    sandbox.destroy().await.unwrap();
+}
+
+async fn a_sweep_ends_what_a_killed_supervisor_left() {
     let dir = tempfile::tempdir().unwrap();
     let (span, foreign) = (rare_span(), rare_span());
     let bystander = std::process::Command::new("sleep").arg(&foreign).spawn();
     let _bystander = Doomed(bystander.unwrap());
-    let mut victim = start_victim(DriverKind::None, &dir.path().join("w"), &span);
+    let script = stubborn(&span);
+    let mut victim = start_victim(DriverKind::None, &dir.path().join("w"), &span, &script);
     let left = Left(await_processes_with(&span, 3));
     assert!(
         Workspaces::open(&dir.path().join("w")).is_err(),
         "the living worker holds it"
     );
+    let supervisor = await_processes_with(&format!("victim-{span}"), 1);
+    rustix::process::pidfd_send_signal(&supervisor[0].1, Signal::KILL).unwrap();
+    assert_die(&supervisor);
     victim.kill();
-    assert_eq!(
-        processes_with(&span).len(),
-        3,
-        "without isolation nothing dies with the worker"
-    );
+    let daemons = processes_with(&span).len();
+    assert!(daemons >= 2, "what nobody supervises lives on: {daemons}");
 
     let workspaces = Workspaces::open(&dir.path().join("w")).unwrap();
     let report = workspaces.sweep().unwrap();
 
-    assert!(report.processes >= 3, "{report:?}");
+    assert!(report.processes >= daemons, "{report:?}");
     assert_eq!((report.workspaces, report.failures.len()), (1, 0));
     assert_die(&left.0);
     assert_eq!(processes_with(&foreign).len(), 1);

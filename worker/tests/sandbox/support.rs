@@ -180,6 +180,25 @@ pub fn await_stopped(pid: Pid) {
     }
 }
 
+/// Waits until no child of a process is dead without having been reaped.
+pub fn await_no_zombies_beneath(parent: i32) {
+    let is_zombie = |stat: String| {
+        let (_, rest) = stat.rsplit_once(')').unwrap();
+        rest.starts_with(&format!(" Z {parent} "))
+    };
+    let start = std::time::Instant::now();
+    loop {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let mut stats =
+            entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+        if !stats.any(is_zombie) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{parent} does not reap");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits for the death of each.
 pub fn assert_die(processes: &[(Pid, OwnedFd)]) {
     for (pid, pidfd) in processes {
@@ -190,12 +209,13 @@ pub fn assert_die(processes: &[(Pid, OwnedFd)]) {
     }
 }
 
-/// Starts this binary as a worker that runs the stubborn script; returns when the script has come up.
-pub fn start_victim(kind: DriverKind, workspaces: &Path, span: &str) -> Doomed {
+/// Starts this binary as a worker that runs the script; returns when the script has come up.
+pub fn start_victim(kind: DriverKind, workspaces: &Path, span: &str, script: &str) -> Doomed {
     // Not the bare span: the victim is not one of the processes that are looked for by it.
     let span = format!("span={span}");
     let mut victim = std::process::Command::new("/proc/self/exe")
         .args([VICTIM, kind.as_str(), workspaces.to_str().unwrap(), &span])
+        .arg(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -239,8 +259,8 @@ impl Drop for Left {
 
 /// The life of a worker that will be killed.
 pub fn run_victim(args: &[String]) -> ! {
-    let [kind, dir, span] = args else {
-        panic!("a victim takes three arguments")
+    let [kind, dir, span, script] = args else {
+        panic!("a victim takes four arguments")
     };
     let kind: DriverKind = kind.parse().unwrap();
     let span = span.strip_prefix("span=").unwrap();
@@ -252,10 +272,10 @@ pub fn run_victim(args: &[String]) -> ! {
         spec.env.insert("PATH".into(), "/usr/bin:/bin".into());
         let driver = kind.driver().unwrap();
         let sandbox = driver.create(spec).await.unwrap();
-        let mut process = start(&*sandbox, &stubborn(span)).await;
+        let mut process = start(&*sandbox, script).await;
         println!("up");
         std::io::stdout().flush().unwrap();
         process.wait().await.unwrap();
-        panic!("the stubborn script ended by itself");
+        panic!("the script ended by itself");
     })
 }

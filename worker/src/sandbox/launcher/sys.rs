@@ -155,12 +155,42 @@ pub fn signal_fd(signals: &[i32]) -> rustix::io::Result<OwnedFd> {
 
 /// The next signal number that a [`signal_fd`] holds.
 pub fn next_signal(fd: impl AsFd) -> Option<u32> {
+    next_signal_and_origin(fd).map(|(signal, _)| signal)
+}
+
+/// The same with its `si_code`, which says who sent it.
+pub fn next_signal_and_origin(fd: impl AsFd) -> Option<(u32, i32)> {
     let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
     match rustix::io::read(fd, &mut bytes) {
         Ok(read) if read == bytes.len() => {
-            Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            let [n0, n1, n2, n3, _, _, _, _, c0, c1, c2, c3, ..] = bytes;
+            let number = u32::from_ne_bytes([n0, n1, n2, n3]);
+            Some((number, i32::from_ne_bytes([c0, c1, c2, c3])))
         }
         _ => None,
+    }
+}
+
+/// Blocks every signal that can be blocked.
+pub fn block_signals() {
+    set_signal_mask(libc::SIG_BLOCK, true);
+}
+
+/// Lets every signal through again.
+pub fn unblock_signals() {
+    set_signal_mask(libc::SIG_SETMASK, false);
+}
+
+fn set_signal_mask(how: i32, all: bool) {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialised before it is read, and lives through both calls.
+    unsafe {
+        if all {
+            libc::sigfillset(set.as_mut_ptr());
+        } else {
+            libc::sigemptyset(set.as_mut_ptr());
+        }
+        libc::sigprocmask(how, set.as_ptr(), ptr::null_mut());
     }
 }
 
@@ -171,12 +201,7 @@ pub fn reset_signals() {
         // SAFETY: sets a default action, no handler. Failures (SIGKILL, SIGSTOP) change nothing.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is initialised before it is read.
-    unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-    }
+    unblock_signals();
 }
 
 /// Replaces this process by a program. Only returns on failure.

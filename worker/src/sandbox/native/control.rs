@@ -11,19 +11,21 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, SeekFrom},
+    io::Errno,
     pipe::PipeFlags,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt, Interest},
     net::{UnixStream, unix::pipe},
+    sync::Mutex,
 };
 
-use super::wire::{self, StatusRecord};
-use crate::sandbox::{Exit, Input, SandboxError, Stdin, process::End};
+use super::wire::{self, Order, StatusRecord};
+use crate::sandbox::{Command, Exit, Input, Process, SandboxError, Stdin, process::End};
 
 /// The worker's end. Dropping it ends the sandbox.
-pub(super) struct Control {
+pub(in crate::sandbox) struct Control {
     stream: UnixStream,
 }
 
@@ -70,6 +72,14 @@ impl Control {
         Ok(Some((serde_json::from_slice(&body)?, fds)))
     }
 
+    /// Closes the socket for both sides, also while somebody sends.
+    fn close(&self) -> io::Result<()> {
+        match rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Both) {
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     async fn fill(&self, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<bool> {
         let mut filled = 0;
         while filled < bytes.len() {
@@ -88,8 +98,65 @@ impl Control {
     }
 }
 
+/// A control socket once the sandbox is up: orders go one after the other, whoever gives them.
+pub(in crate::sandbox) struct Orders {
+    control: Control,
+    turn: Mutex<()>,
+}
+
+impl Orders {
+    pub fn new(control: Control) -> Self {
+        Self {
+            control,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Gives an order.
+    pub async fn give(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), SandboxError> {
+        let _turn = self.turn.lock().await;
+        match self.control.send(order, fds).await {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Err(SandboxError::Dead)
+            }
+            result => result.map_err(SandboxError::worker("talk to the sandbox")),
+        }
+    }
+
+    /// Has a program started.
+    pub async fn exec(&self, command: Command) -> Result<Process, SandboxError> {
+        command.check()?;
+        let pipe = || output_pipe().map_err(SandboxError::worker("make a pipe"));
+        let (stdout, stdout_far) = pipe()?;
+        let (stderr, stderr_far) = pipe()?;
+        let (status, status_far) = pipe()?;
+        let (stdin, stdin_far) =
+            input(command.stdin).map_err(SandboxError::worker("make the standard input"))?;
+        let program = command.argv[0].clone();
+        let mut fds = vec![stdout_far.as_fd(), stderr_far.as_fd(), status_far.as_fd()];
+        fds.extend(stdin_far.as_ref().map(AsFd::as_fd));
+        self.give(&Order::Exec { argv: command.argv }, &fds).await?;
+        Ok(Process::new(
+            stdin,
+            Box::pin(stdout),
+            Box::pin(stderr),
+            end_of(status, program),
+        ))
+    }
+
+    /// Has the far side see the worker's end close. No order is taken after it.
+    pub fn close(&self) -> io::Result<()> {
+        self.control.close()
+    }
+}
+
 /// A pipe of which the worker reads and a program writes.
-pub(super) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
     Ok((pipe::Receiver::from_owned_fd(read)?, write))
@@ -97,7 +164,7 @@ pub(super) fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
 
 /// What a program reads: the worker's side where it goes on writing, and the program's; neither where
 /// it reads nothing.
-pub(in crate::sandbox) fn input(stdin: Stdin) -> io::Result<(Option<Input>, Option<OwnedFd>)> {
+fn input(stdin: Stdin) -> io::Result<(Option<Input>, Option<OwnedFd>)> {
     match stdin {
         Stdin::Null => Ok((None, None)),
         Stdin::Bytes(bytes) => Ok((None, Some(input_file(&bytes)?))),
@@ -128,10 +195,7 @@ fn input_file(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// Waits for a program's end on its status pipe. A pipe that closes without a word means that the whole
 /// sandbox was killed.
-pub(super) async fn end_of(
-    mut status: pipe::Receiver,
-    program: String,
-) -> Result<End, SandboxError> {
+async fn end_of(mut status: pipe::Receiver, program: String) -> Result<End, SandboxError> {
     let mut bytes = [0; StatusRecord::SIZE];
     match status.read_exact(&mut bytes).await {
         Ok(_) => {}

@@ -36,6 +36,14 @@ pub(in crate::sandbox) struct Blueprint {
     pub identity: Identity,
 }
 
+/// The first message to the supervisor of a tree without walls.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::sandbox) struct Tree {
+    /// The working directory of its programs, as the host names it.
+    pub dir: PathBuf,
+    pub env: BTreeMap<String, String>,
+}
+
 /// Who the sandbox's programs are on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::sandbox) enum Identity {
