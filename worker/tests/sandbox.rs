@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|arg| arg == support::VICTIM) {
         support::run_victim(&args[1..]);
     }
+    if args.first().is_some_and(|arg| arg == walls::VSOCK) {
+        walls::try_vsock();
+    }
     let filter = args.iter().find(|arg| !arg.starts_with('-')).cloned();
 
     let is_root = rustix::process::geteuid().is_root();

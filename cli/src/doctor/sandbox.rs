@@ -22,6 +22,7 @@ fn ground(facts: &HostFacts) -> Finding {
         false => "an ordinary user".to_owned(),
     }];
     let mut add = |is_so: bool, words: &str| seen.extend(is_so.then(|| words.to_owned()));
+    add(facts.root_lacks_sys_admin, "without CAP_SYS_ADMIN");
     add(facts.in_container, "in a container");
     add(facts.is_filtered, "under a system-call filter");
     add(

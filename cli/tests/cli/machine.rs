@@ -257,3 +257,41 @@ async fn doctor_says_what_is_wrong_and_how_to_put_it_right() {
         said.out
     );
 }
+
+#[tokio::test]
+async fn doctor_blames_the_capability_that_root_lacks_and_no_filter() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("*** SKIPPED: only root can be without a capability that it had ***");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut bare = tokio::process::Command::new("setpriv");
+    bare.args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"])
+        .arg(env!("CARGO_BIN_EXE_ganger"))
+        .args(["doctor", "-o", "json", "--addr", "127.0.0.1:1"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", dir.path())
+        .current_dir(dir.path());
+
+    let doctor = super::said(bare.output().await.unwrap());
+
+    let told: serde_json::Value = serde_json::from_str(&doctor.out).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    let finding = |what: &str| findings.iter().find(|f| f["what"] == what).unwrap();
+    let seen = |what: &str| finding(what)["seen"].as_str().unwrap();
+    assert!(
+        seen("ground").contains("root, without CAP_SYS_ADMIN"),
+        "{told}"
+    );
+    assert!(
+        seen("sandbox native").contains("root without CAP_SYS_ADMIN"),
+        "{told}"
+    );
+    assert!(!seen("sandbox native").contains("seccomp"), "{told}");
+    let fix = finding("sandbox native")["fixes"][0].as_str().unwrap();
+    assert!(
+        fix.starts_with("run the worker as an ordinary user"),
+        "{fix}"
+    );
+}

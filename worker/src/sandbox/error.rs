@@ -4,7 +4,9 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Diagnosis, InvalidSpec, launcher::CHECKS_PATH};
+use super::{
+    Diagnosis, HostFacts, InvalidSpec, host::root_without_sys_admin, launcher::CHECKS_PATH,
+};
 
 /// A step of setting up a sandbox, as the launcher reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +155,17 @@ impl SandboxError {
                     "make it executable for every user (chmod 755), with its libraries beneath /usr or /lib",
                 ],
             ),
+            // Giving a workspace away comes before any namespace, and takes a capability of its own.
+            Self::Worker { ref source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied
+                    && HostFacts::read().root_lacks_sys_admin =>
+            {
+                let diagnosis = root_without_sys_admin();
+                Diagnosis {
+                    cause: format!("{}: {}", chain(&self), diagnosis.cause),
+                    ..diagnosis
+                }
+            }
             other => Diagnosis::new(chain(&other), &[report]),
         }
     }

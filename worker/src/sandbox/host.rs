@@ -17,6 +17,8 @@ const LAST_RESORT: &str =
 pub struct HostFacts {
     /// The worker runs as uid 0.
     pub is_root: bool,
+    /// It does so without CAP_SYS_ADMIN.
+    pub root_lacks_sys_admin: bool,
     /// The worker runs in a container.
     pub in_container: bool,
     /// The worker itself is under a system-call filter.
@@ -37,8 +39,10 @@ impl HostFacts {
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let is_root = rustix::process::geteuid().is_root();
         Self {
-            is_root: rustix::process::geteuid().is_root(),
+            is_root,
+            root_lacks_sys_admin: is_root && lacks_sys_admin(&status),
             in_container: ["/.dockerenv", "/run/.containerenv"]
                 .iter()
                 .any(|mark| Path::new(mark).exists()),
@@ -54,6 +58,14 @@ impl HostFacts {
                 .any(|point| point.starts_with("/proc/") && point != "/proc/sys/fs/binfmt_misc"),
         }
     }
+}
+
+/// Whether the effective capabilities of a `/proc/PID/status` are known, and CAP_SYS_ADMIN is not one.
+fn lacks_sys_admin(status: &str) -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) == 0)
 }
 
 /// A cause, and what to do in order of preference.
@@ -143,7 +155,23 @@ pub fn diagnose(step: Step, errno: Errno, facts: &HostFacts) -> Diagnosis {
     }
 }
 
+/// Root needs the capability for what an ordinary user gets by a user namespace.
+pub(super) fn root_without_sys_admin() -> Diagnosis {
+    Diagnosis::new(
+        "the worker is root without CAP_SYS_ADMIN, which root needs to make namespaces",
+        &[
+            "run the worker as an ordinary user; in a container: docker run --user 1000 \
+             --security-opt seccomp=deploy/worker-seccomp.json --security-opt systempaths=unconfined \
+             --security-opt no-new-privileges --cap-drop ALL (see deploy/compose.yaml)",
+            "or give root the capability: docker run --cap-add SYS_ADMIN",
+        ],
+    )
+}
+
 fn unshare(errno: Errno, facts: &HostFacts) -> Diagnosis {
+    if errno == Errno::PERM && facts.root_lacks_sys_admin {
+        return root_without_sys_admin();
+    }
     if errno == Errno::NOSPC || facts.userns_max == Some(0) {
         return Diagnosis::new(
             "user namespaces are switched off, or all in use (user.max_user_namespaces)",
@@ -175,13 +203,8 @@ fn unshare(errno: Errno, facts: &HostFacts) -> Diagnosis {
     if facts.apparmor_restricts_userns {
         return apparmor();
     }
-    let missing = if facts.is_root {
-        "the worker is root without CAP_SYS_ADMIN"
-    } else {
-        "namespaces are refused"
-    };
     Diagnosis::new(
-        missing,
+        "namespaces are refused",
         &["run the worker as root with CAP_SYS_ADMIN, or allow user namespaces to its user"],
     )
 }
@@ -238,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn a_capability_is_looked_for_in_the_effective_set() {
+        let status = |set: &str| format!("Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t{set}\n");
+
+        assert!(!lacks_sys_admin(&status("000001ffffffffff")));
+        assert!(lacks_sys_admin(&status("000001ffffdfffff")));
+        assert!(
+            lacks_sys_admin(&status("00000000a80425fb")),
+            "docker's default"
+        );
+        assert!(!lacks_sys_admin("no such line"));
+    }
+
+    #[test]
     fn the_cause_follows_the_machine() {
         let filtered = HostFacts {
             is_filtered: true,
@@ -253,6 +289,14 @@ mod tests {
         };
         let masked = HostFacts {
             proc_is_masked: true,
+            ..HostFacts::default()
+        };
+        // A container's engine filters as well: but with the capability its filter lets namespaces through.
+        let bare_root = HostFacts {
+            is_root: true,
+            root_lacks_sys_admin: true,
+            is_filtered: true,
+            in_container: true,
             ..HostFacts::default()
         };
         let cases = [
@@ -276,6 +320,12 @@ mod tests {
                 "max_user_namespaces=15000",
             ),
             (Step::Proc, Errno::PERM, &masked, "systempaths=unconfined"),
+            (
+                Step::Unshare,
+                Errno::PERM,
+                &bare_root,
+                "as an ordinary user",
+            ),
         ];
 
         for (step, errno, facts, fix) in cases {

@@ -168,15 +168,30 @@ pub(super) fn set_up_error(failure: Failure) -> SandboxError {
 
 fn assurance(has_slot: bool, notes: &Notes) -> Assurance {
     let mut assurance = Assurance::default();
-    for control in [
-        Held::Files,
-        Held::Network,
-        Held::Processes,
-        Held::Kill,
-        Held::Limits,
-    ] {
+    for control in [Held::Processes, Held::Kill, Held::Limits] {
         assurance.set(control, Level::Enforced);
     }
+    assurance.set(
+        Held::Files,
+        if notes.own_workspace_fs {
+            Level::Enforced
+        } else {
+            Level::degraded(
+                "/proc/self/mountinfo names where the workspace lies on the host: the worker's data \
+                 directory and a random id",
+            )
+        },
+    );
+    assurance.set(
+        Held::Network,
+        if notes.vsock_closed {
+            Level::Enforced
+        } else {
+            Level::degraded(
+                "AF_VSOCK sockets open, which lead to the machine's hypervisor: no system-call filter yet",
+            )
+        },
+    );
     assurance.set(
         Held::Secrets,
         if notes.own_keyring {

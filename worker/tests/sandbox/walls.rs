@@ -6,13 +6,17 @@ use std::{
     os::unix::fs::{MetadataExt, symlink},
 };
 
-use ganger_worker::sandbox::{Control, Exit, Level, remove_tree};
+use ganger_worker::sandbox::{Command, Control, Exit, Level, remove_tree};
 use tokio::io::AsyncReadExt;
 
 use crate::support::{Bench, processes_with, rare_span, run, sh, start};
 
+/// The argument that makes this binary the program that tries AF_VSOCK.
+pub const VSOCK: &str = "vsock";
+
 claims!(
     every_check_of_the_probe_holds,
+    levels_say_what_a_program_inside_sees,
     links_that_an_agent_leaves_lead_nowhere,
     a_link_in_place_of_a_workspace_is_refused,
     a_hostile_workspace_can_be_used_again_and_removed,
@@ -26,13 +30,7 @@ async fn every_check_of_the_probe_holds() {
 
     assert!(report.is_usable(), "{report}");
     let is_root = rustix::process::geteuid().is_root();
-    for control in [
-        Control::Files,
-        Control::Network,
-        Control::Processes,
-        Control::Kill,
-        Control::Secrets,
-    ] {
+    for control in [Control::Processes, Control::Kill, Control::Secrets] {
         assert_eq!(
             report.assurance.level(control),
             Level::Enforced,
@@ -44,6 +42,45 @@ async fn every_check_of_the_probe_holds() {
         report.assurance.level(Control::Identity) == Level::Enforced,
         is_root
     );
+}
+
+/// Tried by other programs than the probe's own: what they get is degraded, what they don't is enforced.
+async fn levels_say_what_a_program_inside_sees() {
+    let bench = Bench::new();
+    let report = bench.driver.probe().await;
+    let mut spec = bench.spec("seen");
+    spec.read_only.push(ganger_worker::sandbox::Mount {
+        source: std::env::current_exe().unwrap(),
+        target: "/vsock".into(),
+    });
+    let sandbox = bench.driver.create(spec).await.unwrap();
+    let mut trying = sandbox.exec(Command::new(["/vsock", VSOCK])).await.unwrap();
+    let vsock = trying.wait().await.unwrap();
+    let (_, mountinfo) = run(&*sandbox, "cat /proc/self/mountinfo").await;
+
+    let held = [report.assurance, sandbox.assurance().clone()];
+    for levels in &held {
+        match vsock {
+            Exit::Code(0) => {
+                let level = levels.level(Control::Network);
+                assert!(level.to_string().contains("AF_VSOCK"), "{level}");
+                assert!(matches!(level, Level::Degraded { .. }), "{level}");
+            }
+            _ => assert_eq!(levels.level(Control::Network), Level::Enforced),
+        }
+        let level = levels.level(Control::Files);
+        assert!(matches!(level, Level::Degraded { .. }), "{level}");
+        assert!(level.to_string().contains("mountinfo"), "{level}");
+    }
+    let named = format!("{} /workspace ", bench.workspace("seen").display());
+    assert!(mountinfo.contains(&named), "{named}: {mountinfo}");
+}
+
+/// The life of a program that opens a socket of the family AF_VSOCK: its exit code is 0 if it may.
+pub fn try_vsock() -> ! {
+    let family = rustix::net::AddressFamily::from_raw(40);
+    let opened = rustix::net::socket(family, rustix::net::SocketType::STREAM, None);
+    std::process::exit(i32::from(opened.is_err()));
 }
 
 async fn links_that_an_agent_leaves_lead_nowhere() {

@@ -16,6 +16,7 @@ use std::{
 use rustix::{
     fs::CWD,
     mount::{FsOpenFlags, OpenTreeFlags},
+    net::{AddressFamily, SocketType},
     thread::UnshareFlags,
 };
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct Check {
     pub claim: String,
     /// What was seen instead.
     pub seen: Option<String>,
+    /// Whether it is known that it may not hold here: then the control is degraded, else the sandbox is
+    /// refused.
+    pub may_lapse: bool,
 }
 
 /// Runs as the program of a probe's sandbox.
@@ -52,11 +56,17 @@ pub fn run() -> ! {
         linger();
     }
     let mut stdout = std::io::stdout();
-    for (control, claim, seen) in all() {
+    // One after the other: a lapse may change what this process is.
+    let walls = all().into_iter().map(|check| (check, false));
+    let lapses = std::iter::once_with(lapsing)
+        .flatten()
+        .map(|check| (check, true));
+    for ((control, claim, seen), may_lapse) in walls.chain(lapses) {
         let check = Check {
             control,
             claim: claim.to_owned(),
             seen,
+            may_lapse,
         };
         let line = serde_json::to_string(&check).expect("a check is plain text");
         if writeln!(stdout, "{line}").is_err() {
@@ -129,13 +139,47 @@ fn all() -> Vec<(Control, &'static str, Seen)> {
             worked(sys::try_trace_first_process()),
         ),
         (Limits, "open files are bounded", open_files()),
+    ]
+}
+
+/// What only a further wall would hold: a system-call filter, a file system for each workspace.
+fn lapsing() -> Vec<(Control, &'static str, Seen)> {
+    use Control::*;
+    vec![
+        (
+            Network,
+            "no socket reaches the machine's hypervisor",
+            opens_vsock().then(|| "AF_VSOCK opens".to_owned()),
+        ),
+        (
+            Files,
+            "no path of the host is named",
+            workspace_on_host().map(|root| format!("/proc/self/mountinfo has {root}")),
+        ),
         // Last, as a success would change what this process is.
         (
-            Syscalls,
+            Privileges,
             "no further user namespace can be made",
             worked(sys::unshare(UnshareFlags::NEWUSER)),
         ),
     ]
+}
+
+/// Whether a socket of the family AF_VSOCK opens: it leads to the hypervisor's host, and no network
+/// namespace holds it.
+pub fn opens_vsock() -> bool {
+    let family = AddressFamily::from_raw(libc::AF_VSOCK as u16);
+    rustix::net::socket(family, SocketType::STREAM, None).is_ok()
+}
+
+/// Where on its file system the workspace lies, as every program can read; nothing if that is its root.
+pub fn workspace_on_host() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (point == WORKSPACE && root != "/").then(|| root.to_owned())
+    })
 }
 
 fn worked<T>(result: Result<T, impl Sized>) -> Seen {

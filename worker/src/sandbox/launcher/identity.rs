@@ -50,6 +50,7 @@ pub fn assume(identity: Identity, user_sysctls: &OwnedFd) -> Result<Notes, Failu
         nested_users_closed: is_nested
             && write_file(user_sysctls, "max_user_namespaces", "0").is_ok(),
         own_keyring: sys::join_new_keyring().is_ok(),
+        ..Notes::default()
     };
 
     let none = CapabilitySets {

@@ -11,7 +11,7 @@ use std::{
 use rustix::{fs::Mode, process::Signal};
 
 use super::{
-    At, identity,
+    At, checks, identity,
     programs::{Setting, serve},
     report_failure, root, sys,
 };
@@ -53,7 +53,9 @@ fn set_up(blueprint: &Blueprint) -> Result<Notes, Failure> {
     let user_sysctls = root::enter(blueprint)?;
     sys::set_host_name("sandbox").at(Step::Network, "host name")?;
     sys::loopback_up().at(Step::Network, "lo")?;
-    let notes = identity::assume(blueprint.identity, &user_sysctls)?;
+    let mut notes = identity::assume(blueprint.identity, &user_sysctls)?;
+    notes.vsock_closed = !checks::opens_vsock();
+    notes.own_workspace_fs = checks::workspace_on_host().is_none();
     rustix::process::umask(Mode::from_raw_mode(0o022));
     Ok(notes)
 }

@@ -136,13 +136,14 @@ async fn attempt(driver: &NativeDriver) -> Result<(Assurance, Option<Diagnosis>)
         control,
         claim,
         seen,
+        may_lapse,
     } in checks
     {
         let Some(seen) = seen else { continue };
         let reason = format!("not so: {claim}: {seen}");
-        if control == Control::Syscalls {
-            // Known and told: the filter that would hold it is another wall.
-            assurance.set(Control::Privileges, Level::degraded(reason));
+        if may_lapse {
+            // Known and told: what would hold it is another wall.
+            assurance.set(control, Level::degraded(reason));
         } else {
             assurance.set(control, Level::missing(reason.clone(), ""));
             broken.push(reason);

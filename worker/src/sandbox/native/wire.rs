@@ -80,6 +80,11 @@ pub(in crate::sandbox) struct Notes {
     pub nested_users_closed: bool,
     /// They have a session keyring of their own.
     pub own_keyring: bool,
+    /// They can't open a socket of the family AF_VSOCK.
+    pub vsock_closed: bool,
+    /// The workspace is the root of a file system, so that `/proc/self/mountinfo` doesn't name its place on
+    /// the host.
+    pub own_workspace_fs: bool,
 }
 
 /// A step that failed.
