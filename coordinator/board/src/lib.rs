@@ -54,7 +54,7 @@
 //! [`team`] and [`task`] say what there is, [`command`], [`event`] and [`refusal`] what is said
 //! about it, [`record`] what of it is written. [`board`] keeps the records, and [`index`] what is
 //! derived from them. [`mod@decide`] has the rules: calls first, then attempts, endings and time.
-//! [`placement`] gives waiting tasks to workers; [`view`] is what is shown, [`listing`] in which
+//! [`glob`] is which output patterns can work, [`placement`] gives waiting tasks to workers; [`view`] is what is shown, [`listing`] in which
 //! order, [`mod@stuck`] what waits in vain. [`limits`] has every bound.
 
 pub mod board;
@@ -64,6 +64,7 @@ pub mod decision;
 mod draft;
 pub mod event;
 mod expiry;
+pub mod glob;
 mod graph;
 mod hiring;
 pub mod id;

@@ -13,7 +13,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet};
 use rustix::{
     fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
@@ -32,6 +32,8 @@ pub struct CollectLimits {
     pub entries: usize,
     /// Directories beneath each other.
     pub depth: usize,
+    /// Paths that are named among those not taken; the others are counted.
+    pub refused: usize,
 }
 
 impl Default for CollectLimits {
@@ -42,6 +44,7 @@ impl Default for CollectLimits {
             total_size: 1 << 30,
             entries: 200_000,
             depth: 32,
+            refused: 10,
         }
     }
 }
@@ -51,8 +54,10 @@ impl Default for CollectLimits {
 pub struct Collected {
     /// The files, by path.
     pub files: Vec<CollectedFile>,
-    /// What was asked for and not taken.
+    /// What was asked for and not taken, the first [`CollectLimits::refused`] of it.
     pub refused: Vec<Refused>,
+    /// How many more were not taken.
+    pub refused_more: usize,
     /// Whether the walk stopped at [`CollectLimits::entries`] or [`CollectLimits::depth`].
     pub is_cut: bool,
 }
@@ -128,7 +133,7 @@ pub fn collect(
     globs: &[String],
     limits: &CollectLimits,
 ) -> Result<Collected, CollectError> {
-    let (literals, set) = parse(globs)?;
+    let (literals, patterns) = parse(globs)?;
     let root = open_root(workspace).map_err(|errno| CollectError::Workspace(errno.into()))?;
     let stat = rustix::fs::fstat(&root).map_err(|errno| CollectError::Workspace(errno.into()))?;
     let mut search = Search {
@@ -141,9 +146,9 @@ pub fn collect(
     for path in literals {
         search.take(path);
     }
-    if !set.is_empty() {
+    if !patterns.is_empty() {
         search
-            .walk(&set)
+            .walk(&patterns)
             .map_err(|errno| CollectError::Workspace(errno.into()))?;
     }
     let mut found = search.found;
@@ -151,10 +156,11 @@ pub fn collect(
     Ok(found)
 }
 
-/// Plain paths need no walk through what may be a large tree.
-fn parse(globs: &[String]) -> Result<(Vec<PathBuf>, GlobSet), CollectError> {
+/// Plain paths need no walk through what may be a large tree. Each pattern is compiled by itself: all of a
+/// task's together might be too large for one automaton.
+fn parse(globs: &[String]) -> Result<(Vec<PathBuf>, Vec<GlobSet>), CollectError> {
     let mut literals = Vec::new();
-    let mut set = GlobSetBuilder::new();
+    let mut patterns = Vec::new();
     for glob in globs {
         let bad = || CollectError::Pattern(glob.clone());
         let path = Path::new(glob.strip_prefix("./").unwrap_or(glob));
@@ -167,20 +173,14 @@ fn parse(globs: &[String]) -> Result<(Vec<PathBuf>, GlobSet), CollectError> {
         }
         if glob.contains(['*', '?', '[', ']', '{', '}', '\\']) {
             let text = path.to_str().ok_or_else(bad)?;
-            set.add(
-                GlobBuilder::new(text)
-                    .literal_separator(true)
-                    .build()
-                    .map_err(|_| bad())?,
-            );
+            let glob = GlobBuilder::new(text).literal_separator(true).build();
+            let set = glob.and_then(|glob| GlobSet::new([glob]));
+            patterns.push(set.map_err(|_| bad())?);
         } else if !literals.iter().any(|known| known == path) {
             literals.push(path.to_owned());
         }
     }
-    let set = set
-        .build()
-        .map_err(|_| CollectError::Pattern(globs.join(" ")))?;
-    Ok((literals, set))
+    Ok((literals, patterns))
 }
 
 struct Search<'a> {
@@ -192,7 +192,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn walk(&mut self, set: &GlobSet) -> rustix::io::Result<()> {
+    fn walk(&mut self, patterns: &[GlobSet]) -> rustix::io::Result<()> {
         let mut waiting = vec![PathBuf::new()];
         let mut seen = 0;
         while let Some(dir) = waiting.pop() {
@@ -217,7 +217,7 @@ impl Search<'_> {
                     } else {
                         waiting.push(path);
                     }
-                } else if set.is_match(&path)
+                } else if patterns.iter().any(|set| set.is_match(&path))
                     && !self.found.files.iter().any(|file| file.path == path)
                 {
                     self.take(path);
@@ -251,7 +251,11 @@ impl Search<'_> {
             Err(None) => return,
             Err(Some(why)) => why,
         };
-        self.found.refused.push(Refused { path, why });
+        if self.found.refused.len() < self.limits.refused {
+            self.found.refused.push(Refused { path, why });
+        } else {
+            self.found.refused_more += 1;
+        }
     }
 
     fn has_room(&self, size: u64) -> bool {
@@ -431,6 +435,36 @@ mod tests {
             (vec!["a"], Refusal::TooMuch)
         );
         assert!(collect(dir.path(), &globs(&["*"]), &short).unwrap().is_cut);
+    }
+
+    #[test]
+    fn what_is_not_taken_is_named_up_to_a_bound_and_counted_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..30 {
+            symlink("nowhere", dir.path().join(format!("link-{number}"))).unwrap();
+        }
+        let limits = CollectLimits::default();
+
+        let found = collect(dir.path(), &globs(&["*"]), &limits).unwrap();
+
+        assert_eq!(found.refused.len(), limits.refused);
+        assert_eq!(found.refused_more, 30 - limits.refused);
+    }
+
+    #[test]
+    fn as_many_large_patterns_as_a_task_may_have_compile() {
+        let dir = tempfile::tempdir().unwrap();
+        // Each is as long as it may be, and of what compiles to most.
+        let patterns = ["[!ä]", "**/", "{?,*}", "ö"].map(|piece| {
+            let mut pattern = piece.repeat(1_024 / piece.len() - 1);
+            pattern.push('x');
+            pattern
+        });
+        let patterns: Vec<String> = patterns.into_iter().cycle().take(64).collect();
+
+        let found = collect(dir.path(), &patterns, &CollectLimits::default()).unwrap();
+
+        assert!(found.files.is_empty());
     }
 
     #[test]

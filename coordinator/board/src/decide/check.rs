@@ -234,6 +234,10 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
             });
         }
         len("output_globs", glob, limits::ARTIFACT_PATH_LEN_MAX)?;
+        crate::glob::check(glob).map_err(|why| Refusal::BadValue {
+            field: "output_globs",
+            why: format!("{glob:?} {why}"),
+        })?;
     }
     metadata(&task.metadata)?;
     artifacts("inputs", &task.inputs)?;

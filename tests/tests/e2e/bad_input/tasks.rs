@@ -1,6 +1,6 @@
 //! Tasks that nobody can make.
 
-use ganger_proto::v1::{Artifact, CreateTaskRequest};
+use ganger_proto::v1::{self, Artifact, CreateTaskRequest};
 use ganger_tests::refused;
 use pbjson_types::{Duration, Struct, Timestamp, Value, value::Kind};
 use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound};
@@ -46,6 +46,11 @@ async fn bad_tasks_are_refused_and_change_nothing() {
         "no subject", InvalidArgument, "FIELD_BLANK": |t| t.subject = String::new();
         "blank subject", InvalidArgument, "FIELD_BLANK": |t| t.subject = " \t\n".into();
         "blank label", InvalidArgument, "FIELD_BLANK": |t| t.labels = vec![" ".into()];
+        "absolute glob", InvalidArgument, "VALUE_INVALID":
+            |t| t.output_globs = vec!["/workspace/x".into()];
+        "open glob", InvalidArgument, "VALUE_INVALID": |t| t.output_globs = vec!["{x".into()];
+        "glob that leads out", InvalidArgument, "VALUE_INVALID":
+            |t| t.output_globs = vec!["ok".into(), "../**".into()];
         "empty glob", InvalidArgument, "FIELD_BLANK": |t| t.output_globs = vec!["".into()];
         "no team", NotFound, "TEAM_NOT_FOUND": |t| t.team = "nobody".into();
         "bad team", InvalidArgument, "NAME_INVALID": |t| t.team = "../etc".into();
@@ -124,6 +129,68 @@ async fn inputs_stay_below_the_directory_that_they_are_meant_for() {
             InvalidArgument,
             "VALUE_INVALID",
         );
+    }
+
+    assert_eq!(board(&client).await, before);
+}
+
+#[tokio::test]
+async fn an_output_pattern_that_can_not_work_is_refused_by_every_way_that_makes_a_task() {
+    let (cluster, client) = small_board().await;
+    let _worker = cluster.worker("w1").await;
+    let before = board(&client).await;
+    let start = |glob: &str| v1::StartTaskRequest {
+        description: "x".into(),
+        prompt: "true".into(),
+        agent_type: "shell".into(),
+        output_globs: vec![glob.into()],
+        ..v1::StartTaskRequest::default()
+    };
+
+    for glob in ["/workspace/x", "{x", "../**", "a/", "[b-a]", "x\\"] {
+        println!("{glob}");
+        let batch = v1::BatchCreateTasksRequest {
+            tasks: vec![v1::NewTask {
+                subject: "x".into(),
+                output_globs: vec![glob.into()],
+                ..v1::NewTask::default()
+            }],
+            ..v1::BatchCreateTasksRequest::default()
+        };
+        let batch = client.task().batch_create_tasks(batch).await;
+        let info = refused(batch, InvalidArgument, "VALUE_INVALID");
+        assert_eq!(info.metadata["field"], "tasks[0].output_globs", "{info:?}");
+        let started = client.delegation().start_task(start(glob)).await;
+        let info = refused(started, InvalidArgument, "VALUE_INVALID");
+        assert_eq!(info.metadata["field"], "output_globs", "{info:?}");
+        let run = v1::RunTaskRequest {
+            output_globs: vec![glob.into()],
+            description: "x".into(),
+            prompt: "true".into(),
+            agent_type: "shell".into(),
+            ..v1::RunTaskRequest::default()
+        };
+        let run = client.delegation().run_task(run).await;
+        refused(run, InvalidArgument, "VALUE_INVALID");
+        let arguments = [
+            (
+                "TaskCreate",
+                serde_json::json!({"subject": "x", "description": "x", "outputGlobs": [glob]}),
+            ),
+            (
+                "task",
+                serde_json::json!({"description": "x", "prompt": "true", "subagent_type": "shell", "output_globs": [glob]}),
+            ),
+        ];
+        for (tool, arguments) in arguments {
+            let call = v1::CallToolRequest {
+                name: tool.into(),
+                arguments: Some(serde_json::from_value(arguments).unwrap()),
+                ..v1::CallToolRequest::default()
+            };
+            let called = client.tools().call_tool(call).await;
+            refused(called, InvalidArgument, "VALUE_INVALID");
+        }
     }
 
     assert_eq!(board(&client).await, before);
