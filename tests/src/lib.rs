@@ -18,6 +18,7 @@
 
 mod board;
 mod chance;
+pub mod churn;
 mod client;
 mod cluster;
 mod daemon;

@@ -29,6 +29,10 @@ fn of_tasks(reason: &str, refused: &Refused) -> Option<String> {
     let task = refused.fact("task").unwrap_or("ID");
     Some(match reason {
         "TASK_NOT_FOUND" => "see `ganger task list`; another team is named with --team".into(),
+        "TASK_EXPIRED" => {
+            "finished tasks are kept for a time: tasks_kept and tasks_kept_for of the coordinator"
+                .into()
+        }
         "TASK_BLOCKED" => {
             format!("finish its open blockers first; see them with `ganger task show {task}`")
         }
