@@ -98,9 +98,16 @@ pub fn serve(setting: &Setting, serve: &Serve) -> anyhow::Result<()> {
         config.leases.heartbeat = Duration::from_millis(heartbeat);
         config.leases.silence = config.leases.lease * 2 / 3;
     }
+    if let Some(count) = serve.tasks_kept {
+        config.tasks_kept.count = count;
+    }
+    if let Some(count) = serve.events_kept {
+        config.retention.count = count;
+    }
     let (ready, addr) = oneshot::channel();
     runtime(1)?.block_on(async {
-        let run = ganger_coordinator::run(config, CancellationToken::new(), ready);
+        let stop = ganger_coordinator::shutdown::on_signals()?;
+        let run = ganger_coordinator::run(config, stop, ready);
         let say = async {
             if let Ok(addr) = addr.await {
                 println!("{addr}");

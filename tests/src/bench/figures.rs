@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Times of single runs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
@@ -26,6 +26,17 @@ impl Times {
             .get((last as f64 * part) as usize)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// `p50 0.52 ms  p99 1.10 ms  p99.9 3.20 ms  longest 9.00 ms  1000 calls`.
+    pub fn tails(&mut self) -> String {
+        let told = self.told();
+        format!(
+            "{told}  p99.9 {}  longest {}  {} calls",
+            millis(self.at(0.999)),
+            millis(self.at(1.0)),
+            self.count()
+        )
     }
 
     /// `p50 0.52 ms  p99 1.10 ms`.

@@ -18,6 +18,7 @@ mod recover;
 mod restart;
 mod served;
 mod simulated;
+mod soak;
 mod spawn;
 mod watch;
 mod workers;
@@ -130,9 +131,22 @@ enum Bench {
     },
     /// A thousand watchers of a team, and a hundred of a busier one.
     Watch,
+    /// The slowest calls of a mix at half of what the coordinator bears, with a backup, another
+    /// worker and a start in between.
+    Soak {
+        /// Minutes.
+        #[arg(long, default_value_t = 60.0)]
+        minutes: f64,
+        /// Calls a second, instead of half of the most that is measured.
+        #[arg(long)]
+        rate: Option<f64>,
+        /// Finished tasks and events that the coordinator keeps.
+        #[arg(long, default_value_t = 100_000)]
+        kept: u64,
+    },
     /// Memory of a coordinator that has nothing to do.
     Rest,
-    /// All of the above.
+    /// All of the above but `soak`.
     All,
     /// What `recover` kills: fills a board and waits.
     #[command(hide = true)]
@@ -151,6 +165,10 @@ struct Serve {
     lease_ms: Option<u64>,
     #[arg(long)]
     heartbeat_ms: Option<u64>,
+    #[arg(long)]
+    tasks_kept: Option<usize>,
+    #[arg(long)]
+    events_kept: Option<u64>,
 }
 
 /// A worker in a process of its own.
@@ -257,6 +275,18 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
         Bench::Growth { tasks } => board::growth(setting, *tasks),
         Bench::Memory { tasks } => board::memory(setting, *tasks),
         Bench::Watch => watch::watch(setting),
+        Bench::Soak {
+            minutes,
+            rate,
+            kept,
+        } => {
+            let soak = soak::Soak {
+                rate: *rate,
+                minutes: *minutes,
+                kept: *kept,
+            };
+            soak::soak(setting, soak)
+        }
         Bench::Rest => recover::rest(setting),
         Bench::All => {
             calls::create(setting)?;

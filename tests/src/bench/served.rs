@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     process::Child,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use crate::{Setting, cluster, recover};
 /// A coordinator's process. It is killed with this.
 pub struct Served {
     child: Child,
+    dir: PathBuf,
     pub addr: SocketAddr,
     /// From its start to its serving.
     pub started_in: Duration,
@@ -41,6 +43,7 @@ impl Served {
         };
         Ok(Self {
             child,
+            dir: setting.dir.join("recover"),
             addr,
             started_in: began.elapsed(),
         })
@@ -51,6 +54,24 @@ impl Served {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Stops it, as an operator does, and waits for its end.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Bytes of its files.
+    pub fn disk(&self) -> anyhow::Result<u64> {
+        ganger_tests::churn::dir_bytes(&self.dir)
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Its memory, in MiB.
