@@ -207,7 +207,7 @@ impl Running {
             while self.is_due() {
                 self.commit()?;
             }
-            if let Some(last) = some.last() {
+            if let Some(last) = some.iter().max() {
                 told(*last);
             }
         }
