@@ -13,6 +13,7 @@ mod fleet;
 mod from_wire;
 mod holder;
 mod mailbox;
+mod message;
 mod run_task;
 mod server;
 mod status;

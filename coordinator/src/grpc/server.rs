@@ -20,7 +20,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, holder::Holders,
-    run_task::Delegation, watch::TeamWatch, wording::WordingLayer,
+    message::MessageLayer, run_task::Delegation, watch::TeamWatch, wording::WordingLayer,
 };
 
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
@@ -51,7 +51,10 @@ type Layers = tower::layer::util::Stack<
         Holders,
         tower::layer::util::Stack<
             Door,
-            tower::layer::util::Stack<DeadlineLayer, tower::layer::util::Identity>,
+            tower::layer::util::Stack<
+                DeadlineLayer,
+                tower::layer::util::Stack<MessageLayer, tower::layer::util::Identity>,
+            >,
         >,
     >,
 >;
@@ -108,6 +111,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
+        .layer(MessageLayer)
         .layer(DeadlineLayer)
         .layer(Door::new(token))
         .layer(Holders::new(

@@ -457,10 +457,7 @@ fn worker_with_another_actors_name_is_refused_unless_the_board_knows_it() {
     let name = hello("Admin", 1).name;
 
     let refused = dial(&mut world).unwrap_err();
-    assert_eq!(
-        refused,
-        HelloRefused::NameReserved { name: name.clone() }
-    );
+    assert_eq!(refused, HelloRefused::NameReserved { name: name.clone() });
 
     // As a board from before may have one.
     world.called(create([delegated()])).unwrap();
