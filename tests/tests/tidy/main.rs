@@ -266,31 +266,6 @@ fn signals_are_heard_in_few_places() {
 }
 
 #[test]
-fn files_stay_below_500_lines() {
-    const EXCEPTIONS: &[&str] = &[];
-    let files = [
-        "coordinator/src",
-        "coordinator/board/src",
-        "worker/src",
-        "cli/src",
-        "proto",
-    ]
-    .map(production)
-    .concat();
-    let long: Vec<String> = files
-        .iter()
-        .filter(|file| !EXCEPTIONS.contains(&&file.path[..]))
-        .filter(|file| file.code.lines().count() > 500)
-        .map(|file| format!("{}: {} lines", file.path, file.code.lines().count()))
-        .collect();
-
-    nobody(
-        &long,
-        "files have 500 lines at the most, their tests not counted",
-    );
-}
-
-#[test]
 fn nothing_is_left_undone() {
     let all = ["coordinator", "worker", "cli", "proto", "tests"]
         .map(rust)

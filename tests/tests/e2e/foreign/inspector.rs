@@ -55,11 +55,7 @@ async fn inspector_finds_sound_schemas_and_calls_tools() {
         json_of(&printed(&mut call).await)
     };
     // The Inspector makes JSON of what looks like it: a number for a text, a list, nothing.
-    let made = call(
-        "TaskCreate",
-        &["subject=42", "labels=[\"a\",\"b\"]"],
-    )
-    .await;
+    let made = call("TaskCreate", &["subject=42", "labels=[\"a\",\"b\"]"]).await;
     assert_eq!(
         made["structuredContent"],
         json!({"task": {"id": "1", "subject": "42"}})
