@@ -186,7 +186,7 @@ fn a_record_of_a_newer_version_is_refused_by_name() {
     let mut store = open(&dir).unwrap();
     store.commit(&batch(1, "shell")).unwrap();
     let db = &store.db;
-    db.insert(key::team(TeamUid(1)), vec![3, 0, 0]).unwrap();
+    db.insert(key::team(TeamUid(1)), vec![4, 0, 0]).unwrap();
     db.flush().unwrap();
     drop(store);
 
@@ -194,7 +194,7 @@ fn a_record_of_a_newer_version_is_refused_by_name() {
 
     assert_eq!(
         refusal.to_string(),
-        "made by a newer Ganger: team record of version 3, this one reads up to 2"
+        "made by a newer Ganger: team record of version 4, this one reads up to 3"
     );
 }
 
