@@ -26,7 +26,7 @@ use ganger_proto::{
 };
 use tokio::{
     task::{JoinHandle, JoinSet},
-    time::sleep_until,
+    time::{interval, sleep_until},
 };
 use tonic::{Request, transport::Channel};
 
@@ -44,6 +44,8 @@ const CONNECTIONS: usize = 4;
 const WATCHERS: usize = 10;
 /// Calls under way at once when the most is measured.
 const IN_FLIGHT: usize = 64;
+/// How often the worker takes a task.
+const TURN: Duration = Duration::from_millis(20);
 /// How often sizes are told.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 
@@ -339,7 +341,7 @@ async fn tell_sizes(
 
 /// Takes a backup after a while.
 async fn back_up(addr: SocketAddr, after: Duration) -> anyhow::Result<String> {
-    tokio::time::sleep(after).await;
+    sleep_until((Instant::now() + after).into()).await;
     let began = Instant::now();
     let mut fleet = FleetServiceClient::new(cluster::connect(addr).await?);
     let mut pieces = fleet
@@ -362,6 +364,7 @@ async fn work(addr: SocketAddr) -> anyhow::Result<()> {
     let channel = cluster::connect(addr).await?;
     let mut board = TaskServiceClient::new(channel.clone());
     let mut stream = Simulated::dial(channel, &Role::new("soaked".into(), 4)).await?;
+    let mut turn = interval(TURN);
     loop {
         let task = v1::CreateTaskRequest {
             agent_type: TYPE.into(),
@@ -371,7 +374,7 @@ async fn work(addr: SocketAddr) -> anyhow::Result<()> {
         board.create_task(task).await?;
         let fence = stream.assignment().await?;
         stream.say(completed(fence)).await?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        turn.tick().await;
     }
 }
 
@@ -381,7 +384,7 @@ async fn exchange(
     worker: JoinHandle<anyhow::Result<()>>,
     after: Duration,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    tokio::time::sleep(after).await;
+    sleep_until((Instant::now() + after).into()).await;
     worker.abort();
     // A worker that failed before tells why.
     if let Ok(ended) = worker.await {

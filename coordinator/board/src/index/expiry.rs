@@ -178,9 +178,14 @@ impl Expiries {
         teams
     }
 
-    /// All that are listed.
-    pub(crate) fn listed(&self) -> (&BTreeSet<(Time, TeamUid)>, &BTreeSet<(usize, TeamUid)>) {
-        (&self.oldest, &self.longest)
+    /// When the oldest finished task of each team ended.
+    pub(crate) fn oldest(&self) -> &BTreeSet<(Time, TeamUid)> {
+        &self.oldest
+    }
+
+    /// How many finished tasks each team has.
+    pub(crate) fn longest(&self) -> &BTreeSet<(usize, TeamUid)> {
+        &self.longest
     }
 }
 

@@ -228,8 +228,9 @@ impl Derived {
         same(14, "orphans", &board.orphans, &self.orphans)?;
         same(14, "dissolving", &board.dissolving, &self.dissolving)?;
         same(14, "tombstones", &board.tombstones, &self.tombstones)?;
-        let expiries = (&self.oldest, &self.longest);
-        same(16, "expiries", board.expiries.listed(), expiries)?;
+        let expiries = &board.expiries;
+        same(16, "oldest", expiries.oldest(), &self.oldest)?;
+        same(16, "longest", expiries.longest(), &self.longest)?;
         same(14, "serving", &board.serving, &self.serving)
     }
 }
