@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -11,6 +11,7 @@ use clap::Subcommand;
 use ganger_coordinator::{
     config::DEFAULT_DATA_DIR,
     upkeep::{self, UpkeepError},
+    writeback::PacedFile,
 };
 use ganger_proto::v1;
 use serde::Serialize;
@@ -114,8 +115,8 @@ fn unwritten(to: &Path, error: io::Error) -> Failure {
 /// A file that gets its name when it is whole and on the disk. What it holds is its owner's alone.
 struct Part {
     path: PathBuf,
-    file: File,
-    len: u64,
+    /// Paced: it may lie on the disk that the coordinator's commits wait for.
+    file: PacedFile,
     is_named: bool,
 }
 
@@ -141,24 +142,22 @@ impl Part {
             .open(&path)?;
         Ok(Self {
             path,
-            file,
-            len: 0,
+            file: PacedFile::new(file),
             is_named: false,
         })
     }
 
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.len += bytes.len() as u64;
-        self.file.write_all(bytes)
+        self.file.write(bytes)
     }
 
     fn finish(mut self, to: &Path) -> io::Result<u64> {
-        self.file.sync_all()?;
+        self.file.sync()?;
         fs::rename(&self.path, to)?;
         self.is_named = true;
         let dir = to.parent().filter(|dir| *dir != Path::new(""));
         File::open(dir.unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(self.len)
+        Ok(self.file.len())
     }
 }
 

@@ -1,8 +1,15 @@
 //! The one place where the coordinator reads the time.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use board::time::Time;
+
+/// Runs something, and says how long it took.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let answer = run();
+    (answer, began.elapsed())
+}
 
 /// Wall time at its start, carried on by the monotonic clock: it never goes back, and never lies
 /// below the last committed moment, whatever happens to the machine's clock.

@@ -39,6 +39,11 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_AGAIN: Duration = Duration::from_millis(50);
 
+/// A backup rests for so many times as long as its last step took, and a moment at the least, so
+/// that most of the time is the commits'.
+const BACKUP_REST: u32 = 3;
+const BACKUP_REST_MIN: Duration = Duration::from_millis(1);
+
 /// Where inputs wait. The fleet's lane is drained before the clients'.
 #[derive(Default)]
 pub struct Lanes {
@@ -181,8 +186,12 @@ impl Drop for End<'_> {
 fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreError> {
     let mut has_more = false;
     let mut next_sweep = Instant::now();
+    let mut next_backup = None;
     loop {
-        let wake = wake_time(&engine, clock, has_more).min(next_sweep);
+        let mut wake = wake_time(&engine, clock, has_more).min(next_sweep);
+        if let Some(at) = next_backup {
+            wake = wake.min(at);
+        }
         let taken = lanes.take(wake);
         if taken.is_end && !has_more {
             engine.farewell(Duration::from_millis(500));
@@ -202,7 +211,7 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
         engine.elapse(now);
         has_more = engine.place(now);
         engine.commit(now)?;
-        has_more |= engine.back_up();
+        next_backup = back_up(&mut engine, next_backup);
         if Instant::now() >= next_sweep {
             let is_more = engine.sweep(now)?;
             next_sweep = Instant::now() + if is_more { SWEEP_AGAIN } else { SWEEP_EVERY };
@@ -214,6 +223,19 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
             engine.forgive(busy);
         }
     }
+}
+
+/// Goes on with a backup, once its rest is over. Answers when it goes on again; none without one.
+fn back_up(engine: &mut Engine, due: Option<Instant>) -> Option<Instant> {
+    let began = Instant::now();
+    if due.is_some_and(|due| began < due) {
+        return due;
+    }
+    let goes_on = engine.back_up();
+    goes_on.then(|| {
+        let rest = began.elapsed() * BACKUP_REST;
+        Instant::now() + rest.max(BACKUP_REST_MIN)
+    })
 }
 
 /// Until when there is nothing to do but wait for inputs.

@@ -37,6 +37,7 @@ pub mod sweeper;
 pub mod telemetry;
 pub mod transcripts;
 pub mod upkeep;
+pub mod writeback;
 
 use std::process::ExitCode;
 

@@ -1,29 +1,54 @@
 //! A backup between the driver, which makes it, and whoever fetches it, perhaps more slowly.
 //!
 //! It lies in a file of the data directory that has no name, so nothing is left of it whatever
-//! happens. The driver never waits for the one who fetches; it learns at its next piece that
-//! nobody does any more.
+//! happens. The driver never waits, neither for the one who fetches nor for the disk: a thread of
+//! its own writes the file, at the disk's pace. The backup goes on when little waits for that
+//! thread, and ends when nobody fetches any more.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use tokio::sync::watch;
 
-use crate::store::{BackupSink, StoreError};
+use crate::{
+    store::{BackupSink, StoreError},
+    writeback::PacedFile,
+};
 
 /// Bytes that are fetched at once.
 const CHUNK_LEN: usize = 256 * 1024;
 
+/// With more bytes waiting to be written, the backup makes no step.
+const WAITING_READY: usize = 256 * 1024;
+
+/// Bytes that may wait. What commits change again is taken whether or not the disk keeps up, but
+/// not without end.
+const WAITING_MAX: usize = 256 * 1024 * 1024;
+
 /// The end that the driver writes to.
 #[derive(Debug)]
 pub struct SpoolWriter {
-    file: File,
-    told: watch::Sender<Progress>,
+    /// To the thread that writes. It is bounded by `waiting`.
+    pieces: mpsc::Sender<Said>,
+    /// Bytes that were said and are not written yet.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// What the driver says to the thread that writes.
+#[derive(Debug)]
+enum Said {
+    Piece(Vec<u8>),
+    End(Result<u64, StoreError>),
 }
 
 /// The end that is fetched from.
@@ -83,27 +108,74 @@ pub fn spool(dir: &Path) -> io::Result<(SpoolWriter, SpoolReader)> {
         at: 0,
         heard,
     };
-    Ok((SpoolWriter { file, told }, reader))
+    let (pieces, said) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let writer = SpoolWriter {
+        pieces,
+        waiting: waiting.clone(),
+    };
+    // It ends by itself: with the backup, with the driver, or when nobody fetches any more.
+    thread::Builder::new()
+        .name("backup".to_owned())
+        .spawn(move || {
+            write(PacedFile::new(file), &said, &waiting, &told);
+            drop(said);
+            // Nothing waits any more: the next step finds out that nothing is taken.
+            waiting.store(0, Ordering::Release);
+        })?;
+    Ok((writer, reader))
 }
 
-impl BackupSink for SpoolWriter {
-    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
-        if self.told.is_closed() {
-            let gone = "whoever wanted it has gone";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, gone));
-        }
-        self.file.write_all(piece)?;
-        self.told
-            .send_modify(|progress| progress.len += piece.len() as u64);
-        Ok(())
-    }
-
-    fn end(self: Box<Self>, ended: Result<u64, StoreError>) {
+/// Writes what is said, and tells how far that is.
+fn write(
+    mut file: PacedFile,
+    said: &mpsc::Receiver<Said>,
+    waiting: &AtomicUsize,
+    told: &watch::Sender<Progress>,
+) {
+    let end = |ended: Result<u64, StoreError>| {
         if let Err(error) = &ended {
             tracing::warn!(%error, "a backup was given up");
         }
-        self.told
-            .send_modify(|progress| progress.end = Some(ended.map_err(Arc::new)));
+        told.send_modify(|progress| progress.end = Some(ended.map_err(Arc::new)));
+    };
+    // Without an end the driver is gone, and whoever fetches learns that.
+    while let Ok(next) = said.recv() {
+        let piece = match next {
+            Said::Piece(piece) => piece,
+            Said::End(ended) => return end(ended),
+        };
+        if told.is_closed() {
+            return;
+        }
+        if let Err(error) = file.write(&piece) {
+            return end(Err(StoreError::io("writing", "the backup", error)));
+        }
+        told.send_modify(|progress| progress.len += piece.len() as u64);
+        waiting.fetch_sub(piece.len(), Ordering::AcqRel);
+    }
+}
+
+impl BackupSink for SpoolWriter {
+    fn is_ready(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) < WAITING_READY
+    }
+
+    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+        let before = self.waiting.fetch_add(piece.len(), Ordering::AcqRel);
+        if before >= WAITING_MAX {
+            let behind = "the disk takes it more slowly than the board changes";
+            return Err(io::Error::other(behind));
+        }
+        self.pieces.send(Said::Piece(piece.to_vec())).map_err(|_| {
+            let gone = "whoever wanted it has gone, or it could not be written";
+            io::Error::new(io::ErrorKind::BrokenPipe, gone)
+        })
+    }
+
+    fn end(self: Box<Self>, ended: Result<u64, StoreError>) {
+        // The thread has ended already where it failed, and told that.
+        let _ = self.pieces.send(Said::End(ended));
     }
 }
 
@@ -166,7 +238,7 @@ mod tests {
         let sent: Vec<u8> = (0..700_000_u32).map(|n| n as u8).collect();
 
         let fetched = block_on(async {
-            let making = std::thread::spawn({
+            let making = thread::spawn({
                 let sent = sent.clone();
                 move || {
                     for piece in sent.chunks(90_000) {
@@ -192,6 +264,25 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_goes_on_only_when_little_waits_for_the_disk() {
+        let waiting = Arc::new(AtomicUsize::new(0));
+        // Nobody writes what is said here.
+        let (pieces, _said) = mpsc::channel();
+        let mut writer = SpoolWriter {
+            pieces,
+            waiting: waiting.clone(),
+        };
+        assert!(writer.is_ready());
+
+        writer.take(&vec![0; WAITING_READY]).unwrap();
+        assert!(!writer.is_ready());
+        writer.take(b"what a commit changed").unwrap();
+
+        waiting.store(WAITING_MAX, Ordering::Release);
+        assert!(writer.take(b"one too many").is_err());
+    }
+
+    #[test]
     fn whoever_fetches_hears_that_there_will_be_none() {
         let dir = tempfile::tempdir().unwrap();
         let (writer, mut reader) = spool(dir.path()).unwrap();
@@ -214,7 +305,11 @@ mod tests {
 
         drop(reader);
 
-        let refused = writer.take(b"b").unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::BrokenPipe);
+        // The thread that writes learns it with one of the next.
+        let refused = (0..).find_map(|_| {
+            thread::yield_now();
+            writer.take(b"b").err()
+        });
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -84,8 +84,8 @@ pub trait Store: Send {
         sink.end(Err(StoreError::io("backing up", "the board", source)));
     }
 
-    /// Goes on with a backup by a bounded step. Says whether one is under way. That it fails
-    /// is told to its sink alone.
+    /// Goes on with a backup by a small step, if its sink is ready for one. Says whether one is
+    /// under way. That it fails is told to its sink alone.
     fn back_up(&mut self) -> bool {
         false
     }
@@ -143,7 +143,13 @@ fn artifacts_of(task: &Task) -> impl Iterator<Item = Digest> {
 
 /// Takes a backup in, piece by piece.
 pub trait BackupSink: Send {
-    /// Takes a piece. An error ends the backup.
+    /// Whether the backup may go on now. What commits change meanwhile comes all the same.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Takes a piece. A commit may wait for it, so it doesn't wait for a disk. An error ends the
+    /// backup.
     fn take(&mut self, piece: &[u8]) -> io::Result<()>;
 
     /// There are no more pieces: those that came are the backup of the board as it was at a
@@ -312,7 +318,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// An I/O error, told apart from a full disk.
-    fn io(doing: &'static str, at: impl Into<PathBuf>, source: io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, at: impl Into<PathBuf>, source: io::Error) -> Self {
         let at = at.into();
         if source.kind() == io::ErrorKind::StorageFull {
             Self::DiskFull { at, source }

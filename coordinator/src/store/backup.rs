@@ -32,9 +32,10 @@ pub(super) const ENTRIES: u8 = b'e';
 pub(super) const END: u8 = b'z';
 pub(super) const REMOVED: u32 = u32::MAX;
 
-/// Records, and about the bytes, of a step. In tests few, so that backups take many steps.
-const STEP_RECORDS_MAX: usize = if cfg!(test) { 3 } else { 512 };
-const STEP_BYTES_MAX: usize = 256 * 1_024;
+/// Records, and about the bytes, of a step: so few that the commit after it hardly waits, on a
+/// board that lies on the disk alone too. In tests fewer, so that backups take many steps.
+const STEP_RECORDS_MAX: usize = if cfg!(test) { 3 } else { 128 };
+const STEP_BYTES_MAX: usize = 64 * 1_024;
 
 /// From this on a frame is handed over. One entry more may come in, so none is much longer.
 const FRAME_LEN: usize = 64 * 1_024;
@@ -79,6 +80,11 @@ impl Backup {
             self.add(key, value.as_deref())?;
         }
         Ok(())
+    }
+
+    /// Whether a step may be made.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sink.is_ready()
     }
 
     /// Goes on by a step. Says whether that was the last.

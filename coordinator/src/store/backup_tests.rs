@@ -29,9 +29,14 @@ struct Kept {
     ended: Option<Result<u64, String>>,
     /// It takes no more than so many bytes.
     room: Option<usize>,
+    is_busy: bool,
 }
 
 impl BackupSink for Shelf {
+    fn is_ready(&self) -> bool {
+        !self.0.lock().unwrap().is_busy
+    }
+
     fn take(&mut self, piece: &[u8]) -> io::Result<()> {
         let mut kept = self.0.lock().unwrap();
         let len = kept.bytes.len() + piece.len();
@@ -217,6 +222,27 @@ fn a_sink_that_takes_no_more_ends_the_backup_and_not_the_store() {
     }
     store.commit(&posts(2, 40..=50)).unwrap();
     assert!(!store.back_up());
+}
+
+#[test]
+fn a_backup_waits_for_its_sink_and_has_what_is_committed_meanwhile() {
+    let (_dir, mut store) = board();
+    let whole = backed_up(&mut store);
+    let shelf = Shelf::default();
+    store.begin_backup(Box::new(shelf.clone()));
+    assert!(store.back_up());
+    shelf.0.lock().unwrap().is_busy = true;
+
+    for _ in 0..100 {
+        assert!(store.back_up(), "it is under way all the time");
+    }
+    assert_eq!(shelf.ended(), None);
+    store.commit(&posts(2, 40..=50)).unwrap();
+    shelf.0.lock().unwrap().is_busy = false;
+    while store.back_up() {}
+
+    assert_eq!(shelf.ended(), Some(Ok(2)));
+    assert!(shelf.bytes().len() > whole.len());
 }
 
 #[test]

@@ -349,8 +349,8 @@ impl Store for SledStore {
     }
 
     fn back_up(&mut self) -> bool {
-        let Some(mut backup) = self.backup.take() else {
-            return false;
+        let Some(mut backup) = self.backup.take_if(|backup| backup.is_ready()) else {
+            return self.backup.is_some();
         };
         match backup.step(&self.db, &self.at) {
             Ok(false) => self.backup = Some(backup),

@@ -3,6 +3,7 @@
 //! `cargo run --release -p ganger-tests --bin bench -- NAME`. They assert nothing: machines differ,
 //! and so do their neighbours.
 
+mod backup;
 mod board;
 mod calls;
 mod ceiling;
@@ -144,13 +145,25 @@ enum Bench {
         #[arg(long, default_value_t = 100_000)]
         kept: u64,
     },
+    /// The slowest calls with and without a backup of a large board.
+    Backup {
+        /// About how large.
+        #[arg(long, default_value_t = 512)]
+        mib: u64,
+    },
     /// Memory of a coordinator that has nothing to do.
     Rest,
-    /// All of the above but `soak`.
+    /// All of the above but `soak` and `backup`.
     All,
     /// What `recover` kills: fills a board and waits.
     #[command(hide = true)]
-    Fill { tasks: u64, open: u64 },
+    Fill {
+        tasks: u64,
+        open: u64,
+        /// Bytes of each task's description.
+        #[arg(long, default_value_t = 60)]
+        text_len: usize,
+    },
     /// A coordinator in a process of its own.
     #[command(hide = true)]
     Serve(Serve),
@@ -287,6 +300,7 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             };
             soak::soak(setting, soak)
         }
+        Bench::Backup { mib } => backup::backup(setting, *mib),
         Bench::Rest => recover::rest(setting),
         Bench::All => {
             calls::create(setting)?;
@@ -307,9 +321,13 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             recover::rest(setting)?;
             recover::recover(setting, 1_000_000, 100_000)
         }
-        Bench::Fill { tasks, open } => {
+        Bench::Fill {
+            tasks,
+            open,
+            text_len,
+        } => {
             die_with_parent();
-            recover::fill(setting, *tasks, *open)
+            recover::fill(setting, *tasks, *open, *text_len)
         }
         Bench::Serve(serve) => {
             die_with_parent();

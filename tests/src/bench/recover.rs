@@ -113,7 +113,7 @@ fn dir_size(dir: &Path) -> anyhow::Result<u64> {
 }
 
 /// Fills a board through the engine, as a coordinator would, and waits to be killed.
-pub fn fill(setting: &Setting, tasks: u64, open: u64) -> anyhow::Result<()> {
+pub fn fill(setting: &Setting, tasks: u64, open: u64, text_len: usize) -> anyhow::Result<()> {
     let dir = setting.dir.join("recover").join("board");
     std::fs::create_dir_all(setting.dir.join("recover"))?;
     let setup = Setup {
@@ -133,7 +133,7 @@ pub fn fill(setting: &Setting, tasks: u64, open: u64) -> anyhow::Result<()> {
     while made < tasks {
         let count = GROUP.min(tasks - made);
         now.0 += 10;
-        let create = Wish::CreateTasks(team.clone(), (0..count).map(|_| task()).collect());
+        let create = Wish::CreateTasks(team.clone(), (0..count).map(|_| task(text_len)).collect());
         engine.take(call(create), now);
         engine.commit(now)?;
         now.0 += 10;
@@ -158,10 +158,16 @@ pub fn fill(setting: &Setting, tasks: u64, open: u64) -> anyhow::Result<()> {
     }
 }
 
-fn task() -> NewTask {
+fn task(text_len: usize) -> NewTask {
+    let text = "Write the SQL to alter the users table, and its way back.   ";
     NewTask {
         subject: "Create migration script".into(),
-        description: "Write the SQL to alter the users table, and its way back.".into(),
+        description: text
+            .chars()
+            .cycle()
+            .take(text_len)
+            .collect::<String>()
+            .into(),
         ..NewTask::default()
     }
 }
