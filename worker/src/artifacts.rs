@@ -1,6 +1,7 @@
 //! Carrying artifacts between this worker's disk and the coordinator.
 //!
-//! A coordinator that is away is waited for; whoever calls bounds the wait by dropping the future.
+//! A coordinator that is away, or has no room, is waited for: neither is the agent's fault. Whoever calls
+//! bounds the wait by dropping the future.
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -55,6 +56,10 @@ pub(crate) enum ArtifactError {
     /// The coordinator can't be reached, or broke off.
     #[error("the coordinator is away: {}", .0.message())]
     Away(Box<Status>),
+    /// The coordinator has no room for it at present: its disk is nearly full, or too much comes at
+    /// once.
+    #[error("the coordinator has no room: {}", .0.message())]
+    NoRoom(Box<Status>),
 }
 
 /// The way to the coordinator's artifacts. Cheap to clone.
@@ -81,9 +86,22 @@ impl Artifacts {
         mut content: Content,
     ) -> Result<Artifact, ArtifactError> {
         let mut wait = REDIAL_MIN;
+        let mut is_told = false;
         loop {
             match self.upload_once(fence, path, &mut content).await {
                 Err(ArtifactError::Away(status)) => wait = pause(wait, &status).await,
+                Err(ArtifactError::NoRoom(status)) => {
+                    if !is_told {
+                        is_told = true;
+                        tracing::warn!(
+                            attempt = %fence,
+                            path,
+                            status = status.message(),
+                            "output is held until the coordinator has room"
+                        );
+                    }
+                    wait = pause(wait, &status).await;
+                }
                 result => return result,
             }
         }
@@ -98,7 +116,9 @@ impl Artifacts {
         let mut wait = REDIAL_MIN;
         loop {
             match self.download_once(artifact, to).await {
-                Err(ArtifactError::Away(status)) => wait = pause(wait, &status).await,
+                Err(ArtifactError::Away(status) | ArtifactError::NoRoom(status)) => {
+                    wait = pause(wait, &status).await;
+                }
                 result => return result,
             }
         }
@@ -248,6 +268,7 @@ fn from_status(status: Status) -> ArtifactError {
         Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
             ArtifactError::Away(Box::new(status))
         }
+        Code::ResourceExhausted => ArtifactError::NoRoom(Box::new(status)),
         Code::NotFound => ArtifactError::Unknown(status.message().to_owned()),
         Code::DataLoss => ArtifactError::DamagedAtSource(Box::new(status)),
         _ => ArtifactError::Refused(Box::new(status)),

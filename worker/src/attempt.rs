@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use ganger_proto::v1::{self, Assignment, AttemptEnding, Ended, StopReason, TranscriptKind, Usage};
+use ganger_proto::v1::{Assignment, AttemptEnding, Ended, StopReason, TranscriptKind, Usage};
 use tokio::sync::{mpsc, watch};
 
 use self::{
@@ -173,7 +173,8 @@ pub(crate) async fn run(
         orders: ears.orders,
         notices,
     };
-    let dirs = Dirs::new(&ground.workspaces, &job.fence);
+    let dirs = Dirs::new(&ground.workspaces);
+    tracing::debug!(attempt = %line.fence, workspace = %dirs.workspace.display(), "workspace of the attempt");
     let outcome = live(&ground, &job, &dirs, ears.words, &mut line).await;
     remove(ground, dirs).await;
     (job.fence, outcome)
@@ -343,17 +344,11 @@ async fn remove(ground: Arc<Ground>, dirs: Dirs) {
 }
 
 impl Dirs {
-    fn new(workspaces: &Workspaces, fence: &Fence) -> Self {
-        let v1::Fence {
-            team_uid,
-            task_id,
-            attempt,
-            ..
-        } = fence.into();
-        // Numbers may come again on a restored board, chance does not.
-        let chance = uuid::Uuid::new_v4().simple();
-        let name = format!("{team_uid}-{task_id}-{attempt}-{chance}");
-        let id = |name: String| SandboxId::try_from(name).expect("digits and dashes are an id");
+    fn new(workspaces: &Workspaces) -> Self {
+        // Nothing but chance: in a sandbox `/proc/self/mountinfo` may name this directory, and it is to
+        // tell nothing of teams and tasks (S4). Numbers may come again on a restored board, too.
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let id = |name: String| SandboxId::try_from(name).expect("hexadecimal digits are an id");
         let (sandbox, task_id) = (id(name.clone()), id(format!("{name}.task")));
         Self {
             workspace: workspaces.path_of(&sandbox),

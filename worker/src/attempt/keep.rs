@@ -180,6 +180,11 @@ async fn upload_all(
         )
         .await;
     }
+    if collected.refused_more > 0 {
+        // One record for all of them: an agent may leave any number.
+        let more = collected.refused_more;
+        tell(line, format!("and {more} more are not kept")).await;
+    }
     if collected.is_cut {
         tell(
             line,
@@ -192,17 +197,23 @@ async fn upload_all(
         tell(line, format!("no output is kept: no file matches {globs}")).await;
     }
     let mut contents: Vec<(String, Content)> = Vec::new();
+    let mut unnamed = Vec::new();
     for CollectedFile { path, file, size } in collected.files {
         match path.into_os_string().into_string() {
             Ok(path) => contents.push((path, Content::File(tokio::fs::File::from_std(file), size))),
-            Err(path) => {
-                tell(
-                    line,
-                    format!("{} is not kept: its name is not UTF-8", path.display()),
-                )
-                .await
-            }
+            Err(path) => unnamed.push(path),
         }
+    }
+    if let Some(first) = unnamed.first() {
+        let more = match unnamed.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let text = format!(
+            "{} is not kept: its name is not UTF-8{more}",
+            first.display()
+        );
+        tell(line, text).await;
     }
     if let Some(result) = result.filter(|_| contents.iter().all(|(path, _)| path != RESULT_FILE)) {
         contents.push((RESULT_FILE.to_owned(), result));

@@ -17,6 +17,9 @@ use crate::{
 claims![
     a_script_runs_and_its_output_is_the_result,
     outputs_are_uploaded_before_the_end_is_reported,
+    outputs_wait_for_a_coordinator_that_has_no_room,
+    files_that_are_not_kept_become_one_record_beyond_the_first_ones,
+    directories_of_an_attempt_are_named_by_chance_alone,
     a_result_file_goes_before_the_output,
     a_long_result_is_an_artifact_too,
     an_output_of_3_000_000_bytes_is_an_artifact_of_all_of_it,
@@ -99,6 +102,72 @@ async fn outputs_are_uploaded_before_the_end_is_reported() {
         told[0].text,
         "out/link is not kept: it is reached through a link"
     );
+}
+
+async fn outputs_wait_for_a_coordinator_that_has_no_room() {
+    let mut coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+    coordinator.have_no_room_for_uploads(3);
+    let mut assignment = script(1, "echo a > a");
+    assignment.output_globs = vec!["a".into()];
+
+    connection.assign(&assignment).await;
+
+    let ended = connection.settle().await.ended;
+    assert_eq!(
+        (ended.ending(), ended.error.as_str()),
+        (AttemptEnding::Completed, "")
+    );
+    assert_eq!(coordinator.blob(&ended.outputs[0]), b"a\n".to_vec());
+}
+
+async fn files_that_are_not_kept_become_one_record_beyond_the_first_ones() {
+    let mut coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+    let mut assignment = script(
+        1,
+        "mkdir o; cd o; for n in $(seq 1500); do ln -s /etc/passwd l$n; done",
+    );
+    assignment.output_globs = vec!["o/*".into()];
+
+    connection.assign(&assignment).await;
+
+    let records = connection.settle().await.records;
+    let told = records
+        .iter()
+        .filter(|record| record.kind() == TranscriptKind::Worker)
+        .map(|record| record.text.as_str());
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 12, "{told:?}");
+    assert_eq!(
+        told[10..],
+        [
+            "and 1490 more are not kept",
+            "no output is kept: no file matches o/*"
+        ]
+    );
+}
+
+async fn directories_of_an_attempt_are_named_by_chance_alone() {
+    let mut coordinator = Coordinator::start().await;
+    let worker = Worker::start(&coordinator.address);
+    let (mut connection, _) = coordinator.welcomed().await;
+
+    connection.assign(&script(1, "exec sleep 100")).await;
+    while !matches!(connection.next().await.unwrap(), Said::Started(_)) {}
+
+    let names = worker.leftovers().into_iter().map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        name.trim_end_matches(".task").to_owned()
+    });
+    let names: Vec<_> = names.collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    for name in names {
+        let is_chance = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_chance, "{name}");
+    }
 }
 
 async fn a_result_file_goes_before_the_output() {

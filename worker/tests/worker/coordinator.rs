@@ -50,6 +50,8 @@ struct Inside {
     calls: mpsc::Sender<Call>,
     blobs: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     refusal: Arc<Mutex<Option<Status>>>,
+    /// How many uploads find no room yet.
+    roomless: Arc<Mutex<u32>>,
 }
 
 /// The coordinator.
@@ -93,6 +95,7 @@ impl Coordinator {
             calls: caller,
             blobs: Arc::default(),
             refusal: Arc::default(),
+            roomless: Arc::default(),
         };
         let serving = tonic::transport::Server::builder()
             .add_service(WorkerServiceServer::new(inside.clone()))
@@ -136,6 +139,11 @@ impl Coordinator {
     /// From now on every Connect is refused like this; none accepts them again.
     pub fn refuse(&self, refusal: Option<Status>) {
         *self.inside.refusal.lock().unwrap() = refusal;
+    }
+
+    /// So many uploads are refused, as by a disk that is nearly full.
+    pub fn have_no_room_for_uploads(&self, count: u32) {
+        *self.inside.roomless.lock().unwrap() = count;
     }
 
     /// Keeps a blob, and names it.
@@ -406,6 +414,13 @@ impl ArtifactService for Inside {
             return Err(Status::invalid_argument("no header"));
         };
         let fence = header.fence.expect("a worker uploads under a fence");
+        let roomless = self.roomless.lock().unwrap().checked_sub(1);
+        if let Some(left) = roomless {
+            *self.roomless.lock().unwrap() = left;
+            return Err(Status::resource_exhausted(
+                "the coordinator's disk is nearly full",
+            ));
+        }
         let attempt = format!(
             "{}/{}/{}/{}",
             fence.epoch, fence.team_uid, fence.task_id, fence.attempt
