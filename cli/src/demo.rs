@@ -166,6 +166,7 @@ async fn start(repo: &Path, data: &Path, sandbox: DriverKind) -> Result<Local, F
         // A temporary directory may be small, or nearly full, and do for this.
         disk_floor_bytes: Some(DISK_FLOOR_BYTES),
         disk_floor_percent: Some(0),
+        disk_reserve_bytes: Some(0),
         ..ganger_coordinator::Args::default()
     })
     .map_err(|error| Failure::local(error.to_string()))?;

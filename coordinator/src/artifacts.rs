@@ -102,6 +102,15 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
+    /// Whether there was no room on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        let source = match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        };
+        source.is_some_and(|source| source.kind() == io::ErrorKind::StorageFull)
+    }
+
     fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| Self::Io {
             action,

@@ -14,7 +14,11 @@ use std::{
 use board::{command::TasksKept, id::AgentTypeName, limits::RunningLimits};
 use serde::Deserialize;
 
-use crate::{disk::DiskFloor, fleet::Leases, store::Retention};
+use crate::{
+    disk::{DiskFloor, RESERVE_BYTES},
+    fleet::Leases,
+    store::Retention,
+};
 
 #[cfg(test)]
 mod tests;
@@ -97,6 +101,10 @@ pub struct Args {
     /// The same in parts of a hundred; whichever is more counts [default: 5].
     #[arg(long, value_name = "N")]
     pub disk_floor_percent: Option<u8>,
+    /// How much of the disk is held free in the data directory, to be given up last [default:
+    /// 67108864].
+    #[arg(long, value_name = "BYTES")]
+    pub disk_reserve_bytes: Option<u64>,
     /// Threads for network work [default: 1, which is the fastest on few cores].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -127,6 +135,7 @@ struct Raw {
     tasks_kept_for: Option<String>,
     disk_floor_bytes: Option<u64>,
     disk_floor_percent: Option<u8>,
+    disk_reserve_bytes: Option<u64>,
     watch_patience: Option<String>,
     threads: Option<usize>,
     limits: Option<RawLimits>,
@@ -163,6 +172,8 @@ pub struct Config {
     pub tasks_kept: TasksKept,
     /// From when on the disk is nearly full.
     pub disk_floor: DiskFloor,
+    /// How many bytes of the disk are held free to be given up last.
+    pub disk_reserve: u64,
     /// How long a watcher may take nothing while there is something to tell it.
     pub watch_patience: Duration,
     /// Threads for network work.
@@ -221,6 +232,7 @@ impl Config {
             teams_kept_for: TEAMS_KEPT_FOR,
             tasks_kept: TasksKept::default(),
             disk_floor: DiskFloor::default(),
+            disk_reserve: RESERVE_BYTES,
             watch_patience: WATCH_PATIENCE,
             threads: 1,
             limits: RunningLimits::default(),
@@ -273,6 +285,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
     let retention = retention(args, &raw, problems);
     let tasks_kept = tasks_kept(args, &raw, problems);
     let disk_floor = disk_floor(args, &raw, problems);
+    let disk_reserve = args.disk_reserve_bytes.or(raw.disk_reserve_bytes);
     let limits = limits(raw.limits.unwrap_or_default(), problems);
     let defaults = Leases::default();
     let mut leases = Leases {
@@ -362,6 +375,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         teams_kept_for,
         tasks_kept,
         disk_floor,
+        disk_reserve: disk_reserve.unwrap_or(RESERVE_BYTES),
         watch_patience,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
         limits,

@@ -24,6 +24,10 @@ mod tests;
 const GROUP_LEN_MAX: usize = 128;
 const GROUP_BYTES_MAX: usize = 256 * 1024;
 
+/// Workers' inputs of one group while the disk is low: reports bring up to 256 KiB each, and what
+/// is decided must find room.
+const FLEET_LEN_LOW: usize = 8;
+
 /// What may wait in each lane before more is refused.
 const CLIENTS_LEN_MAX: usize = 8_192;
 const FLEET_LEN_MAX: usize = 65_536;
@@ -112,7 +116,8 @@ impl Lanes {
     }
 
     /// Waits until there is something to do, `until` at the longest, and takes a group.
-    fn take(&self, until: Instant) -> Taken {
+    /// A group has at most `fleet_max` inputs of workers.
+    fn take(&self, until: Instant, fleet_max: usize) -> Taken {
         let mut state = self.state();
         while state.fleet.is_empty() && state.clients.is_empty() && !state.is_closed {
             let Some(span) = until.checked_duration_since(Instant::now()) else {
@@ -128,7 +133,7 @@ impl Lanes {
                 .0;
         }
         let mut inputs = Vec::new();
-        while inputs.len() < GROUP_LEN_MAX
+        while inputs.len() < fleet_max
             && let Some(input) = state.fleet.pop_front()
         {
             inputs.push(input);
@@ -192,7 +197,11 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
         if let Some(at) = next_backup {
             wake = wake.min(at);
         }
-        let taken = lanes.take(wake);
+        let fleet_max = match engine.is_disk_low() {
+            true => FLEET_LEN_LOW,
+            false => GROUP_LEN_MAX,
+        };
+        let taken = lanes.take(wake, fleet_max);
         if taken.is_end && !has_more {
             engine.farewell(Duration::from_millis(500));
             return Ok(());
@@ -205,6 +214,7 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
 
         let began = Instant::now();
         let now = clock.now();
+        engine.look_at_disk(now);
         for input in taken.inputs {
             engine.take(input, now);
         }

@@ -67,7 +67,7 @@ pub use self::{
     start::Setup,
 };
 use crate::{
-    disk::DiskGauge,
+    disk::{DiskGauge, DiskKeeper},
     fleet::Fleet,
     hub::{Hub, MailHub},
     store::{BackupSink, Batch, Store, StoreError},
@@ -133,6 +133,10 @@ pub struct Engine {
     /// The artifacts that tasks name which were written since somebody wanted to know.
     artifacts_noted: Option<BTreeSet<Digest>>,
     disk: DiskGauge,
+    /// What measures the disk, where it is one.
+    disk_keeper: Option<DiskKeeper>,
+    /// The disk is full: nothing is decided that would have to be written.
+    is_stalled: bool,
     /// Free slots and waiting tasks may have come together since placement looked last.
     may_place: bool,
     /// When they are looked at again although nothing is known to have changed; none while
@@ -202,6 +206,8 @@ impl Engine {
                 self.group.releases.push(Release::Read(answered));
             }
             Input::Wait(key, reply) => self.wait(key, reply),
+            // Who waits notes it again at the next look.
+            Input::NoteStuck(..) if self.is_stalled => {}
             Input::NoteStuck(team, stuck) => self.note_stuck(team, &stuck, now),
             Input::Mail(wanted, reply) => self.receive(&wanted, reply, now),
             Input::Fleet(input) => self.fleet_input(input, now),
@@ -212,6 +218,10 @@ impl Engine {
     /// Adds what time brings.
     pub fn elapse(&mut self, now: Time) {
         self.now = now;
+        if self.is_stalled {
+            // What is due happens when it can be kept.
+            return;
+        }
         if self.fleet.next_deadline().is_some_and(|at| at <= now) {
             // A worker that was silent may have been heard again: its slots are on offer, and
             // nothing else says so.
@@ -287,6 +297,9 @@ impl Engine {
     /// Removes a little of what need not be kept any more. Says whether there is more. An error is
     /// final.
     pub fn sweep(&mut self, now: Time) -> Result<bool, StoreError> {
+        if self.is_stalled {
+            return Ok(false);
+        }
         match self.store.sweep(now) {
             // Nothing was written: what can't be read stays, and the process goes on.
             Err(failure @ (StoreError::Corrupt { .. } | StoreError::NewerFormat { .. })) => {
@@ -299,6 +312,9 @@ impl Engine {
 
     /// The next moment at which [`Engine::elapse`] has something to do.
     pub fn next_deadline(&self, now: Time) -> Option<Time> {
+        if self.is_stalled {
+            return None;
+        }
         let fleet = self.fleet.next_deadline();
         let spared = self.fleet.spared(now);
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));

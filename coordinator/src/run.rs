@@ -18,7 +18,7 @@ use crate::{
     attempt_secret::AttemptKey,
     clock::Clock,
     config::Config,
-    disk::DiskGauge,
+    disk::{DiskKeeper, Reserve, WRITE_ROOM, disk_free},
     driver::{self, Lanes},
     engine::{Engine, Setup},
     grpc::{self, About, ServeError, Services, set_health},
@@ -83,10 +83,15 @@ pub async fn run(
     let Some(opened) = open_when_there_is_room(&config, &hub, &stop).await? else {
         return Ok(());
     };
-    let (mut engine, clock, artifacts, transcripts, writer, attempt_key) = opened;
-    let disk = DiskGauge::default();
-    disk.measure(&config.data_dir, config.disk_floor);
-    engine.watch_disk(disk.clone());
+    let (reserve, (mut engine, clock, artifacts, transcripts, writer, attempt_key)) = opened;
+    let keeper = DiskKeeper::new(
+        config.data_dir.clone(),
+        config.disk_floor,
+        reserve,
+        clock.now(),
+    );
+    let disk = keeper.gauge();
+    engine.keep_disk(keeper);
     let mut driver = watch_thread(
         driver::start(engine, lanes.clone(), clock)
             .map_err(|_| thread("the driver's thread can't be started"))?,
@@ -100,7 +105,7 @@ pub async fn run(
         artifacts,
         transcripts: transcripts.clone(),
         clock,
-        disk: disk.clone(),
+        disk,
         backups: Arc::new(tokio::sync::Semaphore::new(1)),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -122,8 +127,6 @@ pub async fn run(
         services.about.swept.clone(),
     );
     services.tasks.spawn(sweeper.run(services.stop.clone()));
-    let measuring = disk.keep_measuring(config.data_dir.clone(), config.disk_floor, stop.clone());
-    services.tasks.spawn(measuring);
     let token = config.token.as_ref().map(|token| token.reveal());
     let serving = grpc::serve(config.addr, services.clone(), token).await?;
     let addr = serving.addr().map_err(|source| ServeError::Listen {
@@ -145,6 +148,13 @@ pub async fn run(
         ended = &mut writer => Some(ended.map_or_else(|_| thread("the transcripts' writer panicked"), of_writer)),
     };
     if let Some(failure) = failure {
+        if is_disk_full(&failure) {
+            tracing::error!(
+                dir = %config.data_dir.display(),
+                "the disk filled up while something was written: nothing that was acknowledged is \
+                 lost, and the next start waits until there is room"
+            );
+        }
         // Nothing that is still under way could be kept: who asked learns it by the connection.
         return Err(failure);
     }
@@ -212,21 +222,25 @@ type Opened = (
 );
 
 /// Opens the data directory, as soon as the disk has room for that: who ends because it is full is
-/// only started again, and again. None where it was told to stop meanwhile.
+/// only started again, and again. What lies in the reserve counts, and is given up where opening
+/// needs it. None where it was told to stop meanwhile.
 async fn open_when_there_is_room(
     config: &Config,
     hub: &Hub,
     stop: &CancellationToken,
-) -> Result<Option<Opened>, RunError> {
+) -> Result<Option<(Arc<Reserve>, Opened)>, RunError> {
     loop {
-        let opening = open(config.clone(), hub.clone());
+        let opening = open_with_reserve(config.clone(), hub.clone());
         let opened = tokio::task::spawn_blocking(opening)
             .await
             .map_err(|_| thread("opening the data directory panicked"))?;
         match opened {
             Err(failure) if is_disk_full(&failure) => {
+                let found = disk_free(&config.data_dir);
                 tracing::error!(
                     dir = %config.data_dir.display(),
+                    free = found.map_or(0, |found| found.free),
+                    needed = WRITE_ROOM,
                     "the disk is full: the coordinator serves when there is room"
                 );
             }
@@ -246,6 +260,31 @@ fn is_disk_full(failure: &RunError) -> bool {
         let cause = cause.downcast_ref::<io::Error>();
         cause.is_some_and(|cause| cause.kind() == io::ErrorKind::StorageFull)
     })
+}
+
+/// Opens everything, unless a write could not be begun. What doesn't draw on the reserve by itself
+/// may fail for want of room: then a piece of it is given up, and it is tried again.
+fn open_with_reserve(
+    config: Config,
+    hub: Hub,
+) -> impl FnOnce() -> Result<(Arc<Reserve>, Opened), RunError> {
+    move || {
+        let of_dir = |source| RunError::DataDir {
+            path: config.data_dir.clone(),
+            source,
+        };
+        let reserve = Reserve::open(&config.data_dir, config.disk_reserve).map_err(of_dir)?;
+        let found = disk_free(&config.data_dir).map_err(of_dir)?;
+        if found.free.saturating_add(reserve.kept()) < WRITE_ROOM {
+            return Err(of_dir(io::ErrorKind::StorageFull.into()));
+        }
+        loop {
+            match open(config.clone(), hub.clone())() {
+                Err(failure) if is_disk_full(&failure) && reserve.give_up() => {}
+                opened => return Ok((reserve, opened?)),
+            }
+        }
+    }
 }
 
 /// Opens everything that lies in the data directory. The store comes first: it holds the lock.

@@ -313,6 +313,7 @@ fn launch(programs: &Programs, under: &[&str], dir: &Path, addr: &str, args: &[S
     for (flag, floor) in [
         ("--disk-floor-bytes", "67108864"),
         ("--disk-floor-percent", "0"),
+        ("--disk-reserve-bytes", "1048576"),
     ] {
         if !args.iter().any(|arg| arg == flag) {
             command.args([flag, floor]);

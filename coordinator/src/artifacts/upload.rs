@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,7 @@ pub struct Upload {
     hasher: Sha256,
     bytes: u64,
     is_broken: bool,
+    draws_on_reserve: bool,
 }
 
 /// What an upload became.
@@ -42,7 +44,14 @@ impl Upload {
             hasher: Sha256::new(),
             bytes: 0,
             is_broken: false,
+            draws_on_reserve: false,
         })
+    }
+
+    /// Lets it draw on what is held free for the last: it belongs to something that ends.
+    pub fn drawing_on_reserve(mut self) -> Self {
+        self.draws_on_reserve = true;
+        self
     }
 
     /// Adds the next bytes; refused beyond the store's limit.
@@ -58,7 +67,12 @@ impl Upload {
             }
             .into());
         }
-        if let Err(err) = self.file.write_all(chunk) {
+        let written = match self.draws_on_reserve {
+            // Only writes at a place do.
+            true => self.file.write_all_at(chunk, self.bytes),
+            false => self.file.write_all(chunk),
+        };
+        if let Err(err) = written {
             // How much of the chunk was written is unknown, so file and hash have parted.
             self.is_broken = true;
             return Err(ArtifactError::io("write", &self.path)(err));

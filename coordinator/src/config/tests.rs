@@ -110,6 +110,7 @@ fn example_file_has_every_key_at_its_default() {
         tasks_kept_for,
         disk_floor_bytes,
         disk_floor_percent,
+        disk_reserve_bytes,
         watch_patience,
         threads,
         limits,
@@ -121,6 +122,7 @@ fn example_file_has_every_key_at_its_default() {
     assert!(tasks_kept_for.is_some());
     assert_eq!(disk_floor_bytes, Some(512 << 20));
     assert_eq!(disk_floor_percent, Some(5));
+    assert_eq!(disk_reserve_bytes, Some(RESERVE_BYTES));
     assert!(events_kept_for.is_some() && teams_kept_for.is_some());
     assert!(watch_patience.is_some());
     assert_eq!((insecure, threads), (Some(false), Some(1)));

@@ -43,7 +43,7 @@ fn told(taken: &Taken) -> Vec<(&'static str, u64)> {
 }
 
 fn take_now(lanes: &Lanes) -> Taken {
-    lanes.take(Instant::now())
+    lanes.take(Instant::now(), GROUP_LEN_MAX)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn who_waits_at_the_lanes_is_woken_by_an_input_and_by_their_close() {
         let lanes = Arc::new(Lanes::default());
         let waiting = thread::spawn({
             let lanes = lanes.clone();
-            move || lanes.take(far)
+            move || lanes.take(far, GROUP_LEN_MAX)
         });
 
         wake(&lanes);

@@ -210,7 +210,8 @@ impl Engine {
         now: Time,
     ) {
         let taken = if self.fleet.of_session(&from.worker, from.session).is_some() {
-            self.decide_fleet(command, now)
+            self.check_writable()
+                .and_then(|()| self.decide_fleet(command, now))
         } else {
             Err(Refusal::Stale {
                 why: Staleness::Instance,
@@ -226,6 +227,9 @@ impl Engine {
             checked => checked?,
         }
         self.check_teams(&hello)?;
+        if self.is_stalled {
+            return self.hello_while_full(hello, outbox, now);
+        }
         let offered = hello.types.iter().map(|offered| offered.record(now));
         let offered = FleetCommand::OfferTypes(offered.collect());
         if let Err(refusal) = self.decide_fleet(&offered, now) {
@@ -237,19 +241,45 @@ impl Engine {
 
         let instance = hello.instance;
         let held: BTreeSet<Fence> = hello.held.iter().copied().collect();
+        let (name, ended) = (hello.name.clone(), hello.ended.clone());
+        let welcome = self.admit(hello, outbox, now);
+        self.bury(&name, &ended, now);
+        self.settle_absent(instance, &held, now);
+        self.repeat_orders(instance);
+        Ok(welcome)
+    }
+
+    /// Takes in a worker that only goes on with what it had, so that a disk that is full ends no
+    /// attempt. All else that a Hello may bring would have to be written.
+    fn hello_while_full(&mut self, hello: Hello, outbox: Outbox, now: Time) -> HelloReply {
+        let instance = hello.instance;
+        let present = self.fleet.worker(&hello.name);
+        let is_known = present.is_some_and(|worker| worker.hello.instance == instance);
+        let holds_all = || {
+            let mut held = self.board.held_by(instance).into_iter();
+            held.all(|fence| hello.held.contains(&fence))
+        };
+        if !is_known || !holds_all() {
+            return Err(HelloRefused::DiskFull);
+        }
+        let welcome = self.admit(hello, outbox, now);
+        self.repeat_orders(instance);
+        Ok(welcome)
+    }
+
+    /// Takes a worker into the fleet. Changes nothing on the board.
+    fn admit(&mut self, hello: Hello, outbox: Outbox, now: Time) -> Welcome {
+        let instance = hello.instance;
         let verdicts = hello.held.iter().map(|fence| self.verdict(fence, instance));
         let verdicts: Vec<Verdict> = verdicts.collect();
-        let (name, ended) = (hello.name.clone(), hello.ended.clone());
+        let name = hello.name.clone();
         self.absence.note(&name, now);
         let before = self.fleet.worker(&name);
         let before = before.filter(|worker| worker.hello.instance == instance);
         let heard = before.map_or_else(|| Heard::at(now), |worker| worker.heard.again(now));
         let session = self.fleet.admit(hello, outbox, heard.clone(), now);
-        self.bury(&name, &ended, now);
-        self.settle_absent(instance, &held, now);
-        self.repeat_orders(instance);
         let worker = self.fleet.worker(&name).expect("it was admitted");
-        Ok(Welcome {
+        Welcome {
             session,
             verdicts,
             leases: worker.spans,
@@ -258,7 +288,7 @@ impl Engine {
             protocol: worker.hello.spoken(),
             epoch: self.board.meta().epoch,
             heard,
-        })
+        }
     }
 
     /// Refuses a name that is reserved, unless the board knows a worker of that name from before.
@@ -409,6 +439,10 @@ impl Engine {
     /// stream, or of an attempt that is over, is not answered: it says so again, or nobody minds.
     fn heeded(&mut self, from: &From, fence: Fence, through: u32, now: Time) {
         if self.fleet.of_session(&from.worker, from.session).is_none() {
+            return;
+        }
+        if self.is_stalled {
+            // It is told again, by its number, on the next stream.
             return;
         }
         let heeded = FleetCommand::Heeded {

@@ -125,6 +125,7 @@ impl Engine {
         } = self.look_through(&mailbox, wanted);
         let has_more = at.is_some();
         if wanted.acknowledges && !readable.is_empty() {
+            self.check_writable()?;
             self.acknowledge(wanted, readable, now)?;
         }
         Ok(MailPage {

@@ -23,6 +23,9 @@ const RESCAN_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Gives waiting tasks to free slots. Says whether there may be more to give.
     pub fn place(&mut self, now: Time) -> bool {
+        if self.is_stalled {
+            return false;
+        }
         // Who takes a slot back goes before who gets one for the first time; and a slot is lent only
         // where none is free.
         self.settle_loans();

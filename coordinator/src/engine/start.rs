@@ -74,6 +74,8 @@ impl Engine {
             tasks_expired: 0,
             artifacts_noted: None,
             disk: DiskGauge::default(),
+            disk_keeper: None,
+            is_stalled: false,
             may_place: true,
             tick_again_at: None,
             rescan_at: None,

@@ -89,6 +89,9 @@ pub enum Refused {
     /// There are as many workers as may be.
     #[error("no more than {} workers fit", limits::WORKERS_MAX)]
     Full,
+    /// The disk is full, and it brings something that would have to be kept.
+    #[error("the coordinator's disk is full: a worker that is new to it waits")]
+    DiskFull,
 }
 
 fn version_message(newest: i32, oldest: i32) -> String {

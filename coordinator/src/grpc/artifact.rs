@@ -45,10 +45,9 @@ impl ArtifactService for Services {
             }
             let counts = self.look(move |reader| reader.check_fence(&fence)).await?;
             counts.map_err(|refusal| status::refusal(&refusal))?;
-        } else {
-            // What an attempt brings belongs to its end, which is taken in any case.
-            self.check_room()?;
         }
+        // Also for what an attempt brings: its worker holds it until there is room.
+        self.check_room()?;
 
         let (chunks, waiting) = mpsc::channel(WAITING_MAX);
         let artifacts = self.artifacts.clone();
@@ -59,6 +58,8 @@ impl ArtifactService for Services {
             let Some(Part::Chunk(chunk)) = message.part else {
                 return Err(status::protocol("an upload has one header, then chunks"));
             };
+            // The disk may fill up on the way; what was written so far goes again.
+            self.check_room()?;
             if chunks.send(Some(chunk)).await.is_err() {
                 // It was refused half way: what it says is said below.
                 break;

@@ -254,6 +254,7 @@ pub fn hello_refused(refused: &HelloRefused) -> Status {
                 .fact("name", name)
                 .status(message, |_, _| {})
         }
+        HelloRefused::DiskFull => refusal(&Refusal::DiskLow),
         HelloRefused::Full => {
             let next = "come again when other workers have left";
             Error::new(Code::ResourceExhausted, "FLEET_FULL", next)
@@ -373,6 +374,7 @@ pub fn artifact(error: &ArtifactError) -> Status {
                 told.fact("digest", digest)
             });
         }
+        ArtifactError::Io { .. } if error.is_disk_full() => return refusal(&Refusal::DiskLow),
         ArtifactError::Io { .. } => return internal(error),
     };
     let invalid = |reason, next| Error::new(Code::InvalidArgument, reason, next);

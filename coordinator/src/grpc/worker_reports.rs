@@ -16,16 +16,17 @@ use board::{
     task::{Artifact, AttemptEnding},
 };
 use ganger_proto::v1::{self, connect_request::Message as Said, connect_response::Message as Told};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tonic::Status;
 
 use super::{Services, from_wire, status, to_wire, transcript};
 use crate::{
-    artifacts::{ArtifactError, Digest},
+    artifacts::{ArtifactError, ArtifactStore, Digest, StoredArtifact},
     engine::{BLOCKER_RESULT_LEN_MAX, FleetInput, From, ReportReply},
     fleet::Heard,
     handle::Unavailable,
+    transcripts::{AttemptKey, Extent},
 };
 
 /// Frames that wait to be worked off, beside what each slot may have under way. A worker keeps
@@ -187,23 +188,35 @@ impl Work {
             let now = self.services.clock.now();
             self.heard.note_progress(&fence, doing, now);
         }
-        let keep = match self.services.disk.is_low() {
-            true => transcript::kept_without_text,
-            false => transcript::kept,
-        };
-        let records = progress.records.iter().map(keep).collect();
         let key = transcript::key((fence.team, fence.task), fence.attempt);
-        let services = self.services.clone();
-        let extent = services
-            .transcripts
-            .append(key, records)
-            .await
-            .map_err(|error| status::transcript(&error))?;
+        let extent = self.keep_records(key, &progress).await?;
         let ack = Told::ProgressAck(v1::ProgressAck {
             fence: Some(to_wire::fence(&fence)),
             kept_through: i64::try_from(extent.kept_through).unwrap_or(i64::MAX),
         });
         send(&self.acks, ack).await
+    }
+
+    /// Appends records, when there is room for them: until then they are not acknowledged, and the
+    /// worker, whose credit is bounded, keeps them.
+    async fn keep_records(
+        &self,
+        key: AttemptKey,
+        progress: &v1::Progress,
+    ) -> Result<Extent, Status> {
+        let disk = &self.services.disk;
+        loop {
+            disk.until_writable().await;
+            let keep = match disk.is_low() {
+                true => transcript::kept_without_text,
+                false => transcript::kept,
+            };
+            let records = progress.records.iter().map(keep).collect();
+            match self.services.transcripts.append(key, records).await {
+                Err(error) if error.is_disk_full() => disk.after_full().await,
+                appended => return appended.map_err(|error| status::transcript(&error)),
+            }
+        }
     }
 }
 
@@ -257,31 +270,24 @@ impl Services {
                 let run_limit = run_limit.map(|span| from_wire::span("run_limit", span));
                 let run_limit = run_limit.transpose()?;
                 let make = |reply| FleetInput::Started {
-                    from,
+                    from: from.clone(),
                     fence,
                     run_limit,
                     reply,
                 };
-                (
-                    v1::ReportKind::Started,
-                    fence,
-                    self.handle.report(make).await,
-                )
+                (v1::ReportKind::Started, fence, self.bring(make).await)
             }
             Report::Refused(refused) => {
                 let fence = from_wire::fence(refused.fence.as_ref())?;
-                let reason = refused.reason.chars().take(500).collect::<String>().into();
+                let reason: String = refused.reason.chars().take(500).collect();
+                let reason: std::sync::Arc<str> = reason.into();
                 let make = |reply| FleetInput::Refused {
-                    from,
+                    from: from.clone(),
                     fence,
-                    reason,
+                    reason: reason.clone(),
                     reply,
                 };
-                (
-                    v1::ReportKind::Refused,
-                    fence,
-                    self.handle.report(make).await,
-                )
+                (v1::ReportKind::Refused, fence, self.bring(make).await)
             }
             Report::Asked(asked) => {
                 let (fence, reply) = self.asked(from, asked).await?;
@@ -301,6 +307,20 @@ impl Services {
         send(&acks, ack(&fence, kind, reply.as_ref().copied())).await
     }
 
+    /// Brings a report before the board, when that can keep it: until then the worker holds it, and
+    /// nothing is lost by waiting.
+    async fn bring(
+        &self,
+        make: impl Fn(oneshot::Sender<ReportReply>) -> FleetInput,
+    ) -> Result<ReportReply, Unavailable> {
+        loop {
+            match self.handle.report(&make).await {
+                Ok(Err(Refusal::DiskLow)) => self.disk.after_full().await,
+                reply => return reply,
+            }
+        }
+    }
+
     /// Brings a question before the board.
     async fn asked(
         &self,
@@ -310,14 +330,14 @@ impl Services {
         let fence = from_wire::fence(asked.fence.as_ref())?;
         let (number, text, timeout) = from_wire::question(asked);
         let make = |reply| FleetInput::Asked {
-            from,
+            from: from.clone(),
             fence,
             number,
-            text,
+            text: text.clone(),
             timeout,
             reply,
         };
-        Ok((fence, self.handle.report(make).await))
+        Ok((fence, self.bring(make).await))
     }
 
     /// Brings an attempt's end before the board, when everything that belongs to it is on disk.
@@ -339,12 +359,12 @@ impl Services {
             .await
             .map_err(|error| status::transcript(&error))?;
         let make = |reply| FleetInput::Ended {
-            from,
+            from: from.clone(),
             fence,
-            report: Box::new(report),
+            report: Box::new(report.clone()),
             reply,
         };
-        let reply = self.handle.report(make).await;
+        let reply = self.bring(make).await;
         if let Ok(Ok(())) = reply {
             self.transcripts
                 .close(key)
@@ -361,15 +381,17 @@ impl Services {
         if report.result.len() <= BLOCKER_RESULT_LEN_MAX || is_there {
             return Ok(());
         }
-        let (artifacts, result) = (self.artifacts.clone(), report.result.clone());
-        let stored = self
-            .block(move || {
-                let mut upload = artifacts.upload()?;
-                upload.append(result.as_bytes())?;
-                upload.finish(None)
-            })
-            .await?
-            .map_err(|error| status::artifact(&error))?;
+        let stored = loop {
+            self.disk.until_writable().await;
+            let (artifacts, result) = (self.artifacts.clone(), report.result.clone());
+            match self
+                .block(move || store_result(&artifacts, &result))
+                .await?
+            {
+                Err(error) if error.is_disk_full() => self.disk.after_full().await,
+                stored => break stored.map_err(|error| status::artifact(&error))?,
+            }
+        };
         report.outputs.push(Artifact {
             digest: board::id::Digest(*stored.digest.as_bytes()),
             path: PATH.into(),
@@ -397,6 +419,13 @@ impl Services {
         }
         Ok(())
     }
+}
+
+/// It belongs to an end, which is taken as long as anything is.
+fn store_result(artifacts: &ArtifactStore, result: &str) -> Result<StoredArtifact, ArtifactError> {
+    let mut upload = artifacts.upload()?.drawing_on_reserve();
+    upload.append(result.as_bytes())?;
+    upload.finish(None)
 }
 
 /// The paths of outputs go on to the workers of dependants, which lay them into sandboxes: one

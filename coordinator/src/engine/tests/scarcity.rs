@@ -6,11 +6,17 @@ use board::{
 };
 
 use super::*;
+use crate::disk::Room;
 
 fn low(world: &mut World, is_low: bool) {
+    room(world, if is_low { Room::Low } else { Room::Ample });
+}
+
+fn room(world: &mut World, room: Room) {
     let gauge = DiskGauge::default();
-    gauge.set_low(is_low);
+    gauge.set(room);
     world.engine.watch_disk(gauge);
+    world.engine.look_at_disk(world.now);
 }
 
 fn is_refused(reply: &CallReply) -> bool {
@@ -155,4 +161,91 @@ fn nothing_is_given_to_workers_until_there_is_room_and_what_they_end_is_taken() 
     world.flush();
     assert_eq!(worker.assigned().fence.task, TaskId(3));
     world.completed(&worker, second, "done").unwrap();
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_what_was_refused_is_taken_when_there_is_room() {
+    let mut world = World::new();
+    let worker = &mut world.dial(hello("w", 1));
+    world
+        .called(create([delegated(), plain(), plain()]))
+        .unwrap();
+    let fence = worker.assigned().fence;
+    let claim = |task| Wish::ClaimTask(team(), TaskId(task), None, None);
+    world.called(claim(2)).unwrap();
+    let commits = world.engine.commits;
+    room(&mut world, Room::None);
+
+    let renewal = Wish::RenewClaim(team(), TaskId(2), None);
+    for wish in [
+        update(2, ended()),
+        cancel(3),
+        Wish::AckMessages(team(), Ack::default()),
+        renewal.clone(),
+    ] {
+        let reply = world.called(wish.clone());
+        assert!(is_refused(&reply), "{wish:?}: {reply:?}");
+    }
+    let report = world.completed(worker, fence, "done");
+    assert_eq!(report, Err(Refusal::DiskLow));
+    assert!(!world.engine.sweep(world.now).unwrap());
+    assert_eq!(world.engine.next_deadline(world.now), None);
+    assert_eq!(world.engine.commits, commits, "nothing was written");
+
+    room(&mut world, Room::Low);
+    world.completed(worker, fence, "done").unwrap();
+    assert_eq!(world.status(1), Status::Completed);
+    world.called(renewal).unwrap();
+}
+
+#[test]
+fn no_attempt_and_no_claim_ends_while_the_disk_is_full() {
+    let mut world = World::new();
+    let worker = &mut world.dial(hello("w", 1));
+    world.called(create([delegated(), plain()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started(worker, fence).unwrap();
+    let claim = Wish::ClaimTask(team(), TaskId(2), None, None);
+    world.called(claim).unwrap();
+    room(&mut world, Room::None);
+
+    world.pass(secs(24 * 3_600));
+    world.flush();
+
+    assert_eq!(world.status(1), Status::InProgress);
+    assert_eq!(world.status(2), Status::InProgress);
+    worker.welcome.heard.note(world.now);
+    room(&mut world, Room::Low);
+    world.flush();
+    assert_eq!(world.status(1), Status::InProgress, "its worker was heard");
+    assert_eq!(world.status(2), Status::InProgress, "its holder may renew");
+    let renewal = Wish::RenewClaim(team(), TaskId(2), None);
+    world.called(renewal).unwrap();
+    world.pass(secs(11));
+    worker.welcome.heard.note(world.now);
+    world.flush();
+    assert_eq!(world.status(2), Status::InProgress);
+}
+
+#[test]
+fn a_worker_that_only_goes_on_is_welcome_on_a_full_disk_and_others_wait() {
+    let mut world = World::new();
+    let worker = &mut world.dial(hello("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let fence = worker.assigned().fence;
+    world.started(worker, fence).unwrap();
+    room(&mut world, Room::None);
+
+    let holding = Hello {
+        held: vec![fence],
+        ..hello("w", 1)
+    };
+    let again = world.try_dial(holding.clone()).unwrap();
+
+    assert!(again.welcome.verdicts[0].keep);
+    for other in [hello("w", 1), hello("x", 3)] {
+        assert_eq!(world.try_dial(other).err(), Some(HelloRefused::DiskFull));
+    }
+    room(&mut world, Room::Low);
+    world.try_dial(hello("x", 3)).unwrap();
 }

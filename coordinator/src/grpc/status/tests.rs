@@ -518,6 +518,8 @@ fn hello_is_refused_with_its_code() {
     let full = hello_refused(&HelloRefused::Full);
     assert_eq!(full.code(), Code::ResourceExhausted);
     assert_eq!(assert_says_all(&full), "FLEET_FULL");
+    let no_room = hello_refused(&HelloRefused::DiskFull);
+    assert_eq!(assert_says_all(&no_room), "DISK_LOW");
     let facts = full.get_details_error_info().unwrap().metadata;
     assert_eq!(facts["max"], board::limits::WORKERS_MAX.to_string());
     assert!(full.get_details_retry_info().is_some());
