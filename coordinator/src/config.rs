@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::{
     disk::{DiskFloor, RESERVE_BYTES},
     fleet::Leases,
+    grpc::UNREAD_MAX,
     store::Retention,
 };
 
@@ -43,6 +44,9 @@ const TASKS_KEPT_FOR_MIN: Duration = Duration::from_secs(1);
 /// How long a watcher may take nothing when nothing is said.
 const WATCH_PATIENCE: Duration = Duration::from_secs(30);
 const WATCH_PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+/// One answer that is as large as may be must find room, with others beside it.
+const UNREAD_MIN: usize = 8 * 1024 * 1024;
 
 /// Keeps teams, tasks and mailboxes, and serves them over gRPC.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -94,6 +98,14 @@ pub struct Args {
     /// least 1s].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub watch_patience: Option<Duration>,
+    /// How many connections one address may have, loopback excepted [default: half of all that the
+    /// limit of open files allows].
+    #[arg(long, value_name = "N")]
+    pub connections_per_address: Option<usize>,
+    /// Bytes of answers that all connections together may leave unread: beyond that, the one with
+    /// most of them is cut [default: 134217728, at least 8388608].
+    #[arg(long, value_name = "BYTES")]
+    pub unread_bytes: Option<usize>,
     /// With less of the disk free, only what ends or takes away something is taken [default:
     /// 536870912].
     #[arg(long, value_name = "BYTES")]
@@ -137,6 +149,8 @@ struct Raw {
     disk_floor_percent: Option<u8>,
     disk_reserve_bytes: Option<u64>,
     watch_patience: Option<String>,
+    connections_per_address: Option<usize>,
+    unread_bytes: Option<usize>,
     threads: Option<usize>,
     limits: Option<RawLimits>,
 }
@@ -176,6 +190,10 @@ pub struct Config {
     pub disk_reserve: u64,
     /// How long a watcher may take nothing while there is something to tell it.
     pub watch_patience: Duration,
+    /// How many connections one address may have; half of all unless it is said.
+    pub connections_per_address: Option<usize>,
+    /// Bytes of answers that all connections together may leave unread.
+    pub unread_bytes: usize,
     /// Threads for network work.
     pub threads: usize,
     /// How many tasks workers run at once at the most.
@@ -234,6 +252,8 @@ impl Config {
             disk_floor: DiskFloor::default(),
             disk_reserve: RESERVE_BYTES,
             watch_patience: WATCH_PATIENCE,
+            connections_per_address: None,
+            unread_bytes: UNREAD_MAX,
             threads: 1,
             limits: RunningLimits::default(),
         }
@@ -324,6 +344,17 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         problems.push(format!("watch_patience: is below {WATCH_PATIENCE_MIN:?}"));
     }
 
+    let connections_per_address = args.connections_per_address;
+    let connections_per_address = connections_per_address.or(raw.connections_per_address);
+    if connections_per_address == Some(0) {
+        problems.push("connections_per_address: is not even one".into());
+    }
+    let unread_bytes = args.unread_bytes.or(raw.unread_bytes);
+    let unread_bytes = unread_bytes.unwrap_or(UNREAD_MAX);
+    if unread_bytes < UNREAD_MIN {
+        problems.push(format!("unread_bytes: is below {UNREAD_MIN}"));
+    }
+
     let text = args.addr.clone().or(raw.addr);
     let text = text.as_deref().unwrap_or(DEFAULT_ADDR);
     let addr = text.parse::<SocketAddr>();
@@ -377,6 +408,8 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         disk_floor,
         disk_reserve: disk_reserve.unwrap_or(RESERVE_BYTES),
         watch_patience,
+        connections_per_address,
+        unread_bytes,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
         limits,
     })

@@ -3,6 +3,7 @@
 //! A service parses what came ([`from_wire`]), asks the [`Handle`], and says what it heard
 //! ([`to_wire`], [`status`]). It knows no rule of the board and never sees the store.
 
+mod accept;
 mod artifact;
 mod body;
 mod caller;
@@ -14,8 +15,10 @@ mod from_wire;
 mod holder;
 mod mailbox;
 mod message;
+mod peers;
 mod run_task;
 mod server;
+mod share;
 mod status;
 mod task;
 mod team;
@@ -30,6 +33,8 @@ mod worker_reports;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    artifact::TURNS as ARTIFACT_TURNS,
+    peers::{Bounds, UNREAD_MAX},
     server::{ServeError, Serving, serve, set_health},
     tool::told as tools,
 };
@@ -54,6 +59,8 @@ pub struct Services {
     pub transcripts: Transcripts,
     /// The time.
     pub clock: Clock,
+    /// Turns to read or write a part of an artifact.
+    pub artifact_turns: std::sync::Arc<tokio::sync::Semaphore>,
     /// Whether the disk is nearly full.
     pub disk: DiskGauge,
     /// One backup at a time: each takes room on the disk.

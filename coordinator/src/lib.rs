@@ -22,6 +22,7 @@ pub mod artifacts;
 pub mod attempt_secret;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod disk;
 pub mod driver;
 pub mod engine;

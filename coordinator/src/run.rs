@@ -18,10 +18,11 @@ use crate::{
     attempt_secret::AttemptKey,
     clock::Clock,
     config::Config,
+    descriptors::Descriptors,
     disk::{DiskKeeper, Reserve, WRITE_ROOM, disk_free},
     driver::{self, Lanes},
     engine::{Engine, Setup},
-    grpc::{self, About, ServeError, Services, set_health},
+    grpc::{self, About, Bounds, ServeError, Services, set_health},
     handle::Handle,
     hub::Hub,
     store::{Options, SledStore, Store, StoreError},
@@ -78,6 +79,7 @@ pub async fn run(
         path: config.data_dir.clone(),
         source,
     })?;
+    let descriptors = Descriptors::raise();
     let lanes = Arc::new(Lanes::default());
     let hub = Hub::default();
     let Some(opened) = open_when_there_is_room(&config, &hub, &stop).await? else {
@@ -105,6 +107,7 @@ pub async fn run(
         artifacts,
         transcripts: transcripts.clone(),
         clock,
+        artifact_turns: Arc::new(tokio::sync::Semaphore::new(grpc::ARTIFACT_TURNS)),
         disk,
         backups: Arc::new(tokio::sync::Semaphore::new(1)),
         tasks: TaskTracker::new(),
@@ -128,7 +131,12 @@ pub async fn run(
     );
     services.tasks.spawn(sweeper.run(services.stop.clone()));
     let token = config.token.as_ref().map(|token| token.reveal());
-    let serving = grpc::serve(config.addr, services.clone(), token).await?;
+    let bounds = Bounds::of(
+        descriptors,
+        config.connections_per_address,
+        config.unread_bytes,
+    );
+    let serving = grpc::serve(config.addr, services.clone(), token, bounds).await?;
     let addr = serving.addr().map_err(|source| ServeError::Listen {
         addr: config.addr,
         source,
@@ -136,6 +144,13 @@ pub async fn run(
     let health = serving.health();
     set_health(&health, true).await;
     say_hello(addr, &config, recovery_time);
+    tracing::info!(
+        limit = descriptors.limit,
+        reserve = descriptors.reserve,
+        connections = bounds.connections,
+        per_address = bounds.per_address,
+        "open files are shared out"
+    );
     // Who started it may not care.
     let _ = ready.send(addr);
 
@@ -143,7 +158,7 @@ pub async fn run(
     tokio::pin!(server);
     let failure = tokio::select! {
         () = stop.cancelled() => None,
-        served = &mut server => Some(served.err().map_or(thread("the server ended by itself"), Into::into)),
+        () = &mut server => Some(thread("the server ended by itself")),
         ended = &mut driver => Some(ended.map_or_else(|_| thread("the driver panicked"), of_driver)),
         ended = &mut writer => Some(ended.map_or_else(|_| thread("the transcripts' writer panicked"), of_writer)),
     };
@@ -169,7 +184,7 @@ pub async fn run(
     services.stop.cancel();
     services.tasks.close();
     if tokio::time::timeout(STEP_TIMEOUT, async {
-        tokio::join!(&mut server, services.tasks.wait()).0
+        tokio::join!(&mut server, services.tasks.wait());
     })
     .await
     .is_err()

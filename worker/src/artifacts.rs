@@ -3,7 +3,7 @@
 //! A coordinator that is away, or has no room, is waited for: neither is the agent's fault. Whoever calls
 //! bounds the wait by dropping the future.
 
-use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use ganger_proto::v1::{
     Artifact, DownloadArtifactRequest, UploadArtifactRequest, UploadHeader,
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,7 +22,7 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     fence::Fence,
-    limits::{ARTIFACT_SILENCE_MAX, CHUNK_LEN, REDIAL_MAX, REDIAL_MIN},
+    limits::{ARTIFACT_SILENCE_MAX, ARTIFACTS_AT_ONCE, CHUNK_LEN, REDIAL_MAX, REDIAL_MIN},
     secrets::Secrets,
     session::{Caller, Door},
 };
@@ -67,6 +67,8 @@ pub(crate) enum ArtifactError {
 pub(crate) struct Artifacts {
     client: ArtifactServiceClient<Caller>,
     secrets: Secrets,
+    /// Turns to carry one: a connection may carry only so many at once.
+    turns: Arc<Semaphore>,
 }
 
 impl Artifacts {
@@ -75,6 +77,7 @@ impl Artifacts {
         Self {
             secrets,
             client: ArtifactServiceClient::new(door.lazily()),
+            turns: Arc::new(Semaphore::new(ARTIFACTS_AT_ONCE)),
         }
     }
 
@@ -87,6 +90,7 @@ impl Artifacts {
     ) -> Result<Artifact, ArtifactError> {
         let mut wait = REDIAL_MIN;
         let mut is_told = false;
+        let _turn = self.turns.acquire().await;
         loop {
             match self.upload_once(fence, path, &mut content).await {
                 Err(ArtifactError::Away(status)) => wait = pause(wait, &status).await,
@@ -114,6 +118,7 @@ impl Artifacts {
         to: &Path,
     ) -> Result<(), ArtifactError> {
         let mut wait = REDIAL_MIN;
+        let _turn = self.turns.acquire().await;
         loop {
             match self.download_once(artifact, to).await {
                 Err(ArtifactError::Away(status) | ArtifactError::NoRoom(status)) => {

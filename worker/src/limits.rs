@@ -130,5 +130,7 @@ pub(crate) const PARTIAL_LINE_DELAY: Duration = Duration::from_secs(1);
 /// How long pipes may still hold output after everything in the sandbox is dead.
 pub(crate) const PIPE_DRAIN_SPAN: Duration = Duration::from_secs(2);
 
+/// Artifacts that are carried at once: fewer than the coordinator lets one connection upload.
+pub(crate) const ARTIFACTS_AT_ONCE: usize = 12;
 /// How long one artifact call may be silent.
 pub(crate) const ARTIFACT_SILENCE_MAX: Duration = Duration::from_secs(30);

@@ -61,11 +61,13 @@ fn all_problems_are_told_at_once() {
         watch_patience: Some(Duration::from_millis(999)),
         tasks_kept: Some(0),
         tasks_kept_for: Some(Duration::from_millis(999)),
+        connections_per_address: Some(0),
+        unread_bytes: Some(1),
         expect_types: vec!["a b".into()],
         ..args()
     };
 
-    assert_eq!(problems(&bad).len(), 10, "{:#?}", problems(&bad));
+    assert_eq!(problems(&bad).len(), 12, "{:#?}", problems(&bad));
 }
 
 #[test]
@@ -112,6 +114,8 @@ fn example_file_has_every_key_at_its_default() {
         disk_floor_percent,
         disk_reserve_bytes,
         watch_patience,
+        connections_per_address,
+        unread_bytes,
         threads,
         limits,
     } = toml::from_str(&text).unwrap();
@@ -125,6 +129,9 @@ fn example_file_has_every_key_at_its_default() {
     assert_eq!(disk_reserve_bytes, Some(RESERVE_BYTES));
     assert!(events_kept_for.is_some() && teams_kept_for.is_some());
     assert!(watch_patience.is_some());
+    assert_eq!(connections_per_address, None);
+    assert!(text.contains("\n# connections_per_address = "));
+    assert_eq!(unread_bytes, Some(128 << 20));
     assert_eq!((insecure, threads), (Some(false), Some(1)));
     assert_eq!(token_file, None);
     assert!(text.contains("\n# token_file = "));

@@ -1,23 +1,43 @@
 //! `ArtifactService`.
 
+use std::{pin::Pin, time::Duration};
+
 use board::id::Digest as BoardDigest;
 use ganger_proto::v1::{
     self, artifact_service_server::ArtifactService, upload_artifact_request::Part,
 };
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Services,
-    body::{Answers, Sink},
+    body::{Answers, Gone, Sink},
     caller::Identity,
     from_wire, status, to_wire,
 };
-use crate::artifacts::{ArtifactError, ArtifactStore, Digest, StoredArtifact};
+use crate::{
+    artifacts::{ArtifactError, Digest},
+    driver::NotTaken,
+    handle::Unavailable,
+};
 
-/// Chunks of an upload that wait to be written.
-const WAITING_MAX: usize = 4;
+/// Artifacts of which a part is read or written at this moment.
+pub const TURNS: usize = 16;
+
+/// Bytes of an upload that are written together.
+const GATHERED_LEN: usize = 256 * 1024;
+
+/// How long an upload may bring less than this.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(10);
+const UPLOAD_LEN_MIN: usize = 4 * 1024;
+
+/// How long nothing of a download may be taken.
+const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Chunks of a download that wait to be taken.
+const WAITING_MAX: usize = 2;
 
 #[tonic::async_trait]
 impl ArtifactService for Services {
@@ -26,9 +46,8 @@ impl ArtifactService for Services {
         request: Request<Streaming<v1::UploadArtifactRequest>>,
     ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
         let identity = Identity::of(request.metadata())?;
-        let mut parts = request.into_inner();
-        let first = parts.message().await?.and_then(|message| message.part);
-        let Some(Part::Header(header)) = first else {
+        let mut incoming = Incoming::new(request.into_inner(), self.stop.clone());
+        let Some(Part::Header(header)) = incoming.next().await? else {
             return Err(status::protocol("an upload begins with its header"));
         };
         let expected = match header.sha256.as_str() {
@@ -49,26 +68,23 @@ impl ArtifactService for Services {
         // Also for what an attempt brings: its worker holds it until there is room.
         self.check_room()?;
 
-        let (chunks, waiting) = mpsc::channel(WAITING_MAX);
         let artifacts = self.artifacts.clone();
-        let written = self
-            .tasks
-            .spawn_blocking(move || write(&artifacts, waiting, expected));
-        while let Some(message) = parts.message().await? {
-            let Some(Part::Chunk(chunk)) = message.part else {
-                return Err(status::protocol("an upload has one header, then chunks"));
+        let mut upload = self.carry(move || artifacts.upload()).await?;
+        let mut is_over = false;
+        while !is_over {
+            let chunks = incoming.gather().await?;
+            is_over = chunks.is_empty();
+            let append = move || {
+                let mut upload = upload;
+                chunks.iter().try_for_each(|chunk| upload.append(chunk))?;
+                Ok(upload)
             };
             // The disk may fill up on the way; what was written so far goes again.
             self.check_room()?;
-            if chunks.send(Some(chunk)).await.is_err() {
-                // It was refused half way: what it says is said below.
-                break;
-            }
+            upload = self.carry(append).await?;
         }
-        // Only an upload that came to its end is finished: a broken stream drops `chunks` before.
-        let _ = chunks.send(None).await;
-        let stored = written.await.map_err(|panic| status::internal(&panic))?;
-        let stored = stored.map_err(|error| status::artifact(&error))?;
+        // Only an upload that came to its end is finished: a broken one ended before.
+        let stored = self.carry(move || upload.finish(expected)).await?;
         Ok(Response::new(v1::UploadArtifactResponse {
             artifact: Some(v1::Artifact {
                 sha256: stored.digest.to_string(),
@@ -93,27 +109,41 @@ impl ArtifactService for Services {
         let limit = (limit != 0).then_some(limit);
         let artifacts = self.artifacts.clone();
         let reader = self
-            .block(move || artifacts.reader(&digest, offset, limit))
-            .await?
-            .map_err(|error| status::artifact(&error))?;
-        let (sink, answers) = Sink::new();
+            .carry(move || artifacts.reader(&digest, offset, limit))
+            .await?;
+        let (sink, answers) = Sink::with_room(WAITING_MAX);
         let services = self.clone();
         self.tasks.spawn(async move {
-            let mut reader = reader;
+            let (mut reader, mut offset) = (reader, offset);
             loop {
-                let read = services.block(move || (reader.next_chunk(), reader)).await;
-                let (chunk, rest) = match read {
-                    Ok((Ok(Some(chunk)), rest)) => (chunk, rest),
-                    Ok((Ok(None), _)) => return,
-                    Ok((Err(error), _)) => return sink.fail(status::artifact(&error)).await,
-                    Err(status) => return sink.fail(status).await,
+                let read = services
+                    .carry(move || reader.next_chunk().map(|chunk| (chunk, reader)))
+                    .await;
+                let chunk = match read {
+                    Ok((Some(chunk), rest)) => {
+                        reader = rest;
+                        chunk
+                    }
+                    Ok((None, _)) => return,
+                    Err(status) => return sink.cut(status),
                 };
-                reader = rest;
+                let len = chunk.len() as u64;
                 let answer = v1::DownloadArtifactResponse {
                     chunk: chunk.into(),
                 };
-                if sink.put(answer).await.is_err() {
-                    return;
+                let taken = tokio::select! {
+                    taken = timeout(DOWNLOAD_PATIENCE, sink.put(answer)) => taken,
+                    () = services.stop.cancelled() => {
+                        let stopped = Unavailable::NotTaken(NotTaken::Closed);
+                        return sink.cut(status::unavailable(stopped));
+                    }
+                };
+                match taken {
+                    Ok(Ok(())) => offset += len,
+                    Ok(Err(Gone)) => return,
+                    Err(_) => {
+                        return sink.cut(status::download_stalled(offset, DOWNLOAD_PATIENCE));
+                    }
                 }
             }
         });
@@ -146,18 +176,85 @@ fn digest(text: &str) -> Result<Digest, Status> {
         .map_err(|_| status::invalid("sha256", "is not 64 hexadecimal digits in lower case"))
 }
 
-/// Writes the chunks that come; `None` among them says that the upload came to its end.
-fn write(
-    artifacts: &ArtifactStore,
-    mut chunks: mpsc::Receiver<Option<Bytes>>,
-    expected: Option<Digest>,
-) -> Result<StoredArtifact, ArtifactError> {
-    let mut upload = artifacts.upload()?;
-    while let Some(chunk) = chunks.blocking_recv() {
-        match chunk {
-            Some(chunk) => upload.append(&chunk)?,
-            None => return upload.finish(expected),
+impl Services {
+    /// Reads or writes a part of an artifact. Few do at once, so that what else blocks never has to
+    /// wait for them.
+    async fn carry<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ArtifactError> + Send + 'static,
+    ) -> Result<T, Status> {
+        // Nobody closes it.
+        let turn = self.artifact_turns.clone().acquire_owned().await.ok();
+        let done = self.block(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await?.map_err(|error| status::artifact(&error))
+    }
+}
+
+/// An upload's parts, as they come: no thread waits for them.
+struct Incoming {
+    parts: Streaming<v1::UploadArtifactRequest>,
+    stop: CancellationToken,
+    /// When enough must have come again.
+    due: Pin<Box<Sleep>>,
+    /// Bytes since that was set.
+    recent: usize,
+    /// Bytes in all.
+    bytes: u64,
+}
+
+impl Incoming {
+    fn new(parts: Streaming<v1::UploadArtifactRequest>, stop: CancellationToken) -> Self {
+        Self {
+            parts,
+            stop,
+            due: Box::pin(sleep(UPLOAD_PATIENCE)),
+            recent: 0,
+            bytes: 0,
         }
     }
-    Err(crate::artifacts::ArtifactRefusal::UploadBroken.into())
+
+    async fn next(&mut self) -> Result<Option<Part>, Status> {
+        tokio::select! {
+            message = self.parts.message() => match message? {
+                None => Ok(None),
+                Some(message) => match message.part {
+                    None => Err(status::protocol("a message of an upload is empty")),
+                    part => Ok(part),
+                },
+            },
+            () = &mut self.due => Err(status::upload_stalled(self.bytes, UPLOAD_PATIENCE)),
+            () = self.stop.cancelled() => {
+                Err(status::unavailable(Unavailable::NotTaken(NotTaken::Closed)))
+            }
+        }
+    }
+
+    /// Chunks worth a turn at the disk; none at the end.
+    async fn gather(&mut self) -> Result<Vec<Bytes>, Status> {
+        let (mut chunks, mut len) = (Vec::new(), 0);
+        while len < GATHERED_LEN {
+            let chunk = match self.next().await? {
+                None => break,
+                Some(Part::Chunk(chunk)) => chunk,
+                Some(Part::Header(_)) => {
+                    return Err(status::protocol("an upload has one header, then chunks"));
+                }
+            };
+            len += chunk.len();
+            self.bytes += chunk.len() as u64;
+            self.recent += chunk.len();
+            if self.recent >= UPLOAD_LEN_MIN {
+                self.recent = 0;
+                let due = sleep(UPLOAD_PATIENCE).deadline();
+                self.due.as_mut().reset(due);
+            }
+            if !chunk.is_empty() {
+                chunks.push(chunk);
+            }
+        }
+        Ok(chunks)
+    }
 }

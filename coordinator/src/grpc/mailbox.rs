@@ -10,7 +10,7 @@ use ganger_proto::v1::{self, mailbox_service_server::MailboxService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Services, body::Answers, caller::Identity, from_wire, status, team::unexpected, to_wire,
+    Services, body::Answers, caller::Identity, from_wire, share, status, team::unexpected, to_wire,
 };
 use crate::{
     driver::NotTaken,
@@ -59,9 +59,12 @@ impl MailboxService for Services {
         request: Request<v1::ReceiveMessagesRequest>,
     ) -> Result<Response<v1::ReceiveMessagesResponse>, Status> {
         let identity = Identity::of(request.metadata())?;
+        let peer = share::peer(&request);
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let (wanted, wait) = from_wire::received(team, identity.caller, &request)?;
+        // One that doesn't wait is a short call.
+        let _place = share::place_to_wait(peer.filter(|_| !wait.is_zero()))?;
         let page = self.receive(wanted.clone(), wait).await?;
         Ok(Response::new(v1::ReceiveMessagesResponse {
             messages: told(wanted.team.as_str(), page.mailbox.1.as_str(), &page.letters),

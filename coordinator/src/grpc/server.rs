@@ -1,6 +1,6 @@
 //! The server: services, health and reflection behind one door, on one address.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
 use ganger_proto::v1::{
     artifact_service_server::ArtifactServiceServer,
@@ -14,25 +14,24 @@ use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::{CompressionEncoding, EnabledCompressionEncodings},
     server::NamedService,
-    transport::{Server, server::TcpIncoming},
+    service::Routes,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use super::{
-    MESSAGE_LEN_MAX, Services, deadline::DeadlineLayer, door::Door, holder::Holders,
-    message::MessageLayer, run_task::Delegation, watch::TeamWatch, wording::WordingLayer,
+    MESSAGE_LEN_MAX, Services,
+    accept::{self, Answering},
+    deadline::DeadlineLayer,
+    door::Door,
+    holder::Holders,
+    message::MessageLayer,
+    peers::{Bounds, Peers},
+    run_task::Delegation,
+    share::ShareLayer,
+    watch::TeamWatch,
+    wording::WordingLayer,
 };
-
-/// How often a silent connection is asked whether it lives, and how long it may take to say so.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Calls under way on one connection.
-const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
-
-/// How long the server may take to end when it is asked to: a connection that never speaks would
-/// hold it for ever.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names that health is asked by, beside those of the services.
 const LIVENESS: &str = "liveness";
@@ -42,22 +41,9 @@ const READINESS: &str = "readiness";
 pub struct Serving {
     listener: TcpListener,
     health: HealthReporter,
-    router: tonic::transport::server::Router<Layers>,
+    answering: Answering,
+    peers: Peers,
 }
-
-type Layers = tower::layer::util::Stack<
-    WordingLayer,
-    tower::layer::util::Stack<
-        Holders,
-        tower::layer::util::Stack<
-            Door,
-            tower::layer::util::Stack<
-                DeadlineLayer,
-                tower::layer::util::Stack<MessageLayer, tower::layer::util::Identity>,
-            >,
-        >,
-    >,
->;
 
 /// Why the server can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +59,6 @@ pub enum ServeError {
     /// The descriptors of the contract are not sound.
     #[error("the contract's descriptors can't be served")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The server broke.
-    #[error("the server ended")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 pub(super) fn gzip() -> EnabledCompressionEncodings {
@@ -98,6 +81,7 @@ pub async fn serve(
     addr: SocketAddr,
     services: Services,
     token: Option<&str>,
+    bounds: Bounds,
 ) -> Result<Serving, ServeError> {
     let listener = TcpListener::bind(addr)
         .await
@@ -107,18 +91,8 @@ pub async fn serve(
     let delegation = Delegation::new(services.clone(), with_limits!(delegation));
     let team = TeamServiceServer::new(services.clone());
     let team = TeamWatch::new(services.clone(), with_limits!(team));
-    let router = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION_MAX))
-        .layer(MessageLayer)
-        .layer(DeadlineLayer)
-        .layer(Door::new(token))
-        .layer(Holders::new(
-            services.attempt_key.clone(),
-            services.handle.clone(),
-        ))
-        .layer(WordingLayer)
+    let routes = Routes::builder()
+        .routes()
         .add_service(health_server)
         .add_service(reflection()?.build_v1()?)
         .add_service(reflection()?.build_v1alpha()?)
@@ -129,11 +103,21 @@ pub async fn serve(
         .add_service(with_limits!(FleetServiceServer::new(services.clone())))
         .add_service(with_limits!(MailboxServiceServer::new(services.clone())))
         .add_service(with_limits!(ToolServiceServer::new(services.clone())))
-        .add_service(with_limits!(WorkerServiceServer::new(services)));
+        .add_service(with_limits!(WorkerServiceServer::new(services.clone())))
+        .prepare();
+    let answering = ServiceBuilder::new()
+        .layer(MessageLayer)
+        .layer(DeadlineLayer)
+        .layer(ShareLayer)
+        .layer(Door::new(token))
+        .layer(Holders::new(services.attempt_key, services.handle))
+        .layer(WordingLayer)
+        .service(routes);
     Ok(Serving {
         listener,
         health,
-        router,
+        answering: BoxCloneSyncService::new(answering),
+        peers: Peers::new(bounds),
     })
 }
 
@@ -156,26 +140,8 @@ impl Serving {
     }
 
     /// Serves until `stop` is cancelled, and a little longer for what is under way.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        // What the server's builder says of a connection holds only for listeners of its own.
-        // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
-        let incoming = TcpIncoming::from(self.listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE_INTERVAL));
-        let served = self
-            .router
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-        let cut = async {
-            stop.cancelled().await;
-            tokio::time::sleep(END_TIMEOUT).await;
-        };
-        tokio::select! {
-            served = served => Ok(served?),
-            () = cut => {
-                tracing::warn!("connections are still open: leaving them");
-                Ok(())
-            }
-        }
+    pub async fn run(self, stop: CancellationToken) {
+        accept::serve(self.listener, self.peers, self.answering, stop).await;
     }
 }
 

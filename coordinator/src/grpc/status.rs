@@ -209,6 +209,101 @@ pub fn deadline_exceeded() -> Status {
     Error::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", next).status(message, |_, _| {})
 }
 
+/// A call whose one message doesn't come.
+pub fn request_stalled() -> Status {
+    let next = "send the whole message at once, and call again";
+    let message = "the call's message did not come in time".to_owned();
+    Error::new(Code::DeadlineExceeded, "REQUEST_STALLED", next).status(message, |_, _| {})
+}
+
+/// An upload that brings too little for long.
+pub fn upload_stalled(bytes: u64, span: Duration) -> Status {
+    let next = "upload again, and send what there is as it is ready";
+    Error::new(Code::DeadlineExceeded, "UPLOAD_STALLED", next)
+        .fact("bytes", bytes)
+        .fact("seconds", span.as_secs())
+        .status(
+            format!(
+                "the upload brought nearly nothing for {} seconds: {bytes} bytes came",
+                span.as_secs()
+            ),
+            |_, _| {},
+        )
+}
+
+/// A download of which nothing is taken for long.
+pub fn download_stalled(offset: u64, span: Duration) -> Status {
+    let next = "download again from this offset, and take what comes as it comes";
+    Error::new(Code::DeadlineExceeded, "DOWNLOAD_STALLED", next)
+        .fact("offset", offset)
+        .fact("seconds", span.as_secs())
+        .status(
+            format!(
+                "nothing of the download was taken for {} seconds: go on at byte {offset}",
+                span.as_secs()
+            ),
+            |_, _| {},
+        )
+}
+
+/// More than the connection or the coordinator may have of something.
+fn too_many(reason: &'static str, next: &str, max: usize, message: String) -> Status {
+    Error::new(Code::ResourceExhausted, reason, next)
+        .fact("max", max)
+        .status(message, |details, message| {
+            details.add_quota_failure_violation("", message);
+            details.set_retry_info(Some(RETRY_AFTER));
+        })
+}
+
+/// A connection with as many calls that wait as it may have.
+pub fn waits_full(max: usize) -> Status {
+    let next = "end some of the calls that wait, or use another connection";
+    let message = format!("{max} calls of this connection wait already");
+    too_many("WAITS_FULL", next, max, message)
+}
+
+/// As many uploads or downloads as the connection or the coordinator may have.
+pub fn transfers_full(kind: &'static str, max: usize, of: &'static str) -> Status {
+    let next = "come again when another one has ended; carry few at a time";
+    let reason = match kind {
+        "upload" => "UPLOADS_FULL",
+        _ => "DOWNLOADS_FULL",
+    };
+    Error::new(Code::ResourceExhausted, reason, next)
+        .fact("max", max)
+        .fact("of", of)
+        .status(
+            format!("{of} has {max} {kind}s under way already"),
+            |details, message| {
+                details.add_quota_failure_violation("", message);
+                details.set_retry_info(Some(RETRY_AFTER));
+            },
+        )
+}
+
+/// A connection that doesn't read the answers to its calls.
+pub fn unread_answers() -> Status {
+    let next = "read the answers that wait, then call again";
+    let max = super::peers::UNREAD_PER_CONNECTION_MAX;
+    let message = format!("more than {max} bytes of answers on this connection are unread");
+    too_many("ANSWERS_UNREAD", next, max, message)
+}
+
+/// A call with more headers than are taken.
+pub fn headers_too_large(len: usize, max: usize) -> Status {
+    let next = "send less metadata: long texts belong into the message";
+    Error::new(Code::ResourceExhausted, "HEADERS_TOO_LARGE", next)
+        .fact("bytes", len)
+        .fact("max", max)
+        .status(
+            format!("the call has {len} bytes of headers: at most {max} are taken"),
+            |details, message| {
+                details.add_quota_failure_violation("", message);
+            },
+        )
+}
+
 /// A Hello that isn't taken.
 pub fn hello_refused(refused: &HelloRefused) -> Status {
     let message = refused.to_string();

@@ -37,7 +37,14 @@ use self::{
     refusal::No,
     registry::{Caller, TOOLS},
 };
-use super::{Services, status};
+use super::{Services, share, status};
+
+/// Tools whose calls may wait for something to happen.
+const WAITING: [&str; 3] = [
+    <delegation::Task as registry::Tool>::NAME,
+    <delegation::WaitTasks as registry::Tool>::NAME,
+    <mail::ReadMessages as registry::Tool>::NAME,
+];
 
 /// The tools, as they are told where nobody knows which agent types are on offer.
 pub fn told() -> Vec<v1::Tool> {
@@ -64,11 +71,14 @@ impl ToolService for Services {
         &self,
         request: Request<v1::CallToolRequest>,
     ) -> Result<Response<v1::CallToolResponse>, Status> {
+        let peer = share::peer(&request);
         let (metadata, _, request) = request.into_parts();
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else {
             let known = TOOLS.iter().map(|tool| tool.name);
             return Err(status::tool_unknown(&request.name, known));
         };
+        let waits = WAITING.contains(&tool.name);
+        let _place = share::place_to_wait(peer.filter(|_| waits))?;
         let caller = Caller::new(self.clone(), metadata, request.request_id);
         let (result, text, is_error) = match tool.call(caller, request.arguments).await {
             Ok(answer) => {

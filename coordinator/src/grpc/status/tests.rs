@@ -586,6 +586,26 @@ fn other_errors_have_their_codes() {
             Code::ResourceExhausted,
         ),
         (refusal(&Refusal::RequestIdReused), Code::AlreadyExists),
+        (request_stalled(), Code::DeadlineExceeded),
+        (
+            upload_stalled(4713, Duration::from_secs(4714)),
+            Code::DeadlineExceeded,
+        ),
+        (
+            download_stalled(4713, Duration::from_secs(4714)),
+            Code::DeadlineExceeded,
+        ),
+        (waits_full(4713), Code::ResourceExhausted),
+        (
+            transfers_full("upload", 4713, "zz-whose"),
+            Code::ResourceExhausted,
+        ),
+        (
+            transfers_full("download", 4713, "zz-whose"),
+            Code::ResourceExhausted,
+        ),
+        (unread_answers(), Code::ResourceExhausted),
+        (headers_too_large(4713, 4714), Code::ResourceExhausted),
     ];
     let mut reasons = BTreeSet::new();
     for (status, code) in cases {
