@@ -123,8 +123,13 @@ impl Bridge {
             Some((name, incarnation)) => (name, incarnation.parse().ok()),
             None => (said.as_str(), None),
         };
+        // Asked by nobody in particular: to a stranger the coordinator doesn't tell the roster.
+        let asking = Settings {
+            member: None,
+            ..self.settings.clone()
+        };
         let roster = within_look(async {
-            let client = self.client().await?;
+            let client = Client::connect(&asking).await?;
             crate::member::all(&client, "", false).await
         });
         let Some(roster) = roster.await? else {

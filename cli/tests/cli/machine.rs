@@ -252,7 +252,7 @@ async fn doctor_says_what_is_wrong_and_how_to_put_it_right() {
         said.out
     );
     assert!(
-        said.out.contains("2 things are wrong") || said.out.contains("3 things"),
+        said.out.contains("1 thing is wrong") || said.out.contains("2 things are wrong"),
         "{}",
         said.out
     );

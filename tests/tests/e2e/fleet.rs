@@ -38,7 +38,7 @@ async fn worker_is_told_with_its_facts_and_what_each_of_its_sub_agents_is_at() {
     let cluster = Cluster::start(programs!()).await;
     let client = cluster.client();
     let hello = v1::Hello {
-        protocol: 2,
+        protocol: 4,
         protocol_min: 1,
         ..hello("w")
     };
@@ -58,7 +58,7 @@ async fn worker_is_told_with_its_facts_and_what_each_of_its_sub_agents_is_at() {
     assert_eq!(before.last_progress_at, None);
     assert_eq!(before.held[0].phase(), TaskPhase::Dispatched);
     assert!(after.stream_up && after.heard && after.lease_valid);
-    assert_eq!((after.protocol, after.state()), (2, WorkerState::Connected));
+    assert_eq!((after.protocol, after.state()), (3, WorkerState::Connected));
     assert_eq!(after.attempts, std::slice::from_ref(&fence));
     let held = &after.held[0];
     assert_eq!(held.last_progress_at, after.last_progress_at);

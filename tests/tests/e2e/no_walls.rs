@@ -73,7 +73,7 @@ async fn sub_agents_die_with_a_killed_worker_whatever_they_did() {
     let mut worker = cluster.start_worker(spec).await;
     let (client, gate) = (cluster.client(), cluster.gate("g"));
     let script = format!(
-        "(setsid env -i PATH=/usr/bin:/bin sh -c '(setsid sleep 3600 >&- 2>&- &)' &) \
+        "(setsid env -i PATH=/usr/bin:/bin sh -c '(setsid sleep 3600 >&- 2>&- &)' &); \
          echo up; {}",
         gate.wait()
     );

@@ -203,8 +203,11 @@ pub fn await_no_zombies_beneath(parent: i32) {
 pub fn assert_die(processes: &[(Pid, OwnedFd)]) {
     for (pid, pidfd) in processes {
         let timeout = Timespec::try_from(PATIENCE).unwrap();
-        let ready =
-            rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)).unwrap();
+        // A child that ends meanwhile interrupts it.
+        let ready = rustix::io::retry_on_intr(|| {
+            rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout))
+        })
+        .unwrap();
         assert_eq!(ready, 1, "process {pid} is still alive");
     }
 }
