@@ -2,6 +2,7 @@
 
 mod asking;
 mod attempts;
+mod caller;
 mod calls;
 mod check;
 mod claims;
@@ -14,6 +15,7 @@ mod expiry;
 mod fencing;
 mod fields;
 mod handshake;
+mod holding;
 mod mail;
 mod mailbox;
 mod members;
@@ -21,6 +23,7 @@ mod notices;
 mod orphans;
 mod pause;
 mod reopen;
+mod requeue;
 mod retry;
 mod roster;
 mod settings;
@@ -29,7 +32,7 @@ mod sweeps;
 mod tick;
 mod update;
 
-pub use calls::{actor_of, list_of};
+pub use caller::{actor_of, list_of};
 pub use mailbox::mailbox_of;
 pub use tick::tick;
 

@@ -384,3 +384,21 @@ impl Fields {
             .map(|(_, name)| name)
     }
 }
+
+/// The first line of a text, 500 bytes at the most: what an event says. The whole is in the task.
+pub(crate) fn line(text: &Arc<str>) -> Arc<str> {
+    const MAX: usize = 500;
+    let whole = text.trim();
+    let first = whole.lines().next().unwrap_or_default();
+    if first.len() == whole.len() && whole.len() <= MAX {
+        return match whole.len() == text.len() {
+            true => text.clone(),
+            false => whole.into(),
+        };
+    }
+    let mut end = first.len().min(MAX);
+    while !first.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &first[..end]).into()
+}

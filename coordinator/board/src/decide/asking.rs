@@ -6,12 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{attempts, calls, calls::Who, check, ending, fencing, mail, update};
+use super::{caller, caller::Who, check, fencing, holding, mailbox};
 use crate::{
     command::{Answer, Effect},
     decision::Decision,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, Happening, line},
     id::{AgentTypeName, Fence, InstanceId, MessageId, TaskId, TaskKey},
     limits,
     mail::{Letter, MailKind, Recipients, Sender, first_line},
@@ -32,7 +32,7 @@ pub(super) fn answer(
     text: &Arc<str>,
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
+    caller::may_change(draft, who, key)?;
     check_text(text)?;
     let present = at_hand(draft, key)?.question.as_ref();
     let present = present.map(|asked| asked.number);
@@ -51,7 +51,7 @@ pub(super) fn steer(
     text: &Arc<str>,
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
+    caller::may_change(draft, who, key)?;
     check_text(text)?;
     check_at_work(key, at_hand(draft, key)?)?;
     check_has_ear(draft, key)?;
@@ -68,7 +68,7 @@ pub(super) fn steer(
     let steered = Happening::TaskSteered {
         task,
         attempt: draft.task(key)?.last_attempt,
-        text: ending::line(text),
+        text: line(text),
     };
     draft.happened(key.0, &who.actor, None, steered);
     Ok(Answer::Task(key))
@@ -106,13 +106,13 @@ pub(super) fn asked(
     let happened = Happening::TaskAsked {
         task: key.1,
         attempt: fence.attempt,
-        text: ending::line(text),
+        text: line(text),
     };
     // Touched first, so that the event is the task's last.
-    attempts::placed(&mut draft, key)?.questions = number;
+    holding::placed(&mut draft, key)?.questions = number;
     draft.happened(key.0, &actor, None, happened);
     asked.message = tell_lead(&mut draft, key, &asked)?;
-    let placement = attempts::placed(&mut draft, key)?;
+    let placement = holding::placed(&mut draft, key)?;
     // Who asks again has had the answer before.
     placement.words.retain(|word| word.kind == WordKind::Steer);
     placement.question = Some(asked);
@@ -129,7 +129,7 @@ pub(super) fn heeded(
     let key = fencing::fenced(&draft, fence, instance)?;
     let is_news = |word: &Word| word.number <= through;
     if at_hand(&draft, key)?.words.iter().any(is_news) {
-        let placement = attempts::placed(&mut draft, key)?;
+        let placement = holding::placed(&mut draft, key)?;
         placement.words.retain(|word| !is_news(word));
     }
     Ok(draft.finish(Answer::Done, None))
@@ -138,7 +138,7 @@ pub(super) fn heeded(
 /// Nobody answered in time: the sub-agent goes on alone.
 pub(super) fn unanswered(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
     let text: Arc<str> = NO_ANSWER.into();
-    if let Some(asked) = attempts::placed(draft, key)?.question.take() {
+    if let Some(asked) = holding::placed(draft, key)?.question.take() {
         let kind = WordKind::NoAnswer(asked.number);
         tell(draft, key, kind, &text, &Actor::Coordinator)?;
         note_answer(draft, key, &Actor::Coordinator, &text)?;
@@ -175,7 +175,7 @@ pub(super) fn settle(
     actor: &Actor,
     text: &Arc<str>,
 ) -> Result<(), Obstacle> {
-    if let Some(asked) = attempts::placed(draft, key)?.question.take() {
+    if let Some(asked) = holding::placed(draft, key)?.question.take() {
         tell(draft, key, WordKind::Answer(asked.number), text, actor)?;
         note_answer(draft, key, actor, text)?;
     }
@@ -191,7 +191,7 @@ fn note_answer(
     let answered = Happening::TaskAnswered {
         task: key.1,
         attempt: draft.task(key)?.last_attempt,
-        text: ending::line(text),
+        text: line(text),
     };
     draft.happened(key.0, actor, None, answered);
     Ok(())
@@ -205,7 +205,7 @@ fn tell(
     text: &Arc<str>,
     by: &Actor,
 ) -> Result<(), Obstacle> {
-    let placement = attempts::placed(draft, key)?;
+    let placement = holding::placed(draft, key)?;
     placement.last_word += 1;
     let word = Word {
         number: placement.last_word,
@@ -325,7 +325,7 @@ fn type_of(draft: &Draft<'_>, team: crate::id::TeamUid, task: &Task) -> Option<A
 
 /// In whose name a sub-agent speaks.
 fn voice(draft: &Draft<'_>, key: TaskKey) -> Result<Actor, Obstacle> {
-    let member = calls::acts_as(draft.board, key.0, at_hand(draft, key)?);
+    let member = caller::acts_as(draft.board, key.0, at_hand(draft, key)?);
     Ok(match member {
         Some(member) => Actor::Member(member.name.clone()),
         None => Actor::Task(key.1),
@@ -336,7 +336,7 @@ fn voice(draft: &Draft<'_>, key: TaskKey) -> Result<Actor, Obstacle> {
 /// task alone tells of it.
 fn tell_lead(draft: &mut Draft<'_>, key: TaskKey, asked: &Asked) -> Result<MessageId, Obstacle> {
     let (team, id) = key;
-    let from = match calls::acts_as(draft.board, team, at_hand(draft, key)?) {
+    let from = match caller::acts_as(draft.board, team, at_hand(draft, key)?) {
         Some(member) => Sender::Member(member.name.clone(), member.incarnation),
         None => Sender::Task(id),
     };
@@ -357,7 +357,7 @@ fn tell_lead(draft: &mut Draft<'_>, key: TaskKey, asked: &Asked) -> Result<Messa
         revision: None,
     };
     let has_room =
-        draft.team(team).is_open() && mail::room_for(draft, team, &lead, &letter).is_ok();
+        draft.team(team).is_open() && mailbox::room_for(draft, team, &lead, &letter).is_ok();
     if !has_room {
         return Ok(MessageId(0));
     }

@@ -6,13 +6,13 @@ use super::{
     ending,
     ending::Ending,
     fencing::{fenced, is_repeat},
-    handshake, mailbox, retry, roster, stopping,
+    handshake, holding, mailbox, requeue, retry, roster, stopping,
 };
 use crate::{
     command::{Answer, Effect, EndReport},
     decision::Decision,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, Happening, line},
     id::{AttemptNumber, Fence, InstanceId, MemberName, TaskKey, WorkerName},
     limits,
     refusal::{Obstacle, Refusal, Staleness},
@@ -29,7 +29,7 @@ pub(super) fn dispatch(
     instance: InstanceId,
 ) -> Result<Decision, Obstacle> {
     roster::check_team(&draft, key.0)?;
-    free_to_take(&draft, key)?;
+    holding::free_to_take(&draft, key)?;
     let member = runs_as(&draft, key, worker)?;
     roster::admit_worker(&mut draft, key.0, worker)?;
     let dispatched_at = draft.now;
@@ -100,65 +100,6 @@ fn runs_as(
     }
 }
 
-/// Refuses a task that is not pending, or is blocked.
-pub(super) fn free_to_take(draft: &Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
-    if let Some(status) = draft.status(key)
-        && status.is_terminal()
-    {
-        return Err(Refusal::TaskOver {
-            task: key.1,
-            status,
-        }
-        .into());
-    }
-    let task = draft.task(key)?;
-    match &task.state {
-        TaskState::Pending(waiting) => {
-            if let Some(paused) = &waiting.paused {
-                return Err(Refusal::TaskPaused {
-                    task: key.1,
-                    reason: paused.reason.to_string(),
-                }
-                .into());
-            }
-        }
-        TaskState::Claimed(claim) => {
-            return Err(Refusal::TaskHeld {
-                task: key.1,
-                holder: claim.by.to_string(),
-            }
-            .into());
-        }
-        TaskState::Placed(placement) => return Err(running(key, placement).into()),
-        TaskState::Ended(_) => unreachable!("terminal tasks were refused above"),
-    }
-    if let Some(loss) = draft.loss(key.0, task) {
-        let parent = loss.of();
-        return Err(Refusal::TaskOrphaned {
-            task: key.1,
-            parent,
-        }
-        .into());
-    }
-    let blockers = draft.open_blockers(key.0, task);
-    if !blockers.is_empty() {
-        return Err(Refusal::TaskBlocked {
-            task: key.1,
-            blockers,
-        }
-        .into());
-    }
-    Ok(())
-}
-
-pub(super) fn running(key: TaskKey, placement: &Placement) -> Refusal {
-    Refusal::TaskRunning {
-        task: key.1,
-        worker: placement.worker.to_string(),
-        attempt: placement.attempt,
-    }
-}
-
 pub(super) fn started(
     mut draft: Draft<'_>,
     fence: &Fence,
@@ -168,8 +109,8 @@ pub(super) fn started(
     let key = fenced(&draft, fence, instance)?;
     let now = draft.now;
     let of_task = draft.task(key)?.timeout;
-    if placed(&mut draft, key)?.started_at.is_none() {
-        let placement = placed(&mut draft, key)?;
+    if holding::placed(&mut draft, key)?.started_at.is_none() {
+        let placement = holding::placed(&mut draft, key)?;
         placement.started_at = Some(now);
         // A worker may run a task for less than the task allows, never for more.
         let limit = run_limit.into_iter().chain(of_task).min();
@@ -188,19 +129,6 @@ pub(super) fn started(
         draft.happened(key.0, &actor, None, started);
     }
     Ok(draft.finish(Answer::Done, None))
-}
-
-pub(super) fn placed<'d>(
-    draft: &'d mut Draft<'_>,
-    key: TaskKey,
-) -> Result<&'d mut Placement, Obstacle> {
-    match &mut draft.task_mut(key)?.state {
-        TaskState::Placed(placement) => Ok(placement),
-        _ => Err(Refusal::Stale {
-            why: Staleness::Attempt,
-        }
-        .into()),
-    }
 }
 
 pub(super) fn ended(
@@ -298,7 +226,7 @@ pub(super) fn refused(
                 refusals: refusals + 1,
                 ..Waiting::from(draft.now, reason.clone())
             };
-            requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
+            requeue::requeue(&mut draft, key, &actor, placement.attempt, waiting)?;
         }
     }
     rest(&mut draft, key, placement.member.as_ref(), false)?;
@@ -362,8 +290,8 @@ fn after_loss(
         };
         return retry::give_up(draft, key, &actor, ending);
     }
-    let waiting = waiting_again(draft, reason.clone());
-    requeue(draft, key, &actor, placement.attempt, waiting)
+    let waiting = Waiting::from(draft.now, reason.clone());
+    requeue::requeue(draft, key, &actor, placement.attempt, waiting)
 }
 
 /// The hosted member that was run is at rest, and has read its mail, if its attempt came to an end
@@ -400,8 +328,8 @@ pub(super) fn never_arrived(
     match &placement.stop {
         Some(stop) => stopping::after_stop(&mut draft, key, &actor, &placement, stop)?,
         None => {
-            let waiting = waiting_again(&draft, reason);
-            requeue(&mut draft, key, &actor, attempt, waiting)?;
+            let waiting = Waiting::from(draft.now, reason);
+            requeue::requeue(&mut draft, key, &actor, attempt, waiting)?;
         }
     }
     rest(&mut draft, key, placement.member.as_ref(), false)?;
@@ -419,10 +347,6 @@ fn check_present(draft: &Draft<'_>, key: TaskKey, attempt: AttemptNumber) -> Res
     .into())
 }
 
-pub(super) fn waiting_again(draft: &Draft<'_>, reason: Arc<str>) -> Waiting {
-    Waiting::from(draft.now, reason)
-}
-
 /// Puts a placed task's attempt among the ended ones. The task's state is the caller's to set.
 fn end_attempt(
     draft: &mut Draft<'_>,
@@ -432,9 +356,9 @@ fn end_attempt(
     usage: Usage,
 ) -> Result<Placement, Obstacle> {
     let ended_at = draft.now;
-    let placement = placed(draft, key)?.clone();
+    let placement = holding::placed(draft, key)?.clone();
     let task = draft.task_mut(key)?;
-    remember(
+    holding::remember(
         task,
         EndedAttempt {
             number: placement.attempt,
@@ -443,40 +367,9 @@ fn end_attempt(
             started_at: placement.started_at,
             ended_at,
             ending: how,
-            message: ending::line(&message),
+            message: line(&message),
             usage,
         },
     );
     Ok(placement)
-}
-
-pub(super) fn remember(task: &mut Task, attempt: EndedAttempt) {
-    task.usage = task.usage.plus(attempt.usage);
-    if task.attempts.len() >= limits::ATTEMPTS_KEPT {
-        task.attempts.remove(0);
-    }
-    task.attempts.push(attempt);
-}
-
-/// Lets a task wait again. A blocker of it may have been opened again while it was at work, and
-/// have failed since: that acts on it now, and may end it.
-pub(super) fn requeue(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    actor: &Actor,
-    attempt: AttemptNumber,
-    waiting: Waiting,
-) -> Result<(), Obstacle> {
-    let reason = ending::line(&waiting.reason);
-    let task = draft.task_mut(key)?;
-    task.started_at = None;
-    task.state = TaskState::Pending(waiting);
-    let requeued = Happening::TaskRequeued {
-        task: key.1,
-        attempt,
-        reason,
-    };
-    draft.happened(key.0, actor, None, requeued);
-    ending::heed_blockers(draft, key)?;
-    Ok(())
 }

@@ -1,62 +1,20 @@
 //! Calls: who calls, what for, and what it came to.
 
 use super::{
-    asking, check, claims, create, delete, dissolve, mail, mailbox, members, pause, reopen, roster,
-    settings, stopping, sweeps, update,
+    asking, caller, caller::Who, check, claims, create, delete, dissolve, mail, mailbox, members,
+    pause, reopen, roster, settings, stopping, sweeps, update,
 };
 use crate::{
-    board::{Board, Card},
+    board::Board,
     command::{Answer, Call, Caller, Wish},
     decision::Decision,
     draft::Draft,
     event::Actor,
-    id::{Fence, MemberName, TaskId, TaskKey, TeamUid},
+    id::TeamUid,
     limits,
     record::{CameTo, Outcome},
-    refusal::{Obstacle, Refusal, Staleness},
-    task::{Hirer, Placement},
-    team::Member,
+    refusal::{Obstacle, Refusal},
 };
-
-/// Who calls, as found on the roster.
-#[derive(Debug, Clone)]
-pub(super) struct Who {
-    pub(super) team: TeamUid,
-    pub(super) actor: Actor,
-    /// Its name on the roster; none for the sub-agent of a task that is nobody's.
-    pub(super) member: Option<MemberName>,
-    pub(super) is_lead: bool,
-    /// It sees and changes only what is below this task.
-    pub(super) list_of: Option<TaskId>,
-    /// The attempt for which it acts, where it is a sub-agent.
-    pub(super) at: Option<Hirer>,
-}
-
-impl Who {
-    /// Whether this is the one.
-    pub(super) fn is(&self, member: &MemberName) -> bool {
-        self.member.as_ref() == Some(member)
-    }
-
-    /// Refuses who isn't the lead (T6).
-    pub(super) fn must_lead(&self, action: &'static str) -> Result<(), Refusal> {
-        if self.is_lead {
-            return Ok(());
-        }
-        Err(Refusal::LeadOnly {
-            action,
-            member: self.actor.clone(),
-        })
-    }
-
-    /// Refuses who is on no roster.
-    pub(super) fn must_be_member(&self) -> Result<&MemberName, Refusal> {
-        self.member.as_ref().ok_or_else(|| Refusal::BadValue {
-            field: "ganger-member",
-            why: format!("is {}, who is on no roster", self.actor),
-        })
-    }
-}
 
 pub(super) fn decide(mut draft: Draft<'_>, call: &Call) -> Result<Decision, Obstacle> {
     draft.cause_message = call.caller.cause;
@@ -88,7 +46,7 @@ fn may_create_team(board: &Board, caller: &Caller) -> Result<(), Refusal> {
     let Some(fence) = &caller.attempt else {
         return Ok(());
     };
-    sub_agent(board, fence.team, fence)?;
+    caller::sub_agent(board, fence.team, fence)?;
     board.check_team_creation((fence.team, fence.task))
 }
 
@@ -117,7 +75,7 @@ fn grant(draft: &mut Draft<'_>, who: &Who, wish: &Wish) -> Result<Answer, Obstac
         Wish::CancelTask(_, task, reason) => {
             check::len("reason", reason, limits::NOTE_LEN_MAX)?;
             let key = (who.team, *task);
-            update::may_change(draft, who, key)?;
+            caller::may_change(draft, who, key)?;
             stopping::cancel(draft, who, key, reason)?;
             Ok(Answer::Task(key))
         }
@@ -160,7 +118,7 @@ fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> 
             at: None,
         });
     }
-    let who = identify(draft.board, uid, caller)?;
+    let who = caller::identify(draft.board, uid, caller)?;
     let needs_no_plan = matches!(
         wish,
         Wish::SendMessage(..)
@@ -178,133 +136,6 @@ fn who(draft: &Draft<'_>, caller: &Caller, wish: &Wish) -> Result<Who, Refusal> 
         });
     }
     Ok(who)
-}
-
-/// Finds the caller: the sub-agent of an attempt, a member on the team's roster, or, without a
-/// name, the lead (T6).
-pub(super) fn identify(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Who, Refusal> {
-    if let Some(fence) = &caller.attempt {
-        return sub_agent(board, uid, fence);
-    }
-    let team = board.team(uid).expect("the uid of a team that was found");
-    let name = caller.member.as_ref().unwrap_or(&team.lead);
-    let member = board
-        .member(uid, name)
-        .ok_or_else(|| Refusal::MemberUnknown {
-            member: name.clone(),
-            team: team.name.clone(),
-        })?;
-    if let Some(wanted) = caller.incarnation
-        && wanted != member.incarnation.0
-    {
-        return Err(Refusal::IncarnationStale {
-            member: name.clone(),
-            wanted,
-            present: member.incarnation.0,
-        });
-    }
-    Ok(Who {
-        team: uid,
-        actor: Actor::Member(name.clone()),
-        member: Some(name.clone()),
-        is_lead: *name == team.lead,
-        list_of: None,
-        at: None,
-    })
-}
-
-/// The task whose list is all that a caller sees; none for who sees the whole board. Refuses who
-/// says that it is somebody, and isn't on the roster.
-pub fn list_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Option<TaskId>, Refusal> {
-    match (&caller.attempt, &caller.member) {
-        (None, None) => Ok(None),
-        _ => Ok(identify(board, uid, caller)?.list_of),
-    }
-}
-
-/// Who a caller is.
-pub fn actor_of(board: &Board, uid: TeamUid, caller: &Caller) -> Result<Actor, Refusal> {
-    identify(board, uid, caller).map(|who| who.actor)
-}
-
-/// A sub-agent acts as the hosted member whose task it runs, and sees the team's board then; else
-/// for its task alone, with a list of its own (DESIGN §6).
-fn sub_agent(board: &Board, uid: TeamUid, fence: &Fence) -> Result<Who, Refusal> {
-    let key = (fence.team, fence.task);
-    let is_present = fence.team == uid && board.fence(key) == Some(*fence);
-    let placement = board.whole(key).and_then(|task| task.placement());
-    let Some(placement) = placement.filter(|_| is_present) else {
-        return Err(Refusal::Stale {
-            why: Staleness::Attempt,
-        });
-    };
-    let at = Some(Hirer {
-        task: fence.task,
-        attempt: fence.attempt,
-    });
-    if let Some(member) = acts_as(board, uid, placement) {
-        let name = &member.name;
-        return Ok(Who {
-            team: uid,
-            actor: Actor::Member(name.clone()),
-            member: Some(name.clone()),
-            is_lead: false,
-            list_of: None,
-            at,
-        });
-    }
-    Ok(Who {
-        team: uid,
-        actor: Actor::Task(fence.task),
-        member: None,
-        is_lead: false,
-        list_of: list_root(board, key),
-        at,
-    })
-}
-
-/// The hosted member as whom an attempt's sub-agent acts, as long as it is on the roster.
-pub(super) fn acts_as<'b>(
-    board: &'b Board,
-    uid: TeamUid,
-    placement: &Placement,
-) -> Option<&'b Member> {
-    let member = board.member(uid, placement.member.as_ref()?)?;
-    // Who joined since is another of the same name.
-    (member.joined_at <= placement.dispatched_at).then_some(member)
-}
-
-/// The task whose children are the list that a task's sub-agent sees; none for the whole board.
-fn list_root(board: &Board, (uid, task): TaskKey) -> Option<TaskId> {
-    let above = std::iter::successors(Some(task), |id| board.card((uid, *id))?.parent());
-    let mut above = above.skip_while(|id| board.card((uid, *id)).is_some_and(Card::shares_todos));
-    above.next()
-}
-
-/// Whether a task is on the list of a sub-agent: its own, or below it.
-pub(super) fn is_in_sight(draft: &Draft<'_>, who: &Who, task: TaskId) -> bool {
-    let Some(root) = who.list_of else {
-        return true;
-    };
-    draft.is_below((who.team, task), root)
-}
-
-/// Refuses to speak of a task that isn't there, or not for this caller to know.
-pub(super) fn refer(
-    draft: &Draft<'_>,
-    who: &Who,
-    field: &'static str,
-    task: TaskId,
-) -> Result<(), Refusal> {
-    let is_there = draft.status((who.team, task)).is_some();
-    if is_there && is_in_sight(draft, who, task) {
-        return Ok(());
-    }
-    Err(Refusal::ReferenceUnknown {
-        field,
-        task,
-        team: draft.team(who.team).name.clone(),
-    })
 }
 
 fn team_of(answer: &Answer) -> TeamUid {

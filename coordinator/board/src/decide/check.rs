@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use super::settings;
 use crate::{
     command::{NewMember, NewTask, Update},
     draft::Draft,
@@ -251,7 +250,7 @@ pub(super) fn new_task(task: &NewTask) -> Result<(), Refusal> {
         });
     }
     timeout(task.timeout)?;
-    settings::check_bound("window", task.window)?;
+    running_max("window", task.window)?;
     worker_labels(&task.worker_labels)?;
     retry(task.retry.as_ref())
 }
@@ -271,7 +270,7 @@ fn worker_labels(labels: &BTreeMap<Arc<str>, Arc<str>>) -> Result<(), Refusal> {
 }
 
 pub(super) fn update(update: &Update) -> Result<(), Refusal> {
-    settings::check_bound("window", update.window.unwrap_or_default())?;
+    running_max("window", update.window.unwrap_or_default())?;
     if let Some(text) = &update.subject {
         subject(text)?;
     }
@@ -394,4 +393,26 @@ pub(super) fn new_member(member: &NewMember, fields: &MemberFields) -> Result<()
         });
     }
     Ok(())
+}
+
+/// Refuses a share of the fleet that is none.
+pub(super) fn share(weight: u32) -> Result<(), Refusal> {
+    if (1..=limits::WEIGHT_MAX).contains(&weight) {
+        return Ok(());
+    }
+    Err(Refusal::BadValue {
+        field: "weight",
+        why: format!("is {weight}, and may be from 1 to {}", limits::WEIGHT_MAX),
+    })
+}
+
+/// Refuses a bound on what runs that is beyond all bounds.
+pub(super) fn running_max(field: &'static str, max: u32) -> Result<(), Refusal> {
+    if max <= limits::RUNNING_MAX {
+        return Ok(());
+    }
+    Err(Refusal::BadValue {
+        field,
+        why: format!("is {max}, and may be {} at the most", limits::RUNNING_MAX),
+    })
 }

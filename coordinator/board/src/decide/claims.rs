@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{attempts, calls::Who, check, notices, stopping, update};
+use super::{caller, caller::Who, check, holding, notices, requeue};
 use crate::{
     command::{Answer, ClaimNext, Lease, Soft},
     draft::Draft,
@@ -11,7 +11,7 @@ use crate::{
     index::Place,
     limits,
     refusal::{Obstacle, Refusal},
-    task::{AttemptEnding, Claim, Hirer, Priority, Status, TaskState},
+    task::{AttemptEnding, Claim, Hirer, Priority, Status, TaskState, Waiting},
 };
 
 /// Takes a task. Who holds it already has its claim renewed (K12): then `lease` is the new one, if
@@ -24,8 +24,8 @@ pub(super) fn claim_task(
     lease: Option<Lease>,
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
-    update::in_sight(draft, who, key)?;
-    update::expect_revision(draft, key, expected)?;
+    caller::in_sight(draft, who, key)?;
+    caller::expect_revision(draft, key, expected)?;
     if renews_own(draft, who, key, lease)? {
         return Ok(Answer::Renewed(key));
     }
@@ -136,7 +136,7 @@ pub(super) fn claim(
         return Err(draft.task_unknown(key).into());
     }
     check_lease(lease)?;
-    attempts::free_to_take(draft, key)?;
+    holding::free_to_take(draft, key)?;
     if let Some(owner) = &draft.task(key)?.owner
         && by.member() != Some(owner)
     {
@@ -194,7 +194,7 @@ pub(super) fn renew(
     let key = (who.team, task);
     held(draft, who, key, attempt)?;
     match draft.task(key)?.claim() {
-        Some(claim) if claim.by != who.actor => Err(held_by(key, claim).into()),
+        Some(claim) if claim.by != who.actor => Err(holding::held_by(key, claim).into()),
         _ => Ok(Answer::Task(key)),
     }
 }
@@ -225,26 +225,19 @@ fn held(
     key: TaskKey,
     attempt: Option<AttemptNumber>,
 ) -> Result<(), Obstacle> {
-    update::in_sight(draft, who, key)?;
-    update::expect_attempt(draft, key, attempt)?;
+    caller::in_sight(draft, who, key)?;
+    caller::expect_attempt(draft, key, attempt)?;
     let task = draft.task(key)?;
     match &task.state {
         TaskState::Claimed(claim) if claim.by == who.actor || who.is_lead => Ok(()),
-        TaskState::Claimed(claim) => Err(held_by(key, claim).into()),
-        TaskState::Placed(placement) => Err(attempts::running(key, placement).into()),
+        TaskState::Claimed(claim) => Err(holding::held_by(key, claim).into()),
+        TaskState::Placed(placement) => Err(holding::running(key, placement).into()),
         TaskState::Pending(_) => Err(Refusal::TaskNotHeld { task: key.1 }.into()),
         TaskState::Ended(end) => Err(Refusal::TaskOver {
             task: key.1,
             status: end.status.into(),
         }
         .into()),
-    }
-}
-
-fn held_by(key: TaskKey, claim: &Claim) -> Refusal {
-    Refusal::TaskHeld {
-        task: key.1,
-        holder: claim.by.to_string(),
     }
 }
 
@@ -256,13 +249,13 @@ pub(super) fn give_up(
     how: AttemptEnding,
     reason: &Arc<str>,
 ) -> Result<(), Obstacle> {
-    let Some(attempt) = stopping::drop_claim(draft, key, how, reason)? else {
+    let Some(attempt) = holding::drop_claim(draft, key, how, reason)? else {
         return Ok(());
     };
     let task = draft.task_mut(key)?;
     let owner = task.owner.take();
-    let waiting = attempts::waiting_again(draft, reason.clone());
-    attempts::requeue(draft, key, actor, attempt, waiting)?;
+    let waiting = Waiting::from(draft.now, reason.clone());
+    requeue::requeue(draft, key, actor, attempt, waiting)?;
     if let Some(owner) = owner {
         notices::unassigned(draft, key, &owner, actor, reason)?;
         notices::maybe_idle(draft, key, &owner, reason)?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{attempts, calls, calls::Who, check, edges, ending, notices, update};
+use super::{caller, caller::Who, check, edges, ending, holding, notices};
 use crate::{
     command::{Answer, NewTask},
     draft::Draft,
@@ -66,7 +66,7 @@ fn count_for_attempt(draft: &mut Draft<'_>, who: &Who, count: usize) -> Result<(
     };
     let key = (who.team, at.task);
     let board = draft.board;
-    let placement = attempts::placed(draft, key)?;
+    let placement = holding::placed(draft, key)?;
     board.check_tasks_made(key, placement, count)?;
     placement.tasks_made += u32::try_from(count).expect("a batch has 1,000 items at the most");
     Ok(())
@@ -106,7 +106,7 @@ fn create_task(
     let parent = new.parent.or(hirers).or(who.list_of);
     check_parent(draft, who, new, parent)?;
     check_join(draft, who, new.joins)?;
-    update::may_assign(who, new.owner.as_ref())?;
+    caller::may_assign(who, new.owner.as_ref())?;
     check_runner(
         draft,
         who.team,
@@ -140,7 +140,7 @@ fn create_task(
     draft.happened(who.team, &actor, None, created);
     let mut end = End::waited_for(id);
     for dependant in &new.blocks {
-        calls::refer(draft, who, "blocks", *dependant)?;
+        caller::refer(draft, who, "blocks", *dependant)?;
         if !graph::add_edge(draft, who.team, &mut end, *dependant, "blocks")? {
             continue;
         }
@@ -162,7 +162,7 @@ fn check_parent(
     parent: Option<TaskId>,
 ) -> Result<(), Refusal> {
     if let Some(parent) = parent {
-        calls::refer(draft, who, "parent_task_id", parent)?;
+        caller::refer(draft, who, "parent_task_id", parent)?;
         // It would be an orphan from the start.
         if draft.is_called_off((who.team, parent)) && !new.outlives_parent {
             return Err(Refusal::TaskOver {
@@ -192,7 +192,7 @@ fn check_join(draft: &Draft<'_>, who: &Who, joined: Option<TaskId>) -> Result<()
     let Some(joined) = joined else {
         return Ok(());
     };
-    calls::refer(draft, who, FIELD, joined)?;
+    caller::refer(draft, who, FIELD, joined)?;
     let count = draft.joins_on((who.team, joined)).len() + 1;
     check::count(FIELD, count, limits::EDGES_MAX)
 }
@@ -255,7 +255,7 @@ fn blockers(
             continue;
         }
         check::count(FIELDS.blocked_by, seen.len(), limits::EDGES_MAX)?;
-        calls::refer(draft, who, FIELDS.blocked_by, blocker)?;
+        caller::refer(draft, who, FIELDS.blocked_by, blocker)?;
         graph::check_room(draft, (who.team, blocker))?;
         blocked_by.push(blocker);
     }

@@ -1,6 +1,6 @@
 //! Taking a task off the board.
 
-use super::{attempts, calls::Who, edges, edges::Rewired, ending, notices, update};
+use super::{caller, caller::Who, edges, edges::Rewired, ending, holding, notices};
 use crate::{
     command::{Answer, Effect},
     draft::Draft,
@@ -16,10 +16,10 @@ pub(super) fn delete(
     expected: Option<Revision>,
 ) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
-    update::expect_revision(draft, key, expected)?;
+    caller::may_change(draft, who, key)?;
+    caller::expect_revision(draft, key, expected)?;
     if let Some(placement) = draft.task(key)?.placement() {
-        return Err(attempts::running(key, placement).into());
+        return Err(holding::running(key, placement).into());
     }
     let children = draft.children(key);
     if !children.is_empty() {

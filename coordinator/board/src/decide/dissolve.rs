@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{calls::Who, check, ending, stopping};
+use super::{caller::Who, check, stopping};
 use crate::{
     command::{Answer, Removal},
     draft::Draft,
-    event::Happening,
+    event::{Happening, line},
     id::{TaskId, TaskKey, TeamUid},
     limits,
     refusal::{Obstacle, Refusal},
@@ -47,7 +47,7 @@ pub(super) fn dissolve(
         reason: removal.reason.clone(),
         is_settled: false,
     });
-    let reason = ending::line(&removal.reason);
+    let reason = line(&removal.reason);
     draft.happened(team, &who.actor, None, Happening::TeamDissolved { reason });
     step(draft, team)?;
     Ok(Answer::Dissolved {

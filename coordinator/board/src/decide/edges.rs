@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{calls, calls::Who, ending, stopping, update};
+use super::{caller, caller::Who, ending, stopping};
 use crate::{
     command::Update,
     draft::Draft,
@@ -27,7 +27,7 @@ pub(super) fn rewire(
     let actor = &who.actor;
     let mut rewired = Rewired::default();
     // An edge to what the caller doesn't see is not there for it.
-    let in_sight = |draft: &Draft<'_>, id: TaskId| calls::is_in_sight(draft, who, id);
+    let in_sight = |draft: &Draft<'_>, id: TaskId| caller::is_in_sight(draft, who, id);
     for blocker in &changes.remove_blocked_by {
         if in_sight(draft, *blocker) && rewired.loosen(draft, key, *blocker)? {
             rewired.fields.add(Fields::BLOCKED_BY);
@@ -42,7 +42,7 @@ pub(super) fn rewire(
     }
     let mut end = End::waiting(task);
     for blocker in &changes.add_blocked_by {
-        calls::refer(draft, who, "add_blocked_by", *blocker)?;
+        caller::refer(draft, who, "add_blocked_by", *blocker)?;
         if !graph::add_edge(draft, team, &mut end, *blocker, "add_blocked_by")? {
             continue;
         }
@@ -53,12 +53,12 @@ pub(super) fn rewire(
     let mut end = End::waited_for(task);
     for dependant in &changes.add_blocks {
         let waits = (team, *dependant);
-        calls::refer(draft, who, "add_blocks", *dependant)?;
+        caller::refer(draft, who, "add_blocks", *dependant)?;
         if !graph::add_edge(draft, team, &mut end, *dependant, "add_blocks")? {
             continue;
         }
         if changes.stop_running && draft.status(waits) == Some(Status::InProgress) {
-            update::may_change(draft, who, waits)?;
+            caller::may_change(draft, who, waits)?;
         }
         guard_new_blocker(draft, waits, task, actor, changes.stop_running)?;
         note_edges_changed(draft, waits, actor, task);

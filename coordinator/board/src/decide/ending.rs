@@ -6,7 +6,7 @@ use super::notices;
 use crate::{
     command::Effect,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, Happening, line},
     id::{AttemptNumber, TaskId, TaskKey, TeamUid},
     nudge,
     refusal::Obstacle,
@@ -188,24 +188,6 @@ pub(super) fn free_if_unblocked(
     draft.happened(key.0, actor, Some(cause), unblocked);
     notices::unblocked(draft, key, cause)?;
     Ok(true)
-}
-
-/// The first line of a text, 500 bytes at the most: what an event says. The whole is in the task.
-pub(super) fn line(text: &Arc<str>) -> Arc<str> {
-    const MAX: usize = 500;
-    let whole = text.trim();
-    let first = whole.lines().next().unwrap_or_default();
-    if first.len() == whole.len() && whole.len() <= MAX {
-        return match whole.len() == text.len() {
-            true => text.clone(),
-            false => whole.into(),
-        };
-    }
-    let mut end = first.len().min(MAX);
-    while !first.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &first[..end]).into()
 }
 
 #[cfg(test)]

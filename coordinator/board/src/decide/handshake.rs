@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use super::{
-    calls::Who,
-    ending, members,
+    caller::Who,
+    members,
     notices::{self, Notice},
 };
 use crate::{
     command::NewLetter,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, Happening, line},
     id::{MemberKey, MemberName, MessageId, TeamUid},
     mail::MailKind,
     refusal::{Obstacle, Refusal},
@@ -228,7 +228,7 @@ fn reject_plan(
     draft.put_member(team, member);
     let rejected = Happening::PlanRejected {
         member: name.clone(),
-        reason: ending::line(reason),
+        reason: line(reason),
     };
     draft.happened(team, actor, None, rejected);
     Ok(())

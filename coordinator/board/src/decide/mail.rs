@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{asking, calls, calls::Who, check, handshake};
+use super::{asking, caller, caller::Who, check, handshake, mailbox};
 use crate::{
     command::{Addressees, Answer, NewLetter, Receipt},
     draft::Draft,
     event::{Actor, Happening},
-    id::{MemberName, MessageId, TaskId, TeamUid},
+    id::{MemberName, MessageId, TaskId},
     limits,
     mail::{Letter, MailKind, Recipients, Sender, first_line},
     refusal::{Obstacle, Refusal},
@@ -18,7 +18,7 @@ pub(super) fn send(draft: &mut Draft<'_>, who: &Who, new: &NewLetter) -> Result<
     check_letter(new)?;
     may_send(who, new)?;
     if let Some(task) = new.task {
-        calls::refer(draft, who, "task_id", task)?;
+        caller::refer(draft, who, "task_id", task)?;
     }
     let to = recipients(draft, who, new)?;
     let id = draft.next_message(who.team);
@@ -331,7 +331,7 @@ fn file(
         revision: None,
     };
     for name in to {
-        room_for(draft, who.team, name, &letter)?;
+        mailbox::room_for(draft, who.team, name, &letter)?;
     }
     let has_posts = matches!(letter.to, Recipients::Many { .. });
     draft.file(who.team, letter);
@@ -345,38 +345,6 @@ fn file(
     };
     draft.happened(who.team, &who.actor, None, sent);
     Ok(())
-}
-
-/// Refuses a message that a mailbox has no room for, or that would take more of it than one sender
-/// may have (M5).
-pub(super) fn room_for(
-    draft: &mut Draft<'_>,
-    team: TeamUid,
-    name: &MemberName,
-    letter: &Letter,
-) -> Result<(), Refusal> {
-    let room = draft.room(&(team, name.clone()));
-    let share = room.share(&letter.from);
-    let is_fair = share.count < limits::MAILBOX_SHARE_MESSAGES_MAX
-        && share.bytes + letter.size() <= limits::MAILBOX_SHARE_BYTES_MAX;
-    if !is_fair && letter.from != Sender::Coordinator {
-        return Err(Refusal::MailboxShareFull {
-            member: name.clone(),
-            sender: letter.from.to_string(),
-            count: share.count,
-            bytes: share.bytes,
-        });
-    }
-    let fits = room.count < limits::MAILBOX_MESSAGES_MAX
-        && room.bytes + letter.size() <= limits::MAILBOX_BYTES_MAX;
-    if fits {
-        return Ok(());
-    }
-    Err(Refusal::MailboxFull {
-        member: name.clone(),
-        count: room.count,
-        bytes: room.bytes,
-    })
 }
 
 fn sender(draft: &Draft<'_>, who: &Who) -> Result<Sender, Refusal> {

@@ -1,12 +1,13 @@
 //! Mailboxes: whose they are, and what leaves them (M3, M6).
 
-use super::{calls, calls::Who, check};
+use super::{caller, caller::Who, check};
 use crate::{
     board::Board,
     command::{Ack, Answer, Caller},
     draft::Draft,
     id::{Incarnation, MemberName, MessageId, TeamUid},
     limits,
+    mail::{Letter, Sender},
     refusal::{Obstacle, Refusal},
 };
 
@@ -85,9 +86,41 @@ pub fn mailbox_of(
     team: TeamUid,
     caller: &Caller,
 ) -> Result<(MemberName, Incarnation), Refusal> {
-    let who = calls::identify(board, team, caller)?;
+    let who = caller::identify(board, team, caller)?;
     let name = who.must_be_member()?.clone();
     let member = board.member(team, &name);
     let incarnation = member.map(|member| member.incarnation);
     Ok((name, incarnation.unwrap_or_default()))
+}
+
+/// Refuses a message that a mailbox has no room for, or that would take more of it than one sender
+/// may have (M5).
+pub(super) fn room_for(
+    draft: &mut Draft<'_>,
+    team: TeamUid,
+    name: &MemberName,
+    letter: &Letter,
+) -> Result<(), Refusal> {
+    let room = draft.room(&(team, name.clone()));
+    let share = room.share(&letter.from);
+    let is_fair = share.count < limits::MAILBOX_SHARE_MESSAGES_MAX
+        && share.bytes + letter.size() <= limits::MAILBOX_SHARE_BYTES_MAX;
+    if !is_fair && letter.from != Sender::Coordinator {
+        return Err(Refusal::MailboxShareFull {
+            member: name.clone(),
+            sender: letter.from.to_string(),
+            count: share.count,
+            bytes: share.bytes,
+        });
+    }
+    let fits = room.count < limits::MAILBOX_MESSAGES_MAX
+        && room.bytes + letter.size() <= limits::MAILBOX_BYTES_MAX;
+    if fits {
+        return Ok(());
+    }
+    Err(Refusal::MailboxFull {
+        member: name.clone(),
+        count: room.count,
+        bytes: room.bytes,
+    })
 }

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{attempts, calls::Who, check, ending, roster, stopping};
+use super::{caller::Who, check, holding, requeue, roster, stopping};
 use crate::{
     command::{Answer, NewMember, Removal},
     decision::Decision,
     draft::Draft,
-    event::{Actor, Fields, Happening},
+    event::{Actor, Fields, Happening, line},
     id::{MemberKey, MemberName, MessageId, TaskId, TaskKey, TeamUid, WorkerName},
     limits,
     refusal::{Obstacle, Refusal, Staleness},
-    task::{AfterStop, AttemptEnding, Task, TaskState},
+    task::{AfterStop, AttemptEnding, Task, TaskState, Waiting},
     team::{MemberKind, Plan},
 };
 
@@ -95,7 +95,7 @@ pub(super) fn leave(
     draft.put_member(*team, member);
     let left = Happening::MemberLeft {
         member: name.clone(),
-        reason: ending::line(reason),
+        reason: line(reason),
     };
     draft.happened(*team, actor, None, left);
     draft.empty_mailbox(key);
@@ -176,12 +176,12 @@ fn disown(
         true => AttemptEnding::HandedBack,
         false => AttemptEnding::Cancelled,
     };
-    let claim = stopping::drop_claim(draft, key, how, why)?;
+    let claim = holding::drop_claim(draft, key, how, why)?;
     draft.task_mut(key)?.owner = None;
     match claim {
         Some(attempt) => {
-            let waiting = attempts::waiting_again(draft, why.clone());
-            attempts::requeue(draft, key, actor, attempt, waiting)?;
+            let waiting = Waiting::from(draft.now, why.clone());
+            requeue::requeue(draft, key, actor, attempt, waiting)?;
         }
         None => {
             let updated = Happening::TaskUpdated {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{attempts, calls::Who, check, ending, update};
+use super::{caller, caller::Who, check, holding};
 use crate::{
     command::Answer,
     draft::Draft,
-    event::{Actor, Happening},
+    event::{Actor, Happening, line},
     id::{TaskId, TaskKey},
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Paused, TaskState},
+    task::{Paused, TaskState, Waiting},
 };
 
 pub(super) fn pause(
@@ -21,7 +21,7 @@ pub(super) fn pause(
 ) -> Result<Answer, Obstacle> {
     check::len("reason", reason, limits::NOTE_LEN_MAX)?;
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
+    caller::may_change(draft, who, key)?;
     match &draft.task(key)?.state {
         TaskState::Pending(waiting) => {
             if waiting.paused.is_some() {
@@ -29,10 +29,9 @@ pub(super) fn pause(
             }
         }
         TaskState::Claimed(claim) => {
-            let holder = claim.by.to_string();
-            return Err(Refusal::TaskHeld { task, holder }.into());
+            return Err(holding::held_by(key, claim).into());
         }
-        TaskState::Placed(placement) => return Err(attempts::running(key, placement).into()),
+        TaskState::Placed(placement) => return Err(holding::running(key, placement).into()),
         TaskState::Ended(end) => {
             let status = end.status.into();
             return Err(Refusal::TaskOver { task, status }.into());
@@ -63,7 +62,7 @@ pub(super) fn hold(
     }
     let paused = Happening::TaskPaused {
         task: key.1,
-        reason: ending::line(reason),
+        reason: line(reason),
     };
     draft.happened(key.0, actor, None, paused);
     Ok(())
@@ -71,7 +70,7 @@ pub(super) fn hold(
 
 pub(super) fn resume(draft: &mut Draft<'_>, who: &Who, task: TaskId) -> Result<Answer, Obstacle> {
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
+    caller::may_change(draft, who, key)?;
     let is_paused = draft
         .task(key)?
         .waiting()
@@ -85,7 +84,7 @@ pub(super) fn resume(draft: &mut Draft<'_>, who: &Who, task: TaskId) -> Result<A
 
 /// Lets a held task go on.
 pub(super) fn let_go(draft: &mut Draft<'_>, key: TaskKey, actor: &Actor) -> Result<(), Obstacle> {
-    let waiting = attempts::waiting_again(draft, Arc::default());
+    let waiting = Waiting::from(draft.now, Arc::default());
     let task = draft.task_mut(key)?;
     task.failures = 0;
     task.crashes = 0;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{attempts, calls::Who, check, ending, update};
+use super::{caller, caller::Who, check, ending};
 use crate::{
     command::Answer,
     draft::Draft,
-    event::Happening,
+    event::{Happening, line},
     graph::{self, JoinFields},
     id::{Revision, TaskId, TaskKey},
     limits,
     refusal::{Obstacle, Refusal},
-    task::{Status, TaskState, Terms},
+    task::{Status, TaskState, Terms, Waiting},
 };
 
 /// What a task waits for was said when it was made: a reopening names the task alone.
@@ -32,8 +32,8 @@ pub(super) fn reopen(
     }
     check::len("reason", reason, limits::NOTE_LEN_MAX)?;
     let key = (who.team, task);
-    update::may_change(draft, who, key)?;
-    update::expect_revision(draft, key, expected)?;
+    caller::may_change(draft, who, key)?;
+    caller::expect_revision(draft, key, expected)?;
     let from = draft.task(key)?.status();
     if !from.is_terminal() {
         return Err(Refusal::TaskOpen { task, status: from }.into());
@@ -48,7 +48,7 @@ pub(super) fn reopen(
             graph::remove_edge(draft, key.0, task, blocker)?;
         }
     }
-    let (now, waiting) = (draft.now, attempts::waiting_again(draft, reason.clone()));
+    let (now, waiting) = (draft.now, Waiting::from(draft.now, reason.clone()));
     let card = draft.task_mut(key)?;
     // It is opened again by another wish than that of the attempt that hired it.
     let terms = card.terms().clone();
@@ -68,7 +68,7 @@ pub(super) fn reopen(
     let reopened = Happening::TaskReopened {
         task,
         from,
-        reason: ending::line(reason),
+        reason: line(reason),
     };
     draft.happened(key.0, &who.actor, None, reopened);
     graph::check_new(draft, key, FIELDS)?;

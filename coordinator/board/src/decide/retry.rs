@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{attempts, ending, ending::Ending, notices, pause};
+use super::{ending, ending::Ending, notices, pause, requeue};
 use crate::{
     draft::Draft,
-    event::Actor,
+    event::{Actor, line},
     id::{AttemptNumber, Epoch, MemberName, TaskKey},
     refusal::Obstacle,
     task::{FailurePolicy, Retry, Waiting},
@@ -46,9 +46,9 @@ fn try_again(
     let wait = wait(&retry, task.failures, chance);
     let waiting = Waiting {
         not_before: Some(draft.now + wait),
-        ..attempts::waiting_again(draft, ending.message)
+        ..Waiting::from(draft.now, ending.message)
     };
-    attempts::requeue(draft, key, actor, attempt, waiting)
+    requeue::requeue(draft, key, actor, attempt, waiting)
 }
 
 /// The tries are used up: the task's failure policy says what now.
@@ -64,16 +64,16 @@ pub(super) fn give_up(
         return Ok(());
     };
     let message = ending.message;
-    let waiting = attempts::waiting_again(draft, message.clone());
+    let waiting = Waiting::from(draft.now, message.clone());
     let mut owner = None;
     if policy == FailurePolicy::Release {
         owner = draft.task_mut(key)?.owner.take();
     }
-    attempts::requeue(draft, key, actor, attempt, waiting)?;
+    requeue::requeue(draft, key, actor, attempt, waiting)?;
     if draft.task(key)?.end().is_some() {
         return Ok(());
     }
-    let reason: Arc<str> = format!("its tries are used up: {}", ending::line(&message)).into();
+    let reason: Arc<str> = format!("its tries are used up: {}", line(&message)).into();
     pause::hold(draft, key, &Actor::Coordinator, &reason)?;
     if let Some(owner) = owner {
         notices::unassigned(draft, key, &owner, &Actor::Coordinator, &reason)?;

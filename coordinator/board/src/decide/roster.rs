@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{check, settings};
+use super::check;
 use crate::{
     board::has_room_for_teams,
     command::{Answer, CreateTeam, NewMember},
@@ -35,8 +35,8 @@ pub(super) fn create_team(draft: &mut Draft<'_>, wish: &CreateTeam) -> Result<An
         limits::MEMBERS_PER_TEAM_MAX - 1,
     )?;
     check::verification_threshold(wish.verification_threshold)?;
-    settings::check_weight(wish.weight.unwrap_or(1))?;
-    settings::check_bound("max_running", wish.max_running)?;
+    check::share(wish.weight.unwrap_or(1))?;
+    check::running_max("max_running", wish.max_running)?;
     if !has_room_for_teams(draft.board) {
         return Err(Refusal::Full {
             what: "teams",

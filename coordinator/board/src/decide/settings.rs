@@ -1,12 +1,12 @@
 //! A team's own settings.
 
-use super::{calls::Who, check};
+use super::{caller::Who, check};
 use crate::{
     command::{Answer, TeamChanges},
     draft::Draft,
     event::Happening,
     limits,
-    refusal::{Obstacle, Refusal},
+    refusal::Obstacle,
 };
 
 /// Changes what the lead wants of the team.
@@ -20,10 +20,10 @@ pub(super) fn update_team(
         check::len("description", description, limits::NOTE_LEN_MAX)?;
     }
     if let Some(weight) = changes.weight {
-        check_weight(weight)?;
+        check::share(weight)?;
     }
     if let Some(max) = changes.max_running {
-        check_bound("max_running", max)?;
+        check::running_max("max_running", max)?;
     }
     check::verification_threshold(changes.verification_threshold)?;
     let team = draft.team_mut(who.team);
@@ -41,26 +41,4 @@ pub(super) fn update_team(
         draft.happened(who.team, &who.actor, None, Happening::TeamUpdated);
     }
     Ok(Answer::Team(who.team))
-}
-
-/// Refuses a share of the fleet that is none.
-pub(super) fn check_weight(weight: u32) -> Result<(), Refusal> {
-    if (1..=limits::WEIGHT_MAX).contains(&weight) {
-        return Ok(());
-    }
-    Err(Refusal::BadValue {
-        field: "weight",
-        why: format!("is {weight}, and may be from 1 to {}", limits::WEIGHT_MAX),
-    })
-}
-
-/// Refuses a bound on what runs that is beyond all bounds.
-pub(super) fn check_bound(field: &'static str, max: u32) -> Result<(), Refusal> {
-    if max <= limits::RUNNING_MAX {
-        return Ok(());
-    }
-    Err(Refusal::BadValue {
-        field,
-        why: format!("is {max}, and may be {} at the most", limits::RUNNING_MAX),
-    })
 }

@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{attempts, calls::Who, ending, ending::Ending, retry};
+use super::{caller::Who, ending, ending::Ending, holding, requeue, retry};
 use crate::{
     command::Effect,
     draft::Draft,
-    event::{Actor, Happening},
-    id::{AttemptNumber, TaskKey},
+    event::{Actor, Happening, line},
+    id::TaskKey,
     refusal::{Obstacle, Refusal},
-    task::{
-        AfterStop, AttemptEnding, EndStatus, EndedAttempt, Placement, Runner, Stop, StopReason,
-        TaskState, Usage, Waiting,
-    },
+    task::{AfterStop, AttemptEnding, EndStatus, Placement, Stop, StopReason, TaskState, Waiting},
 };
 
 /// What the one who asked for the stop wanted to come of it. A time-out is the agent's own failure
@@ -29,8 +26,8 @@ pub(super) fn after_stop(
         AfterStop::Cancel => (EndStatus::Cancelled, StopReason::Cancelled),
         AfterStop::Fail(reason) => (EndStatus::Failed, reason),
         AfterStop::Requeue => {
-            let waiting = attempts::waiting_again(draft, stop.reason.clone());
-            return attempts::requeue(draft, key, actor, placement.attempt, waiting);
+            let waiting = Waiting::from(draft.now, stop.reason.clone());
+            return requeue::requeue(draft, key, actor, placement.attempt, waiting);
         }
     };
     draft.task_mut(key)?.error = stop.reason.clone();
@@ -84,7 +81,7 @@ pub(super) fn call_off(
         return request_stop(draft, key, actor, reason, AfterStop::Cancel);
     }
     draft.task_mut(key)?.error = reason.clone();
-    let attempt = drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
+    let attempt = holding::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
     let ending = Ending {
         status: EndStatus::Cancelled,
         attempt,
@@ -93,34 +90,6 @@ pub(super) fn call_off(
     };
     ending::end_task(draft, key, actor, ending)?;
     Ok(())
-}
-
-/// Ends a member's claim, where there is one. The task's state is the caller's to set.
-pub(super) fn drop_claim(
-    draft: &mut Draft<'_>,
-    key: TaskKey,
-    how: AttemptEnding,
-    message: &Arc<str>,
-) -> Result<Option<AttemptNumber>, Obstacle> {
-    let ended_at = draft.now;
-    let task = draft.task_mut(key)?;
-    let TaskState::Claimed(claim) = task.state.clone() else {
-        return Ok(None);
-    };
-    attempts::remember(
-        task,
-        EndedAttempt {
-            number: claim.attempt,
-            runner: Runner::Claimant(claim.by),
-            dispatched_at: claim.since,
-            started_at: Some(claim.since),
-            ended_at,
-            ending: how,
-            message: ending::line(message),
-            usage: Usage::default(),
-        },
-    );
-    Ok(Some(claim.attempt))
 }
 
 /// Asks for a placed task's attempt to be stopped. A cancel outranks what was asked for before;
@@ -133,7 +102,7 @@ pub(super) fn request_stop(
     then: AfterStop,
 ) -> Result<(), Obstacle> {
     let at = draft.now;
-    let placement = attempts::placed(draft, key)?;
+    let placement = holding::placed(draft, key)?;
     match &mut placement.stop {
         Some(stop) if then == AfterStop::Cancel && stop.then != AfterStop::Cancel => {
             stop.by = actor.clone();
@@ -156,7 +125,7 @@ pub(super) fn request_stop(
     let requested = Happening::TaskStopRequested {
         task: key.1,
         attempt,
-        reason: ending::line(reason),
+        reason: line(reason),
     };
     draft.happened(key.0, actor, None, requested);
     let fence = draft.fence(key, attempt);
@@ -179,18 +148,14 @@ pub(super) fn take_from_runner(
     match draft.task(key)?.state.clone() {
         TaskState::Pending(_) | TaskState::Ended(_) => Ok(()),
         TaskState::Placed(placement) if !stop_running => {
-            Err(attempts::running(key, &placement).into())
+            Err(holding::running(key, &placement).into())
         }
-        TaskState::Claimed(claim) if !stop_running => Err(Refusal::TaskHeld {
-            task: key.1,
-            holder: claim.by.to_string(),
-        }
-        .into()),
+        TaskState::Claimed(claim) if !stop_running => Err(holding::held_by(key, &claim).into()),
         TaskState::Placed(_) => request_stop(draft, key, actor, reason, AfterStop::Requeue),
         TaskState::Claimed(claim) => {
-            drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
+            holding::drop_claim(draft, key, AttemptEnding::Cancelled, reason)?;
             let waiting = Waiting::from(draft.now, reason.clone());
-            attempts::requeue(draft, key, actor, claim.attempt, waiting)
+            requeue::requeue(draft, key, actor, claim.attempt, waiting)
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{calls, calls::Who, check, pause, stopping, update};
+use super::{caller, caller::Who, check, pause, stopping};
 use crate::{
     board::TeamBoard,
     command::{Answer, Sweep, SweepWhat},
@@ -62,10 +62,10 @@ fn check_filter(draft: &Draft<'_>, who: &Who, sweep: &Sweep) -> Result<(), Obsta
     check::len("reason", &sweep.reason, limits::NOTE_LEN_MAX)?;
     check::count("filter.task_ids", sweep.tasks.len(), limits::BATCH_MAX)?;
     if let Some(parent) = sweep.parent {
-        calls::refer(draft, who, "filter.parent_task_id", parent)?;
+        caller::refer(draft, who, "filter.parent_task_id", parent)?;
     }
     for id in &sweep.tasks {
-        update::may_change(draft, who, (who.team, *id))?;
+        caller::may_change(draft, who, (who.team, *id))?;
     }
     Ok(())
 }
@@ -170,7 +170,7 @@ fn can_be(what: SweepWhat, task: &Task) -> bool {
 }
 
 fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<bool, Obstacle> {
-    match update::may_change(draft, who, key) {
+    match caller::may_change(draft, who, key) {
         Ok(()) => Ok(true),
         Err(Obstacle::Refused(_)) => Ok(false),
         Err(absent @ Obstacle::Absent(_)) => Err(absent),

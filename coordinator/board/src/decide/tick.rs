@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    asking, attempts, claims, dissolve, ending, ending::Ending, expiry, handshake, members,
-    orphans, stopping,
+    asking, attempts, claims, dissolve, ending, ending::Ending, expiry, handshake, holding,
+    members, orphans, stopping,
 };
 use crate::{
     board::Board,
@@ -171,7 +171,7 @@ fn look_at(draft: &mut Draft<'_>, key: TaskKey, soft: &Soft<'_>) -> Result<(), O
 fn miss_deadline(draft: &mut Draft<'_>, key: TaskKey) -> Result<(), Obstacle> {
     let message: Arc<str> = "its deadline passed".into();
     draft.task_mut(key)?.error = message.clone();
-    let attempt = stopping::drop_claim(draft, key, AttemptEnding::TimedOut, &message)?;
+    let attempt = holding::drop_claim(draft, key, AttemptEnding::TimedOut, &message)?;
     let ending = Ending {
         status: EndStatus::Failed,
         attempt,

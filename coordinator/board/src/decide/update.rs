@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    attempts, calls, calls::Who, check, claims, create, edges, ending, ending::Ending, fields,
+    caller, caller::Who, check, claims, create, edges, ending, ending::Ending, fields, holding,
     notices, stopping,
 };
 use crate::{
-    board::Card,
     command::{Answer, Lease, Update, Updated},
     draft::Draft,
     event::{Actor, Fields, Happening},
-    id::{AttemptNumber, MemberName, Revision, TaskId, TaskKey},
+    id::{MemberName, TaskId, TaskKey},
     index, limits, nudge,
     refusal::{Obstacle, Refusal},
     task::{AttemptEnding, EndStatus, Status, StopReason, TaskState},
@@ -43,12 +42,12 @@ pub(super) fn update(
     changes: &Update,
 ) -> Result<Updated, Obstacle> {
     let key = (who.team, task);
-    in_sight(draft, who, key)?;
+    caller::in_sight(draft, who, key)?;
     check::update(changes)?;
-    expect_revision(draft, key, changes.expected_revision)?;
-    expect_attempt(draft, key, changes.attempt)?;
+    caller::expect_revision(draft, key, changes.expected_revision)?;
+    caller::expect_attempt(draft, key, changes.attempt)?;
     if !takes_for_itself(draft, who, key, changes)? {
-        may_change(draft, who, key)?;
+        caller::may_change(draft, who, key)?;
     }
     keep_payload(draft, key, changes)?;
 
@@ -139,100 +138,6 @@ fn said(changes: &Update) -> Arc<str> {
     said.cloned().unwrap_or_default()
 }
 
-/// Refuses a task that was changed since the caller looked. What an earlier item of the same call
-/// did to it is the caller's own doing, and doesn't count.
-pub(super) fn expect_revision(
-    draft: &Draft<'_>,
-    key: TaskKey,
-    expected: Option<Revision>,
-) -> Result<(), Obstacle> {
-    let Some(expected) = expected else {
-        return Ok(());
-    };
-    let actual = match draft.board.card(key) {
-        Some(Card::Whole(task)) => task.revision,
-        Some(Card::Outline(stub)) => stub.revision,
-        None => draft.task(key)?.revision,
-    };
-    if actual != expected {
-        return Err(Refusal::RevisionMismatch {
-            task: key.1,
-            expected,
-            actual,
-        }
-        .into());
-    }
-    Ok(())
-}
-
-/// Refuses an attempt that is not the last one.
-pub(super) fn expect_attempt(
-    draft: &Draft<'_>,
-    key: TaskKey,
-    expected: Option<AttemptNumber>,
-) -> Result<(), Obstacle> {
-    let Some(expected) = expected else {
-        return Ok(());
-    };
-    let task = draft.task(key)?;
-    let is_held = matches!(task.state, TaskState::Claimed(_) | TaskState::Placed(_));
-    if task.last_attempt == expected && is_held {
-        return Ok(());
-    }
-    Err(Refusal::AttemptOver {
-        task: key.1,
-        expected,
-        actual: task.last_attempt,
-    }
-    .into())
-}
-
-/// Refuses a task that isn't there, or not for this caller to know.
-pub(super) fn in_sight(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Refusal> {
-    if draft.status(key).is_some() && calls::is_in_sight(draft, who, key.1) {
-        return Ok(());
-    }
-    if who.list_of.is_some() {
-        // Who sees a list only isn't told what was ever beside it.
-        let team = draft.team(key.0).name.clone();
-        return Err(Refusal::never_was(key.1, team));
-    }
-    Err(draft.task_unknown(key))
-}
-
-/// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is
-/// nobody's, who made it.
-pub(super) fn may_change(draft: &Draft<'_>, who: &Who, key: TaskKey) -> Result<(), Obstacle> {
-    in_sight(draft, who, key)?;
-    let task = draft.task(key)?;
-    let has_say = match &task.owner {
-        Some(owner) => who.is(owner),
-        None => task.created_by == who.actor,
-    };
-    // A sub-agent's list is its own, but for the task that it is at.
-    let is_on_list = who.list_of.is_some_and(|root| root != key.1);
-    if who.is_lead || has_say || is_on_list {
-        return Ok(());
-    }
-    Err(Refusal::NotOwner {
-        task: key.1,
-        owner: task.owner.clone(),
-        member: who.actor.clone(),
-    }
-    .into())
-}
-
-/// Refuses who would make a task somebody else's without being the lead (T6).
-pub(super) fn may_assign(who: &Who, owner: Option<&MemberName>) -> Result<(), Refusal> {
-    match owner {
-        Some(owner) if !who.is_lead && !who.is(owner) => Err(Refusal::LeadOnly {
-            action: "assign tasks to others",
-            member: who.actor.clone(),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Whether somebody takes a task that is nobody's, and so may change it in the same breath.
 fn takes_for_itself(
     draft: &Draft<'_>,
@@ -295,7 +200,7 @@ fn owner(
     if draft.task(key)?.owner == *new {
         return Ok(Fields::default());
     }
-    may_assign(who, new.as_ref())?;
+    caller::may_assign(who, new.as_ref())?;
     check_runner(draft, key, new.as_ref())?;
     let reason = notices::handed_over(new.as_ref());
     stopping::take_from_runner(draft, key, &who.actor, &reason, changes.stop_running)?;
@@ -344,7 +249,7 @@ fn status(
         Status::Cancelled => EndStatus::Cancelled,
     };
     if let Some(placement) = task.placement() {
-        return Err(attempts::running(key, placement).into());
+        return Err(holding::running(key, placement).into());
     }
     let blockers = draft.open_blockers(key.0, task);
     if from == Status::Pending && end == EndStatus::Completed && !blockers.is_empty() {
@@ -359,7 +264,7 @@ fn status(
         EndStatus::Failed => (AttemptEnding::Failed, None),
         EndStatus::Cancelled => (AttemptEnding::Cancelled, Some(StopReason::Cancelled)),
     };
-    let attempt = stopping::drop_claim(draft, key, how, message)?;
+    let attempt = holding::drop_claim(draft, key, how, message)?;
     let ending = Ending {
         status: end,
         attempt,
