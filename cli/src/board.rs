@@ -15,8 +15,9 @@ use crate::{
     client::Client,
     failure::Failure,
     follow::Events,
+    listing,
     output::{Output, Table, safe_line, words},
-    task, team, watch,
+    team, watch,
 };
 
 /// How many tasks of one kind are fetched at the most: more than a screen holds.
@@ -58,7 +59,7 @@ impl Board {
                 status: status.into(),
                 ..v1::ListTasksRequest::default()
             };
-            let page = task::list::pages(client, request, ROWS_MAX).await?;
+            let page = listing::pages(client, request, ROWS_MAX).await?;
             board.tasks.extend(page.tasks);
         }
         Ok(board)
@@ -111,7 +112,7 @@ impl Board {
             table.row(vec![
                 format!("#{}", task.id),
                 words::standing(task),
-                safe_line(task::list::who(task)),
+                safe_line(listing::who(task)),
                 words::run_time(task, now)
                     .map(words::span)
                     .unwrap_or_default(),

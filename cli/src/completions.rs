@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use clap::Command;
 use clap_complete::Shell;
 
 use crate::{failure::Failure, tree};
@@ -18,20 +19,20 @@ pub struct Args {
     pub shell: Shell,
 }
 
-/// Prints the script.
+/// Prints the script for the tool's command line.
 ///
 /// # Errors
 /// Where stdout is gone.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    std::io::stdout().write_all(&script(args.shell))?;
+pub fn run(args: &Args, tool: Command) -> Result<(), Failure> {
+    std::io::stdout().write_all(&script(args.shell, tool))?;
     Ok(())
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell, tool: Command) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(
         shell,
-        &mut tree::with_globals_everywhere(),
+        &mut tree::with_globals_everywhere(tool),
         "ganger",
         &mut script,
     );
@@ -40,12 +41,15 @@ fn script(shell: Shell) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::args::Cli;
 
     #[test]
     fn every_shell_completes_the_daemons_flags_too() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
-            let script = String::from_utf8(script(shell)).unwrap();
+            let script = String::from_utf8(script(shell, Cli::command())).unwrap();
 
             for flag in [
                 "expect-type",

@@ -13,7 +13,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{args::Globals, output::Format};
+use crate::{globals::Globals, output::Format};
 
 /// Where a coordinator is looked for when nothing says so.
 pub const ADDR_DEFAULT: &str = "127.0.0.1:50051";

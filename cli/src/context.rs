@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    args::Globals,
     client::Client,
     config::Settings,
     failure::Failure,
+    globals::Globals,
     output::{Output, words},
 };
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use ganger_proto::v1;
 
-use crate::{client, failure::Failure, values};
+use crate::{client, failure::Failure, input, values};
 
 /// By what a call is known again.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -131,7 +131,7 @@ pub fn text_or_file(
     file: Option<&std::path::Path>,
 ) -> Result<Option<String>, Failure> {
     match file {
-        Some(path) => values::read_text(path).map(Some),
+        Some(path) => input::read_text(path).map(Some),
         None => Ok(text),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use tokio::runtime::Builder;
 
 mod args;
@@ -23,7 +23,10 @@ mod failure;
 mod flags;
 mod fleet;
 mod follow;
+mod globals;
 mod healthcheck;
+mod input;
+mod listing;
 mod local;
 mod logs;
 mod mail;
@@ -108,8 +111,8 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit, Failure> {
         Verb::Logs(args) => within(context, logs::run(args, context)).await,
         Verb::Artifact(verb) => within(context, artifact::run(verb, context)).await,
         Verb::Watch(args) => within(context, watch::run(args, context)).await,
-        Verb::Completions(args) => completions::run(&args).map(|()| Exit::Done),
-        Verb::Man(args) => man::run(&args, context).map(|()| Exit::Done),
+        Verb::Completions(args) => completions::run(&args, Cli::command()).map(|()| Exit::Done),
+        Verb::Man(args) => man::run(&args, Cli::command(), context).map(|()| Exit::Done),
     }
 }
 

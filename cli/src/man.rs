@@ -36,12 +36,12 @@ struct Page {
     roff: Vec<u8>,
 }
 
-/// Prints the first page, or writes them all.
+/// Prints the first page of the tool's command line, or writes them all.
 ///
 /// # Errors
 /// Where the directory or stdout can't be written to.
-pub fn run(args: &Args, context: &Context) -> Result<(), Failure> {
-    let pages = pages()?;
+pub fn run(args: &Args, tool: Command, context: &Context) -> Result<(), Failure> {
+    let pages = pages(tool)?;
     let Some(dir) = &args.dir else {
         if let Some(first) = pages.first() {
             io::stdout().write_all(&first.roff)?;
@@ -62,8 +62,8 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// All pages, the tool's own first.
-fn pages() -> io::Result<Vec<Page>> {
-    let mut tree = tree::whole().disable_help_subcommand(true);
+fn pages(tool: Command) -> io::Result<Vec<Page>> {
+    let mut tree = tree::whole(tool).disable_help_subcommand(true);
     tree.build();
     let mut pages = Vec::new();
     add_pages(&tree, None, &mut pages)?;
@@ -132,7 +132,10 @@ fn last_sections(verb: &Command, above: Option<&str>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::args::Cli;
 
     fn text(pages: &[Page], file: &str) -> String {
         let page = pages.iter().find(|page| page.file == file);
@@ -146,9 +149,9 @@ mod tests {
 
     #[test]
     fn every_verb_has_a_page_and_the_tool_comes_first() {
-        let pages = pages().unwrap();
+        let pages = pages(Cli::command()).unwrap();
 
-        assert_eq!(pages.len(), verbs(&tree::whole()));
+        assert_eq!(pages.len(), verbs(&tree::whole(Cli::command())));
         assert_eq!(pages[0].file, "ganger.1");
         let create = text(&pages, "ganger-task-create.1");
         assert!(create.contains("ganger task create"), "{create}");
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn global_options_and_exit_codes_are_told_once() {
-        let pages = pages().unwrap();
+        let pages = pages(Cli::command()).unwrap();
 
         let root = text(&pages, "ganger.1");
         assert!(root.contains("GLOBAL OPTIONS"), "{root}");
@@ -170,14 +173,14 @@ mod tests {
 
     #[test]
     fn pages_are_readable_in_every_locale() {
-        for page in pages().unwrap() {
+        for page in pages(Cli::command()).unwrap() {
             assert!(page.roff.is_ascii(), "{}", page.file);
         }
     }
 
     #[test]
     fn daemons_have_pages_with_their_own_flags() {
-        let pages = pages().unwrap();
+        let pages = pages(Cli::command()).unwrap();
 
         let coordinator = text(&pages, "ganger-coordinator.1");
         assert!(coordinator.contains("expect\\-type"), "{coordinator}");

@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     flags::Placing,
+    input,
     output::{paint, safe_line, words},
     values::{self, Priority, number},
 };
@@ -102,8 +103,8 @@ pub struct Args {
 /// What the coordinator refused, or where it is away for too long.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let prompt = match (&args.file, args.prompt.as_deref()) {
-        (Some(file), _) => values::read_text(file)?,
-        (None, Some("-")) => values::read_text(Path::new("-"))?,
+        (Some(file), _) => input::read_text(file)?,
+        (None, Some("-")) => input::read_text(Path::new("-"))?,
         (None, prompt) => prompt.unwrap_or_default().to_owned(),
     };
     let client = context.connect().await?;

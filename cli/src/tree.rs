@@ -4,13 +4,13 @@
 //! The tool reads its line without the daemons' flags, which are theirs alone; here they stand
 //! where a person types them.
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 
-use crate::{args::Cli, daemon};
+use crate::daemon;
 
-/// The whole command line. The global options stand at its root alone.
-pub fn whole() -> Command {
-    let mut tree = Cli::command().mut_args(|arg| arg.global(false));
+/// The whole command line, made of the tool's own. The global options stand at its root alone.
+pub fn whole(tool: Command) -> Command {
+    let mut tree = tool.mut_args(|arg| arg.global(false));
     for daemon in daemon::command_lines() {
         let name = daemon.get_name().to_owned();
         tree = tree.mut_subcommand(name, |_| daemon);
@@ -19,8 +19,8 @@ pub fn whole() -> Command {
 }
 
 /// The whole command line, with the global options wherever they may stand.
-pub fn with_globals_everywhere() -> Command {
-    let tree = whole();
+pub fn with_globals_everywhere(tool: Command) -> Command {
+    let tree = whole(tool);
     let globals: Vec<Arg> = tree.get_arguments().cloned().collect();
     let daemons = daemon::command_lines();
     tree.mut_subcommands(|verb| {
@@ -42,7 +42,10 @@ fn spread(verb: Command, globals: &[Arg]) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::args::Cli;
 
     fn flags(tree: &Command, verbs: &[&str]) -> Vec<String> {
         let mut at = tree;
@@ -55,13 +58,16 @@ mod tests {
 
     #[test]
     fn whole_command_line_is_sound() {
-        whole().debug_assert();
-        with_globals_everywhere().debug_assert();
+        whole(Cli::command()).debug_assert();
+        with_globals_everywhere(Cli::command()).debug_assert();
     }
 
     #[test]
     fn daemons_show_their_own_flags_and_no_others() {
-        for tree in [whole(), with_globals_everywhere()] {
+        for tree in [
+            whole(Cli::command()),
+            with_globals_everywhere(Cli::command()),
+        ] {
             let coordinator = flags(&tree, &["coordinator"]);
             let worker = flags(&tree, &["worker"]);
 
@@ -73,15 +79,21 @@ mod tests {
             assert!(!worker.contains(&"member".into()), "{worker:?}");
         }
         let backup = ["coordinator", "backup"];
-        assert!(flags(&with_globals_everywhere(), &backup).contains(&"addr".into()));
+        assert!(flags(&with_globals_everywhere(Cli::command()), &backup).contains(&"addr".into()));
     }
 
     #[test]
     fn global_options_stand_at_the_root_or_everywhere() {
         let member = "member".to_owned();
 
-        assert!(flags(&whole(), &[]).contains(&member));
-        assert!(!flags(&whole(), &["task", "create"]).contains(&member));
-        assert!(flags(&with_globals_everywhere(), &["task", "create"]).contains(&member));
+        assert!(flags(&whole(Cli::command()), &[]).contains(&member));
+        assert!(!flags(&whole(Cli::command()), &["task", "create"]).contains(&member));
+        assert!(
+            flags(
+                &with_globals_everywhere(Cli::command()),
+                &["task", "create"]
+            )
+            .contains(&member)
+        );
     }
 }

@@ -9,8 +9,6 @@ use std::{
 use clap::ValueEnum;
 use ganger_proto::v1;
 
-use crate::failure::Failure;
-
 /// A task's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Status {
@@ -208,30 +206,6 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("is not KEY=VALUE".into()),
-    }
-}
-
-/// The text in a file; `-` is stdin.
-///
-/// # Errors
-/// Where it can't be read, or isn't UTF-8.
-pub fn read_text(path: &Path) -> Result<String, Failure> {
-    let text = if path == Path::new("-") {
-        io::read_to_string(io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    text.map_err(|error| Failure::local(format!("can't read {}: {error}", path.display())))
-}
-
-/// A text of the command line; `-` reads it from stdin.
-///
-/// # Errors
-/// Where stdin can't be read, or isn't UTF-8.
-pub fn text_or_stdin(text: String) -> Result<String, Failure> {
-    match text.as_str() {
-        "-" => read_text(Path::new("-")),
-        _ => Ok(text),
     }
 }
 

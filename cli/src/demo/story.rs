@@ -15,8 +15,8 @@ use crate::{
     client::Client,
     context::Context,
     failure::{Exit, Failure},
+    listing,
     output::{Table, faint, paint, safe_block, safe_line, words},
-    task,
 };
 
 /// What the verification found, as a file beside the report.
@@ -97,7 +97,7 @@ pub async fn tell(
 
 /// Every task of the demo, whole.
 async fn whole_board(client: &Client) -> Result<Vec<v1::Task>, Failure> {
-    let list = task::list::pages(client, v1::ListTasksRequest::default(), usize::MAX).await?;
+    let list = listing::pages(client, v1::ListTasksRequest::default(), usize::MAX).await?;
     let mut tasks = Vec::with_capacity(list.tasks.len());
     for listed in list.tasks {
         tasks.push(task::get(client, listed.id).await?);
@@ -141,7 +141,7 @@ fn steps(tasks: &[v1::Task]) -> Table {
         table.row(vec![
             format!("#{}", task.id),
             safe_line(&task.subject),
-            safe_line(task::list::who(task)),
+            safe_line(listing::who(task)),
             waited(task),
             words::run_time(task, SystemTime::now())
                 .map(words::exact_span)

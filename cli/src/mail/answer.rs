@@ -4,8 +4,7 @@ use ganger_proto::v1;
 
 use super::{acknowledge, send::said, talk};
 use crate::{
-    context::Context, failure::Failure, flags::RequestId, output::words, task,
-    values::text_or_stdin,
+    context::Context, failure::Failure, flags::RequestId, input::text_or_stdin, output::words, task,
 };
 
 /// What is answered.

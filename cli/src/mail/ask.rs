@@ -9,11 +9,8 @@ use super::{
     talk::{self, Awaited},
 };
 use crate::{
-    context::Context,
-    failure::Failure,
-    flags::RequestId,
-    output::safe_block,
-    values::{self, text_or_stdin},
+    context::Context, failure::Failure, flags::RequestId, input::text_or_stdin, output::safe_block,
+    values,
 };
 
 /// What is asked, and whom.

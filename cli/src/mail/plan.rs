@@ -13,8 +13,8 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     flags::RequestId,
-    team,
-    values::{self, text_or_stdin},
+    input::text_or_stdin,
+    team, values,
 };
 
 /// The plan.

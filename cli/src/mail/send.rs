@@ -6,12 +6,8 @@ use ganger_proto::v1;
 
 use super::{sent_type, talk};
 use crate::{
-    context::Context,
-    failure::Failure,
-    flags::RequestId,
-    member::identity,
-    output::words,
-    values::{self, text_or_stdin},
+    context::Context, failure::Failure, flags::RequestId, input::text_or_stdin, member::identity,
+    output::words, values,
 };
 
 /// What is sent, and to whom.

@@ -13,8 +13,8 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     flags::RequestId,
+    input::text_or_stdin,
     output::words,
-    values::text_or_stdin,
 };
 
 /// What is approved.

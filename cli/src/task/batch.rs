@@ -10,6 +10,7 @@ use crate::{
     context::Context,
     failure::Failure,
     flags::RequestId,
+    input,
     output::{safe_line, words},
     values,
 };
@@ -126,7 +127,7 @@ fn read<T: DeserializeOwned, Q: DeserializeOwned>(
     path: &Path,
     of_items: impl Fn(Vec<T>) -> Q,
 ) -> Result<Q, Failure> {
-    let text = values::read_text(path)?;
+    let text = input::read_text(path)?;
     let parsed = match text.trim_start().starts_with('[') {
         true => serde_json::from_str(&text).map(of_items),
         false => serde_json::from_str(&text),

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use ganger_proto::v1;
 
 use crate::{
-    client::Client,
     context::Context,
     failure::Failure,
+    listing,
     output::{Table, safe_line, stdout_width, words},
     values::{Order, Status, number},
 };
@@ -99,7 +99,7 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let limit = args.limit.unwrap_or(usize::MAX);
     let client = context.connect().await?;
-    let answer = pages(&client, request(args), limit).await?;
+    let answer = listing::pages(&client, request(args), limit).await?;
     context
         .out
         .answer(&answer, || match answer.tasks.is_empty() {
@@ -129,36 +129,6 @@ fn request(args: Args) -> v1::ListTasksRequest {
     }
 }
 
-/// Lists page after page, until there are enough or no more. `next_page_token` says whether
-/// there would be more.
-///
-/// # Errors
-/// What the coordinator refused.
-pub async fn pages(
-    client: &Client,
-    mut request: v1::ListTasksRequest,
-    limit: usize,
-) -> Result<v1::ListTasksResponse, Failure> {
-    let mut all = v1::ListTasksResponse::default();
-    loop {
-        let wanted = limit.saturating_sub(all.tasks.len()).clamp(1, 1_000);
-        request.page_size = i32::try_from(wanted).unwrap_or(1_000);
-        request.page_token = all.next_page_token;
-        let page = client
-            .ask(request.clone(), |client, request| async move {
-                client.tasks().list_tasks(request).await
-            })
-            .await?;
-        all.tasks.extend(page.tasks);
-        all.next_page_token = page.next_page_token;
-        all.revision = page.revision;
-        if all.next_page_token.is_empty() || all.tasks.len() >= limit {
-            all.tasks.truncate(limit);
-            return Ok(all);
-        }
-    }
-}
-
 /// The tasks under each other.
 pub fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
     let mut table = Table::new(&[
@@ -174,7 +144,7 @@ pub fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
         table.row(vec![
             task.id.to_string(),
             words::standing(task),
-            safe_line(who(task)),
+            safe_line(listing::who(task)),
             words::run_time(task, now)
                 .map(words::span)
                 .unwrap_or_default(),
@@ -189,15 +159,6 @@ pub fn task_table(tasks: &[v1::Task], now: SystemTime) -> Table {
 /// How far a child stands to the right; deeper than that, a line would hold nothing else.
 fn indent(depth: i32) -> String {
     "  ".repeat(usize::try_from(depth).unwrap_or(0).min(20))
-}
-
-/// Whose a task is, else who runs it.
-pub fn who(task: &v1::Task) -> &str {
-    let who = [&task.owner, &task.runner, &task.started_by]
-        .into_iter()
-        .find(|who| !who.is_empty())
-        .map_or("", String::as_str);
-    who.strip_prefix("worker:").unwrap_or(who)
 }
 
 #[cfg(test)]

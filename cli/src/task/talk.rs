@@ -3,7 +3,7 @@
 use ganger_proto::v1;
 
 use crate::{
-    client::Client, context::Context, failure::Failure, flags::RequestId, values::text_or_stdin,
+    client::Client, context::Context, failure::Failure, flags::RequestId, input::text_or_stdin,
 };
 
 /// What is answered.

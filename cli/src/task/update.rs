@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     failure::Failure,
     flags::{Attempt, Expected, RequestId, Retry, text_or_file},
+    input,
     output::{safe_line, words},
     values::{self, BlockerFailed, Kind, OnFailure, Priority, Status, number},
 };
@@ -129,7 +130,7 @@ pub struct Args {
 pub async fn run(mut args: Args, context: &Context) -> Result<(), Failure> {
     let id = args.id;
     args.prompt = text_or_file(args.prompt, args.prompt_file.as_deref())?;
-    args.result = args.result.map(values::text_or_stdin).transpose()?;
+    args.result = args.result.map(input::text_or_stdin).transpose()?;
     let client = context.connect().await?;
     let outputs = artifact::put_all(&client, &args.add_outputs, context).await?;
     let answer = client

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ganger_proto::v1;
 
-use crate::{context::Context, failure::Failure, flags::RequestId, values};
+use crate::{context::Context, failure::Failure, flags::RequestId, input, values};
 
 /// A team to be.
 #[derive(Debug, clap::Args)]
@@ -125,7 +125,7 @@ fn members(args: &Args) -> Result<Vec<v1::NewMember>, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<v1::NewMember>, Failure> {
-    let text = values::read_text(path)?;
+    let text = input::read_text(path)?;
     serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("--members {}: {error}", path.display())))
 }

@@ -9,6 +9,7 @@ use crate::{
     client::request_id,
     context::Context,
     failure::{Exit, Failure},
+    input,
     output::safe_block,
     values,
 };
@@ -66,7 +67,7 @@ fn arguments(words: &[String]) -> Result<pbjson_types::Struct, Failure> {
         values::object(text).map_err(|error| Failure::Usage(format!("the arguments: {error}")))
     };
     match words {
-        [only] if only == "-" => object(&values::read_text(Path::new("-"))?),
+        [only] if only == "-" => object(&input::read_text(Path::new("-"))?),
         [only] if only.trim_start().starts_with('{') => object(only),
         pairs => {
             let pairs: Map<String, Value> = pairs
