@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use ganger_proto::v1::{Assignment, AttemptEnding, Ended, StopReason, TranscriptKind, Usage};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::{
     inputs::LayError,
@@ -22,7 +22,9 @@ use crate::{
     config::AgentType,
     fence::Fence,
     limits::WORDS_LANE_LEN,
-    sandbox::{BoxFuture, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces},
+    sandbox::{
+        BoxFuture, CollectLimits, Sandbox, SandboxDriver, SandboxError, SandboxId, Workspaces,
+    },
     secrets::Secrets,
     text::causes,
     tools::Tools,
@@ -43,6 +45,9 @@ pub(crate) struct Ground {
     pub(crate) artifacts: Artifacts,
     pub(crate) tools: Tools,
     pub(crate) secrets: Secrets,
+    /// Turns to collect outputs, each of which holds descriptors until it is uploaded.
+    pub(crate) collections: Arc<Semaphore>,
+    pub(crate) collect_limits: CollectLimits,
 }
 
 /// What an attempt is to do.

@@ -14,6 +14,7 @@
 //! | `tools` | what sub-agents have the coordinator called for |
 //! | `predecessors` | which processes this worker was before |
 //! | `secrets` | what shows that a call in an attempt's name is this worker's |
+//! | `descriptors` | how many files may be open, and how many attempts that is enough for |
 //! | [`sandbox`] | where sub-agents run |
 //! | `daemon` | flags, logs, signals and exit codes around [`run`] |
 //! | [`config`], `shutdown`, `clock`, `limits` | environment, signals, time and bounds, each read in one place |
@@ -22,7 +23,9 @@
 //! [`run`], as often as it likes: a worker has no globals. One that may be a container's pid 1 also calls
 //! [`sandbox::become_init_if_pid_1`] before it starts a thread.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::Semaphore;
 
 pub mod config;
 pub mod sandbox;
@@ -33,6 +36,7 @@ mod artifacts;
 mod attempt;
 mod clock;
 mod daemon;
+mod descriptors;
 mod engine;
 mod fence;
 mod hello;
@@ -61,6 +65,7 @@ pub mod pure {
 pub use self::{
     config::{AgentType, Args, Config, ConfigError, Protocol},
     daemon::{daemon, main},
+    descriptors::Descriptors,
     shutdown::Shutdown,
 };
 
@@ -69,7 +74,7 @@ use self::{
     attempt::Ground,
     engine::Engine,
     hello::Introduction,
-    sandbox::{DriverKind, ProbeReport, SandboxError, Workspaces, WorkspacesError},
+    sandbox::{CollectLimits, DriverKind, ProbeReport, SandboxError, Workspaces, WorkspacesError},
     secrets::Secrets,
     session::{Door, DoorError},
     tools::Tools,
@@ -105,6 +110,16 @@ pub enum RunError {
         "the coordinator doesn't let this worker in: {0}; give --token-file (GANGER_TOKEN_FILE) the file with its token"
     )]
     Unauthenticated(String),
+    /// The limit of open files is too low for a single slot.
+    #[error(
+        "{limit} open files are not enough for one slot, which takes {least}: raise the hard limit (LimitNOFILE= of the unit, --ulimit nofile= of the container, ulimit -Hn of the shell)"
+    )]
+    OpenFiles {
+        /// The hard limit of this process.
+        limit: u64,
+        /// The least that is enough.
+        least: u64,
+    },
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -120,8 +135,13 @@ pub enum RunError {
 ///
 /// Everything that it started is gone when this returns. Dropping the future kills what runs, but
 /// reports nothing.
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+///
+/// The soft limit of open files of the whole process is raised to the hard one. Where even that is
+/// not enough for as many slots as are configured, fewer are offered.
+pub async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     config.check()?;
+    let descriptors = Descriptors::raise();
+    config.slots = slots_of(&config, descriptors)?;
     let door =
         Door::new(&config.coordinator, config.token_file.as_ref()).map_err(
             |error| match error {
@@ -144,6 +164,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     tracing::info!(
         name = config.name, slots = config.slots, coordinator = config.coordinator,
         sandbox = %config.sandbox, mode = report.mode, data_dir = %config.data_dir.display(),
+        open_files = descriptors.limit,
         "worker starts"
     );
     let instance_id = uuid::Uuid::new_v4().to_string();
@@ -161,12 +182,39 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         artifacts: Artifacts::new(&door, secrets.clone()),
         tools: Tools::new(&door, secrets.clone()),
         secrets,
+        collections: Arc::new(Semaphore::new(descriptors.collections)),
+        collect_limits: CollectLimits {
+            files: descriptors.collected_files,
+            ..CollectLimits::default()
+        },
     };
     Engine::new(config, door, ground, introduction, &shutdown)
         .run()
         .await?;
     tracing::info!("worker ends");
     Ok(())
+}
+
+/// The slots that are configured, or as many of them as files may be open for.
+fn slots_of(config: &Config, descriptors: Descriptors) -> Result<usize, RunError> {
+    let depths = config.agent_types.values();
+    let borrowers = depths.map(|agent_type| agent_type.hiring_depth).max();
+    let borrowers = borrowers.unwrap_or_default();
+    let (slots, limit) = (descriptors.slots(borrowers), descriptors.limit);
+    if slots == 0 {
+        let least = Descriptors::least(borrowers);
+        return Err(RunError::OpenFiles { limit, least });
+    }
+    if slots < config.slots {
+        tracing::warn!(
+            limit,
+            configured = config.slots,
+            offered = slots,
+            "too few files may be open for all slots: fewer are offered. Raise the hard limit of open \
+             files, or lower slots"
+        );
+    }
+    Ok(slots.min(config.slots))
 }
 
 /// Takes the data directory and sweeps what an earlier process left in it.

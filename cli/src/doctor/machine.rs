@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{Resource, Rlimit};
+
 use super::Finding;
 use crate::output::words;
 
@@ -13,12 +15,22 @@ use crate::output::words;
 const DISK_FREE_MIN: u64 = 512 << 20;
 /// The same, as a share.
 const DISK_PERCENT_MIN: u64 = 5;
+/// The most slots that a worker may offer.
+const SLOTS_MAX: usize = 1_000;
+/// With fewer connections a coordinator serves a worker or two, and nobody else.
+const CONNECTIONS_MIN: usize = 64;
 /// The oldest kernel with every call that a sandbox needs.
 const KERNEL_MIN: (u32, u32) = (5, 12);
 
 /// Looks at it; `data` is where the data lies, or the nearest directory above.
 pub fn look(data: &Path) -> Vec<Finding> {
-    vec![kernel(), cores(), shell(Path::new("/bin/sh")), disk(data)]
+    vec![
+        kernel(),
+        cores(),
+        open_files(rustix::process::getrlimit(Resource::Nofile)),
+        shell(Path::new("/bin/sh")),
+        disk(data),
+    ]
 }
 
 fn kernel() -> Finding {
@@ -48,6 +60,36 @@ fn cores() -> Finding {
         "processors",
         format!("{cores}: a worker has as many slots where nothing is said"),
     )
+}
+
+/// How many files may be open, and what that is enough for: both daemons raise the soft limit.
+fn open_files(limits: Rlimit) -> Finding {
+    let hard = limits.maximum.unwrap_or(u64::MAX);
+    let coordinator = ganger_coordinator::descriptors::Descriptors::shared_out(hard);
+    let attempts = ganger_worker::Descriptors::shared_out(hard).attempts;
+    let told = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+    let mut seen = told(limits.maximum);
+    if limits.current != limits.maximum {
+        seen += &format!(
+            " (the hard limit; {} until a daemon raises it)",
+            told(limits.current)
+        );
+    }
+    let connections = coordinator.connections;
+    seen += &format!(
+        ": enough for {connections} connections of a coordinator, or for {} slots of a worker",
+        attempts.min(SLOTS_MAX)
+    );
+    let fix = "raise the hard limit: LimitNOFILE=65536 in a unit, --ulimit nofile=65536:65536 for a \
+               container, a line `nofile` in /etc/security/limits.conf for a user";
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if attempts < cores || connections < CONNECTIONS_MIN {
+        Finding::wrong("open files", seen, &[fix])
+    } else if attempts < SLOTS_MAX {
+        Finding::note("open files", seen, &[fix])
+    } else {
+        Finding::good("open files", seen)
+    }
 }
 
 /// The built-in type `shell` needs one.
@@ -204,6 +246,34 @@ mod tests {
         set_mode(&secrets, 0o700);
         assert_eq!(verdict("s3cret\n", 0o644), Verdict::Good);
         assert_eq!(verdict("s3cret\n", 0o646), Verdict::Wrong);
+    }
+
+    #[test]
+    fn open_files_are_told_with_what_they_are_enough_for() {
+        let of = |current, maximum| {
+            let (current, maximum) = (Some(current), Some(maximum));
+            open_files(Rlimit { current, maximum })
+        };
+
+        let ample = of(1_024, 524_288);
+        assert_eq!(ample.verdict, Verdict::Good);
+        assert_eq!(
+            ample.seen,
+            "524288 (the hard limit; 1024 until a daemon raises it): enough for 32768 connections of a \
+             coordinator, or for 1000 slots of a worker"
+        );
+        let few = of(1_024, 1_024);
+        assert_eq!(few.verdict, Verdict::Note);
+        assert_eq!(
+            few.seen,
+            "1024: enough for 512 connections of a coordinator, or for 88 slots of a worker"
+        );
+        assert_eq!(of(64, 80).verdict, Verdict::Wrong);
+        let unlimited = open_files(Rlimit {
+            current: None,
+            maximum: None,
+        });
+        assert_eq!(unlimited.verdict, Verdict::Good);
     }
 
     #[test]

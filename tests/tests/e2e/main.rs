@@ -38,6 +38,7 @@ mod mcp_answers;
 mod mcp_session;
 mod members;
 mod no_walls;
+mod open_files;
 mod person;
 mod replay;
 mod reports;

@@ -147,7 +147,10 @@ impl Found {
 }
 
 async fn read_result(workspace: &Path) -> Option<Found> {
-    let collected = gather(workspace, vec![RESULT_FILE.to_owned()]).await.ok()?;
+    let globs = vec![RESULT_FILE.to_owned()];
+    let collected = gather(workspace, globs, CollectLimits::default())
+        .await
+        .ok()?;
     let CollectedFile { file, size, .. } = collected.files.into_iter().next()?;
     let reading = move || {
         let mut bytes = Vec::new();
@@ -172,7 +175,13 @@ async fn upload_all(
     result: Option<Content>,
     line: &Line,
 ) -> Result<Vec<Artifact>, String> {
-    let collected = gather(&dirs.workspace, job.assignment.output_globs.clone()).await?;
+    let globs = job.assignment.output_globs.clone();
+    // Held until all are uploaded. It is never closed.
+    let _turn = match globs.is_empty() {
+        true => None,
+        false => ground.collections.acquire().await.ok(),
+    };
+    let collected = gather(&dirs.workspace, globs, ground.collect_limits.clone()).await?;
     for refused in &collected.refused {
         tell(
             line,
@@ -232,9 +241,13 @@ async fn tell(line: &Line, text: String) {
     line.say(TranscriptKind::Worker, text).await;
 }
 
-async fn gather(workspace: &Path, globs: Vec<String>) -> Result<Collected, String> {
+async fn gather(
+    workspace: &Path,
+    globs: Vec<String>,
+    limits: CollectLimits,
+) -> Result<Collected, String> {
     let workspace = workspace.to_owned();
-    let gathering = move || collect(&workspace, &globs, &CollectLimits::default());
+    let gathering = move || collect(&workspace, &globs, &limits);
     let gathered = tokio::task::spawn_blocking(gathering)
         .await
         .map_err(|error| causes(&error))?;

@@ -5,6 +5,9 @@
 //! worker wants it or is gone, however it went. Programs also carry a mark in their environment, so that
 //! they are found where the supervisor was killed. What then has left its session and wiped its environment
 //! survives.
+//!
+//! Of the limits of a spec only the one of open descriptors is set, as the soft one: the worker has raised its
+//! own, and programs that use `select` must not inherit that.
 
 use std::{
     collections::BTreeMap,
@@ -80,6 +83,7 @@ async fn create(spec: SandboxSpec) -> Result<NoneSandbox, SandboxError> {
     let tree = Tree {
         dir: spec.workspace,
         env,
+        open_files: spec.limits.open_files,
     };
     let (control, far) =
         control::Control::pair().map_err(SandboxError::worker("make a control socket"))?;

@@ -12,7 +12,7 @@ use rustix::{fs::Mode, process::Signal};
 
 use super::{
     At, checks, identity,
-    programs::{Setting, serve},
+    programs::{Bounds, Setting, serve},
     report_failure, root, sys,
 };
 use crate::sandbox::{
@@ -33,7 +33,7 @@ pub fn run(control: &OwnedFd, blueprint: &Blueprint) -> ! {
     let setting = Setting {
         env: &blueprint.env,
         dir: Path::new(WORKSPACE),
-        limits: Some(&blueprint.limits),
+        limits: Bounds::All(&blueprint.limits),
         supervisor: None,
     };
     match serve(control, &setting) {

@@ -32,10 +32,18 @@ pub struct Setting<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// Its working directory.
     pub dir: &'a Path,
-    /// What it may use; nothing is changed if none.
-    pub limits: Option<&'a Limits>,
+    /// What it may use.
+    pub limits: Bounds<'a>,
     /// The process that it is not to outlive, where no namespace sees to that.
     pub supervisor: Option<Pid>,
+}
+
+/// Which limits of its starter a program does not inherit.
+pub enum Bounds<'a> {
+    /// All of these are set, and can't be raised again.
+    All(&'a Limits),
+    /// The soft limit of open descriptors alone, as far as the hard one allows it.
+    OpenFiles(u64),
 }
 
 /// A program's process and where its end is told.
@@ -175,8 +183,9 @@ fn prepare(
     sys::dup_to(stderr, 2)?;
     sys::close_from(3, true)?;
     rustix::process::chdir(setting.dir)?;
-    if let Some(limits) = setting.limits {
-        set_limits(limits)?;
+    match setting.limits {
+        Bounds::All(limits) => set_limits(limits)?,
+        Bounds::OpenFiles(limit) => limit_open_files(limit)?,
     }
     sys::reset_signals();
     Ok(())
@@ -208,6 +217,15 @@ fn set_limits(limits: &Limits) -> rustix::io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn limit_open_files(limit: u64) -> rustix::io::Result<()> {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limits = Rlimit {
+        current: Some(maximum.map_or(limit, |bound| bound.min(limit))),
+        maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, limits)
 }
 
 /// Executes the program, looking along the path as a shell does. Only returns on failure.

@@ -20,7 +20,7 @@ use rustix::{
 
 use super::{
     At,
-    programs::{Setting, serve},
+    programs::{Bounds, Setting, serve},
     receive, sys,
 };
 use crate::sandbox::{
@@ -49,7 +49,7 @@ pub fn begin(control: &OwnedFd) -> Result<(), Failure> {
     let setting = Setting {
         env: &tree.env,
         dir: &tree.dir,
-        limits: None,
+        limits: Bounds::OpenFiles(tree.open_files),
         supervisor: Some(own),
     };
     let served = serve(control, &setting);

@@ -42,6 +42,8 @@ pub(in crate::sandbox) struct Tree {
     /// The working directory of its programs, as the host names it.
     pub dir: PathBuf,
     pub env: BTreeMap<String, String>,
+    /// The soft limit of open descriptors of its programs, as far as the hard one allows it.
+    pub open_files: u64,
 }
 
 /// Who the sandbox's programs are on the host.
