@@ -1,10 +1,6 @@
 //! Values on the command line, and what they are on the wire.
 
-use std::{
-    io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 use ganger_proto::v1;

@@ -17,6 +17,7 @@ use crate::{
     failure::{Exit, Failure},
     listing,
     output::{Table, faint, paint, safe_block, safe_line, words},
+    task,
 };
 
 /// What the verification found, as a file beside the report.

@@ -12,7 +12,6 @@ use crate::{
     flags::RequestId,
     input,
     output::{safe_line, words},
-    values,
 };
 
 /// What to do.

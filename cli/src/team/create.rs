@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ganger_proto::v1;
 
-use crate::{context::Context, failure::Failure, flags::RequestId, input, values};
+use crate::{context::Context, failure::Failure, flags::RequestId, input};
 
 /// A team to be.
 #[derive(Debug, clap::Args)]
