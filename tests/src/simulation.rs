@@ -37,6 +37,7 @@ use std::{
     time::Duration,
 };
 
+use board::command::TasksKept;
 use clap::ValueEnum as _;
 
 use self::world::World;
@@ -50,6 +51,24 @@ pub struct Plan {
     pub steps: u64,
     /// What is taken out of the system, to see that it is missed.
     pub without: Option<Safeguard>,
+}
+
+impl Plan {
+    /// How long finished tasks are kept: by turns not for long, few of them, and by default.
+    fn tasks_kept(&self) -> TasksKept {
+        let default = TasksKept::default();
+        match self.seed % 3 {
+            0 => TasksKept {
+                span: Duration::from_secs(20),
+                ..default
+            },
+            1 => TasksKept {
+                count: 20,
+                ..default
+            },
+            _ => default,
+        }
+    }
 }
 
 /// Something without which the fleet can't be safe.
@@ -78,6 +97,8 @@ pub struct Ran {
     pub tasks: usize,
     /// Of those, the ones that were completed.
     pub completed: usize,
+    /// And those that left because their time was over.
+    pub expired: usize,
     /// Attempts that ended without ending their task.
     pub requeued: u64,
     /// Starts of the coordinator.

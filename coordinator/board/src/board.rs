@@ -14,8 +14,8 @@ use crate::{
     command::Soft,
     event::Actor,
     id::{
-        AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, TaskId, TaskKey,
-        TeamName, TeamUid,
+        AgentTypeName, Epoch, Fence, InstanceId, MemberKey, MemberName, MessageId, Revision,
+        TaskId, TaskKey, TeamName, TeamUid,
     },
     index::{Expiries, JOIN_SHOWN, Marks, Queueing, Running, TeamIndex, wakes_since},
     limits::{self, RunningLimits},
@@ -106,6 +106,14 @@ impl Card {
         match self {
             Self::Whole(task) => Some(task.end()?.at),
             Self::Outline(stub) => Some(stub.ended_at),
+        }
+    }
+
+    /// The team's revision at its last change.
+    pub(crate) fn revision(&self) -> Revision {
+        match self {
+            Self::Whole(task) => task.revision,
+            Self::Outline(stub) => stub.revision,
         }
     }
 

@@ -189,8 +189,8 @@ impl<'b> Draft<'b> {
         if let Some(key) = what.task().map(|id| (team, id)) {
             if let Some(task) = self.tasks.get_mut(&key) {
                 previous = std::mem::replace(&mut task.revision, revision);
-            } else if let Some(task) = self.board.whole(key) {
-                previous = task.revision;
+            } else if let Some(card) = self.board.card(key) {
+                previous = card.revision();
             }
         }
         self.events.push(Event {
@@ -272,9 +272,11 @@ impl<'b> Draft<'b> {
         self.team(team).task_unknown(task)
     }
 
-    /// Takes a finished task off the board because its time is over (K15). What is finished, too,
-    /// and waited for it keeps its edge.
+    /// Takes a finished task off the board because its time is over (K15), and says so in the
+    /// team's history. What is finished, too, and waited for it keeps its edge.
     pub(crate) fn expire(&mut self, (team, task): TaskKey) {
+        let expired = Happening::TaskExpired { task };
+        self.happened(team, &Actor::Coordinator, None, expired);
         self.tasks_gone.insert((team, task));
         let head = self.team_mut(team);
         head.expired_through = head.expired_through.max(task);

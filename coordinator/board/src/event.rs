@@ -196,6 +196,11 @@ pub enum Happening {
         /// Its subject.
         subject: Arc<str>,
     },
+    /// A finished task left the board, because its time was over.
+    TaskExpired {
+        /// Which.
+        task: TaskId,
+    },
     /// A task is held.
     TaskPaused {
         /// Which.
@@ -275,6 +280,7 @@ impl Happening {
             | Self::TaskUnblocked { task }
             | Self::TaskReopened { task, .. }
             | Self::TaskDeleted { task, .. }
+            | Self::TaskExpired { task }
             | Self::TaskPaused { task, .. }
             | Self::TaskResumed { task }
             | Self::TaskAsked { task, .. }

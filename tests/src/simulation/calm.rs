@@ -119,7 +119,7 @@ impl World {
         if let Some(what) = self.take_broken() {
             return Err(what);
         }
-        let tasks = self.history.tasks.values();
+        let tasks = self.history.ever().map(|(_, task)| task);
         let completed = tasks
             .clone()
             .filter(|task| task.status() == Status::Completed);
@@ -130,7 +130,8 @@ impl World {
             steps: self.steps,
             span: Duration::from_millis(self.now),
             digest: self.digest(),
-            tasks: self.history.tasks.len(),
+            tasks: tasks.count(),
+            expired: self.history.expired.len(),
             completed: completed.count(),
             requeued: requeued.sum(),
             ..self.ran
@@ -142,7 +143,8 @@ impl World {
         let Some(engine) = &self.coordinator.engine else {
             return;
         };
-        let checked = self.memory.check(engine.board(), &self.coordinator.disk);
+        let disk = &self.coordinator.disk;
+        let checked = self.memory.check(engine.board(), disk, &self.history);
         self.hold(checked);
     }
 
@@ -168,7 +170,7 @@ impl World {
             let has_ended = matches!(task.status(), Status::Completed | Status::Failed);
             has_ended && !lead.finished.contains(&task.id)
         };
-        let of_crew = self.history.tasks.range((CREW, board::id::TaskId(0))..);
+        let of_crew = self.history.ever().filter(|(key, _)| key.0 == CREW);
         match of_crew.map(|(_, task)| task).find(|task| is_told(task)) {
             Some(task) => Err(format!("the lead never heard of the end of #{}", task.id)),
             None => Ok(()),

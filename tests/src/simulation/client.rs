@@ -11,6 +11,7 @@ use board::{
     id::{AttemptNumber, MemberName, MessageId, TaskId, TeamUid},
     mail::{Letter, MailKind},
     record::{Request, RequestKey},
+    refusal::Refusal,
     task::Task,
 };
 use ganger_coordinator::engine::{CallReply, Input, MailReply, MailWanted, Told};
@@ -281,6 +282,8 @@ impl World {
                     let ids = views.iter().map(|view| view.task.id);
                     ids.eq(made.iter().copied())
                 }
+                // Their time was over meanwhile.
+                Err(refused) => matches!(refused.refusal, Refusal::TaskExpired { .. }),
                 _ => false,
             },
             _ => false,

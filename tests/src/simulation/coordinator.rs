@@ -6,7 +6,6 @@
 use std::{collections::VecDeque, time::Duration};
 
 use board::{
-    command::TasksKept,
     id::{AgentTypeName, Epoch},
     limits::RunningLimits,
 };
@@ -113,7 +112,7 @@ impl World {
             leases: Leases::default(),
             expected_types: vec![AgentTypeName::parse(AGENT_TYPE).expect("a name")],
             tombstones_kept: Duration::from_secs(7 * 24 * 3_600),
-            tasks_kept: TasksKept::default(),
+            tasks_kept: self.plan.tasks_kept(),
             limits: RunningLimits::default(),
         };
         let now = self.time();

@@ -270,9 +270,9 @@ impl World {
             Ok(()) => {
                 let noted = self.memory.report_accepted(&reported.report);
                 self.hold(noted);
-                let kept = self
-                    .memory
-                    .check_report(&reported.report, &self.coordinator.disk);
+                let disk = &self.coordinator.disk;
+                let report = &reported.report;
+                let kept = self.memory.check_report(report, disk, &self.history);
                 self.hold(kept);
             }
             Err(_) => self.ran.stale += 1,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use board::{
-    event::Happening,
+    event::{Event, Happening},
     id::{AttemptNumber, InstanceId, MemberName, Revision, TaskId, TaskKey, TeamUid},
     record::Record,
     task::{AttemptEnding, BlockerFailedPolicy, EndedAttempt, Runner, Status, Task, TaskState},
@@ -17,6 +17,8 @@ use ganger_coordinator::store::Batch;
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) tasks: BTreeMap<TaskKey, Arc<Task>>,
+    /// Those that left since because their time was over, as they were last made durable.
+    pub(super) expired: BTreeMap<TaskKey, Arc<Task>>,
     pub(super) revisions: BTreeMap<TeamUid, Revision>,
     /// Attempts that somebody asked to be stopped: what they end with doesn't end their task.
     stopped: BTreeSet<(TaskKey, AttemptNumber)>,
@@ -55,6 +57,9 @@ impl History {
                 continue;
             };
             let key = (*team, task.id);
+            if self.expired.contains_key(&key) {
+                return Err(format!("#{} left, and came back", task.id));
+            }
             let before = self.tasks.insert(key, task.clone());
             check_change(before.as_deref(), task)?;
             self.check_completed(key, task)?;
@@ -79,7 +84,72 @@ impl History {
         for (key, before) in changed {
             self.check_blockers(key, before.as_deref())?;
         }
+        self.take_away(batch)?;
         Ok(ended)
+    }
+
+    /// Takes off what a batch takes off: finished tasks whose time is over, each with an event, and
+    /// none that an open task needs.
+    fn take_away(&mut self, batch: &Batch) -> Result<(), String> {
+        let mut gone = Vec::new();
+        for record in &batch.records {
+            let Record::TaskGone(team, task) = record else {
+                continue;
+            };
+            let key = (*team, *task);
+            let of_it = |event: &&Event| event.team == *team && event.what.task() == Some(*task);
+            let told: Vec<&Happening> =
+                batch.events.iter().filter(of_it).map(|e| &e.what).collect();
+            if !matches!(told.last(), Some(Happening::TaskExpired { .. })) {
+                return Err(format!("#{task} left without a word: {told:?}"));
+            }
+            let Some(left) = self.tasks.remove(&key) else {
+                return Err(format!("#{task} left, and was never there"));
+            };
+            // Its end and its leaving may be of one batch, which then has no record of the end.
+            let is_ended = |what: &&Happening| matches!(what, Happening::TaskEnded { .. });
+            if left.end().is_none() && !told.iter().any(is_ended) {
+                return Err(format!("#{task} left, and was not over: {left:?}"));
+            }
+            self.note_placement_gone(key, &left);
+            self.expired.insert(key, left);
+            gone.push(key);
+        }
+        for key in gone {
+            let open = self.tasks.iter().filter(|(of, _)| of.0 == key.0);
+            let mut open = open.filter(|(_, task)| task.end().is_none());
+            if let Some((_, task)) = open.find(|(_, task)| self.needs(key.0, task, key.1)) {
+                return Err(format!(
+                    "#{} left, and #{} needs it: {task:?}",
+                    key.1, task.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an open task keeps a finished one on the board: it depends on it, joins it, or is
+    /// above or below it.
+    fn needs(&self, team: TeamUid, open: &Task, finished: TaskId) -> bool {
+        let task = |id: TaskId| {
+            let key = (team, id);
+            self.tasks.get(&key).or_else(|| self.expired.get(&key))
+        };
+        let above = |id: TaskId| {
+            let parent = move |id: &TaskId| task(*id)?.parent;
+            std::iter::successors(parent(&id), parent)
+        };
+        let joins = open.terms.as_ref().and_then(|terms| terms.joins);
+        open.blocked_by.contains(&finished)
+            || joins
+                .is_some_and(|joined| joined == finished || above(finished).next() == Some(joined))
+            || above(open.id).any(|id| id == finished)
+            || above(finished).any(|id| id == open.id)
+    }
+
+    /// Every task that was ever made, be it there or not.
+    pub(super) fn ever(&self) -> impl Iterator<Item = (&TaskKey, &Arc<Task>)> + Clone {
+        self.tasks.iter().chain(&self.expired)
     }
 
     /// What a member holds.
@@ -96,13 +166,19 @@ impl History {
     }
 
     fn note_placement(&mut self, key: TaskKey, before: Option<&Task>, task: &Task) {
-        if let Some(placement) = before.and_then(Task::placement)
-            && let Some(held) = self.placed.get_mut(&placement.instance)
-        {
-            held.retain(|other| *other != key);
+        if let Some(before) = before {
+            self.note_placement_gone(key, before);
         }
         if let Some(placement) = task.placement() {
             self.placed.entry(placement.instance).or_default().push(key);
+        }
+    }
+
+    fn note_placement_gone(&mut self, key: TaskKey, before: &Task) {
+        if let Some(placement) = before.placement()
+            && let Some(held) = self.placed.get_mut(&placement.instance)
+        {
+            held.retain(|other| *other != key);
         }
     }
 

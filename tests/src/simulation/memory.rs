@@ -12,7 +12,7 @@ use board::{
 };
 use ganger_coordinator::store::Store as _;
 
-use super::disk::Disk;
+use super::{disk::Disk, history::History};
 
 /// What a client was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,19 @@ pub(super) enum Fact {
     Sent(TeamUid, MessageId, Arc<str>, Vec<MemberName>),
     /// The messages are not in the mailbox any more.
     Acked(TeamUid, MemberName, Vec<MessageId>),
+}
+
+impl Fact {
+    /// The task that it is about.
+    fn task(&self) -> Option<&TaskKey> {
+        match self {
+            Self::Made(key, _)
+            | Self::Noted(key, _)
+            | Self::Cancelled(key)
+            | Self::Closed(key, _) => Some(key),
+            Self::Sent(..) | Self::Acked(..) => None,
+        }
+    }
 }
 
 /// What a worker reported.
@@ -76,26 +89,50 @@ impl Memory {
         ))
     }
 
-    /// What was told, checked against a board that was just loaded.
-    pub(super) fn check(&self, board: &Board, disk: &Disk) -> Result<(), String> {
+    /// What was told, checked against a board that was just loaded. Of tasks whose time was over
+    /// nothing must be left.
+    pub(super) fn check(
+        &self,
+        board: &Board,
+        disk: &Disk,
+        history: &History,
+    ) -> Result<(), String> {
+        if let Some(key) = history
+            .expired
+            .keys()
+            .find(|key| stored(**key, disk).is_some())
+        {
+            return Err(format!("#{} left, and is on the disk", key.1));
+        }
         for fact in &self.facts {
-            self.check_fact(fact, board, disk)?;
+            let is_there = |key: &TaskKey| !history.expired.contains_key(key);
+            if fact.task().is_none_or(is_there) {
+                self.check_fact(fact, board, disk)?;
+            }
         }
         let reports = self.begun.values().chain(self.endings.values());
         for report in reports {
-            self.check_report(report, disk)?;
+            self.check_report(report, disk, history)?;
         }
         Ok(())
     }
 
-    /// An accepted report is on the disk.
-    pub(super) fn check_report(&self, report: &Report, disk: &Disk) -> Result<(), String> {
+    /// An accepted report is on the disk, unless the time of its task is over.
+    pub(super) fn check_report(
+        &self,
+        report: &Report,
+        disk: &Disk,
+        history: &History,
+    ) -> Result<(), String> {
         let Fence {
             team,
             task,
             attempt,
             ..
         } = report.fence;
+        if history.expired.contains_key(&(team, task)) {
+            return Ok(());
+        }
         let lost = |task: &dyn std::fmt::Debug| {
             Err(format!("{report:?} was accepted, and is lost: {task:?}"))
         };

@@ -355,6 +355,13 @@ async fn everything(lead: &Client, worker: &mut HandWorker) {
     };
     assert!(worker.ended(stopped).await.accepted);
     lead.try_delete(1).await.unwrap();
+    // Two finished ones are kept, and this makes three.
+    lead.plan(vec![new_task("three"), new_task("four")]).await;
+    for task in [3, 4] {
+        lead.set(task, Completed).await;
+    }
+    let mut watch = lead.watch().await;
+    watch.until(2, EventType::TaskExpired).await;
     lead.hand_over("alice").await.unwrap();
     let alice = lead.clone().member("alice");
     alice.remove_member("carol", false).await.unwrap();
@@ -369,7 +376,7 @@ fn all_types() -> BTreeSet<i32> {
 
 #[tokio::test]
 async fn every_type_of_event_is_told_live_and_after_a_crash_from_any_revision_the_same() {
-    let mut cluster = Cluster::start(programs!()).await;
+    let mut cluster = Cluster::with(programs!(), &["--tasks-kept", "2"]).await;
     let lead = cluster.client().team_of("red", &["alice"]).await;
     let mut worker = HandWorker::connect(&lead, interactive("me")).await.unwrap();
     let mut live = lead.watch().await;

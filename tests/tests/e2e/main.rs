@@ -21,6 +21,7 @@ mod dispatch;
 mod doors;
 mod drain;
 mod every_field;
+mod expiry;
 mod fences;
 mod fleet;
 mod foreign;

@@ -32,6 +32,7 @@ fn fleet_is_safe_under_every_fault_and_comes_to_rest_when_they_stop() {
         all.span += ran.span;
         all.tasks += ran.tasks;
         all.completed += ran.completed;
+        all.expired += ran.expired;
         all.requeued += ran.requeued;
         all.boots += ran.boots;
         all.stale += ran.stale;
@@ -44,6 +45,7 @@ fn fleet_is_safe_under_every_fault_and_comes_to_rest_when_they_stop() {
     assert!(all.completed as u64 > 20 * seeds, "{all:?}");
     assert!(all.requeued > 10 * seeds, "{all:?}");
     assert!(all.boots > 4 * seeds, "{all:?}");
+    assert!(all.expired as u64 > 10 * seeds, "{all:?}");
     assert!(all.stale > seeds, "{all:?}");
 }
 

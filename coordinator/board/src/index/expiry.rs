@@ -166,14 +166,19 @@ impl Expiries {
         Some(*oldest + kept.span)
     }
 
-    /// The teams with tasks whose time has come: those with too many first.
+    /// The teams with tasks whose time has come, each once: those with too many first.
     pub(crate) fn due(&self, now: Time, kept: TasksKept) -> Vec<TeamUid> {
         let longest = self.longest.iter().rev();
         let crowded = longest.take_while(|(len, _)| *len > kept.count);
         let oldest = self.oldest.iter();
         let old = oldest.take_while(|(ended, _)| *ended + kept.span <= now);
-        let mut teams: Vec<TeamUid> = crowded.map(|(_, team)| *team).collect();
-        teams.extend(old.map(|(_, team)| *team).take(TEAMS_PER_STEP));
+        let crowded = crowded.map(|(_, team)| *team).take(TEAMS_PER_STEP);
+        let mut teams: Vec<TeamUid> = crowded.collect();
+        for (_, team) in old.take(TEAMS_PER_STEP) {
+            if !teams.contains(team) {
+                teams.push(*team);
+            }
+        }
         teams.truncate(TEAMS_PER_STEP);
         teams
     }
@@ -232,6 +237,16 @@ mod tests {
         assert_eq!(due(&line, 119), [2, 3]);
         assert_eq!(due(&line, 120), [2, 3, 4]);
         assert_eq!(due(&line, 130), [2, 3, 4, 1]);
+    }
+
+    #[test]
+    fn a_team_that_is_over_both_bounds_is_looked_at_once() {
+        let mut teams = Expiries::default();
+        teams.list(TeamUid(1), &line([10, 20]));
+        teams.list(TeamUid(2), &line([10, 20, 30]));
+        teams.list(TeamUid(3), &line([900]));
+
+        assert_eq!(teams.due(Time(110), KEPT), [TeamUid(2), TeamUid(1)]);
     }
 
     #[test]

@@ -39,12 +39,12 @@ fn finish(script: &mut Script, tasks: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// What a tick takes off the board, and that it does nothing else.
+/// What a tick takes off the board, and that it does nothing else but to say so.
 fn expired(script: &mut Script) -> Vec<u64> {
     let Some(told) = script.tick() else {
         return vec![];
     };
-    told.is(&[]).mails(&[]).answers(&Answer::Done);
+    told.mails(&[]).answers(&Answer::Done);
     let gone = told
         .decision
         .records
@@ -54,7 +54,12 @@ fn expired(script: &mut Script) -> Vec<u64> {
             Record::Team(_) => None,
             other => panic!("a task expires, and {other:?} is written"),
         });
-    gone.collect()
+    let gone: Vec<u64> = gone.collect();
+    let said = gone.iter().map(|id| format!("coordinator: #{id} expired"));
+    let said: BTreeSet<String> = said.collect();
+    assert_eq!(told.lines.iter().cloned().collect::<BTreeSet<_>>(), said);
+    assert_eq!(told.lines.len(), gone.len());
+    gone
 }
 
 fn here(script: &Script) -> Vec<u64> {
@@ -111,6 +116,28 @@ fn whoever_asks_for_one_that_left_is_told_so_and_its_id_stays_used() {
     assert_eq!(never, Refusal::never_was(TaskId(9), t()));
     let made = script.create(LEAD, &[card("y")]).unwrap();
     assert!(matches!(made.answer, Answer::Tasks { first, .. } if first == TaskId(4)));
+}
+
+/// The last of what happened to a task, whether memory still had it whole or not.
+#[test]
+fn the_history_says_when_a_task_left_and_leads_back_from_there() {
+    for is_outlined in [false, true] {
+        let mut script = keeping(1, 3_600, &vec![card("x"); 2]);
+        finish(&mut script, [1, 2]);
+        let ended = script.task(1).revision;
+        let (before, now) = (script.board.team(TEAM).unwrap().revision, script.now);
+        if is_outlined {
+            script.board = outlined(&script.board);
+        }
+
+        let told = script.tick().unwrap();
+
+        told.is(&["coordinator: #1 expired"]);
+        let event = &told.decision.events[0];
+        assert_eq!((event.revision, event.at), (before.next(), now));
+        assert_eq!(event.previous, ended);
+        assert_eq!(script.board.team(TEAM).unwrap().revision, before.next());
+    }
 }
 
 #[test]

@@ -120,7 +120,7 @@ proptest! {
         }
     }
 
-    /// Unless somebody opens it again, or deletes it.
+    /// Unless somebody opens it again, or deletes it, or its time is over.
     #[test]
     fn what_is_over_stays_as_it_is(acts in acts()) {
         let mut world = World::new();
@@ -131,7 +131,8 @@ proptest! {
             let moved: BTreeSet<TaskKey> = events
                 .filter(|event| {
                     let what = &event.what;
-                    let is_gone = matches!(what, Happening::TaskDeleted { .. });
+                    let is_gone = matches!(what, Happening::TaskDeleted { .. })
+                        || matches!(what, Happening::TaskExpired { .. });
                     is_gone || matches!(what, Happening::TaskReopened { .. })
                 })
                 .filter_map(|event| Some((event.team, event.what.task()?)))
@@ -140,11 +141,9 @@ proptest! {
                 let Some(end) = old.end().filter(|_| !moved.contains(&key)) else {
                     continue;
                 };
-                // Gone without a word is only what a team took with it, or what expired.
+                // Gone without a word is only what a team took with it.
                 let Some(new) = world.script.shelf.tasks.get(&key) else {
-                    let team = world.script.board.team(key.0);
-                    let may_go = team.is_none_or(|team| key.1 <= team.expired_through);
-                    prop_assert!(may_go, "{:?}", key);
+                    prop_assert!(world.script.board.team(key.0).is_none(), "{:?}", key);
                     continue;
                 };
                 let now = new.end().expect("it was over");
@@ -231,7 +230,7 @@ fn follow(told: &mut BTreeMap<TaskKey, Status>, event: &board::event::Event) {
     };
     let key = (event.team, task);
     let (from, to) = match &event.what {
-        Happening::TaskDeleted { .. } => {
+        Happening::TaskDeleted { .. } | Happening::TaskExpired { .. } => {
             assert!(told.remove(&key).is_some(), "{event:?}");
             return;
         }

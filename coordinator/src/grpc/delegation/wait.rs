@@ -314,6 +314,7 @@ impl Alarm {
             | Happening::PlanRejected { .. }
             | Happening::MessageSent { .. }
             | Happening::TaskCreated { .. }
+            | Happening::TaskExpired { .. }
             | Happening::TaskDispatched { .. }
             | Happening::TaskStarted { .. }
             | Happening::TaskStopRequested { .. }

@@ -123,6 +123,7 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
             told.subject = subject.to_string();
             v1::EventType::TaskDeleted
         }
+        Happening::TaskExpired { .. } => v1::EventType::TaskExpired,
         Happening::TaskPaused { reason, .. } => {
             told.message = reason.to_string();
             v1::EventType::TaskPaused

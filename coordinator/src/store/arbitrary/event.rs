@@ -36,6 +36,7 @@ fn happening() -> impl Strategy<Value = Happening> {
             reason
         }),
         (task_id(), short()).prop_map(|(task, subject)| Happening::TaskDeleted { task, subject }),
+        task_id().prop_map(|task| Happening::TaskExpired { task }),
         (task_id(), short()).prop_map(|(task, reason)| Happening::TaskPaused { task, reason }),
         task_id().prop_map(|task| Happening::TaskResumed { task }),
         Just(Happening::TeamUpdated),

@@ -158,6 +158,7 @@ impl EventMessage {
             Happening::TaskAnswered { attempt, text, .. } => message.of_attempt(23, *attempt, text),
             Happening::TaskSteered { attempt, text, .. } => message.of_attempt(24, *attempt, text),
             Happening::TeamUpdated => 25,
+            Happening::TaskExpired { .. } => 26,
         };
         message
     }
@@ -316,6 +317,7 @@ impl EventMessage {
                 attempt: self.attempt_number()?,
                 text: self.text.into(),
             },
+            26 => Happening::TaskExpired { task },
             _ => return Err(CodecError::Bad("kind of event")),
         })
     }

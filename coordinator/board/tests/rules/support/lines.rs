@@ -101,6 +101,7 @@ fn event_line(event: &Event) -> String {
             format!("#{task} reopened, was {}: {reason}", from.word())
         }
         Happening::TaskDeleted { task, subject } => format!("#{task} deleted: {subject}"),
+        Happening::TaskExpired { task } => format!("#{task} expired"),
         Happening::TaskPaused { task, reason } => format!("#{task} paused: {reason}"),
         Happening::TaskResumed { task } => format!("#{task} resumed"),
         Happening::TeamUpdated => "team updated".into(),
