@@ -46,22 +46,25 @@ fn type_of(team: &TeamBoard, task: &Task) -> Option<AgentTypeName> {
 }
 
 impl Board {
-    /// How deep below its own task the sub-agent of a task may still have others hired. An error
-    /// is a finished hirer that has to be [recalled](Board::recall) first.
-    pub fn hiring_left(&self, key: TaskKey) -> Result<u32, TaskKey> {
-        let left = (0..).zip(self.hirers(key)?);
+    /// How deep below its own task the sub-agent of a task may still have others hired, as far as
+    /// its hirers are in memory; and the first one that has to be [recalled](Board::recall) before
+    /// more can be said.
+    pub fn hiring_left(&self, key: TaskKey) -> (u32, Option<TaskKey>) {
+        let (chain, absent) = self.hirers(key);
+        let left = (0..).zip(chain);
         let left = left.map(|(above, link)| link.allowed.saturating_sub(above));
-        Ok(left.min().unwrap_or(0))
+        (left.min().unwrap_or(0), absent)
     }
 
     /// Refuses the sub-agent of a task to hire, where somebody up its chain doesn't allow it.
     pub(crate) fn check_hiring(&self, key: TaskKey) -> Result<(), Obstacle> {
-        for (depth, link) in (1..).zip(self.hirers(key).map_err(Obstacle::Absent)?) {
+        let (chain, absent) = self.hirers(key);
+        for (depth, link) in (1..).zip(chain) {
             if link.allowed < depth {
                 return Err(link.refusal(depth).into());
             }
         }
-        Ok(())
+        absent.map_or(Ok(()), |absent| Err(Obstacle::Absent(absent)))
     }
 
     /// Refuses the sub-agent of an attempt to make so many tasks more than it has made, where that is
@@ -110,16 +113,22 @@ impl Board {
         Some((agent_type, offered))
     }
 
-    /// The task, and what hired it, and what hired that, as far as it matters.
-    fn hirers(&self, (team, task): TaskKey) -> Result<Vec<Link>, TaskKey> {
+    /// The task, and what hired it, and what hired that, as far as it matters and is in memory; and
+    /// the one of which memory has an outline. One that left the board can't say any more what it
+    /// allowed: that is nothing.
+    fn hirers(&self, (team, task): TaskKey) -> (Vec<Link>, Option<TaskKey>) {
         let mut chain = Vec::new();
         let mut at = Some(task);
         while let Some(id) = at {
             let Some(card) = self.card((team, id)) else {
+                chain.push(Link {
+                    agent_type: None,
+                    allowed: 0,
+                });
                 break;
             };
             let Card::Whole(task) = card else {
-                return Err((team, id));
+                return (chain, Some((team, id)));
             };
             let agent_type = type_of(&self.teams[&team], task);
             let offered = agent_type.as_ref().and_then(|name| self.offered_type(name));
@@ -133,6 +142,6 @@ impl Board {
             }
             at = task.terms().hired_by.map(|hirer| hirer.task);
         }
-        Ok(chain)
+        (chain, None)
     }
 }

@@ -17,6 +17,8 @@ pub const BLOCKER_RESULT_LEN_MAX: usize = 16 * 1024;
 const RESULTS_LEN_MAX: usize = 2 * 1024 * 1024;
 /// Children of a joined task whose results go with the assignment.
 const JOINED_RESULTS_MAX: usize = 256;
+/// The subject of a task that can't be read.
+const UNREADABLE: &str = "(unreadable)";
 
 impl Engine {
     /// The results of a task's completed blockers, then those of the children that it joins.
@@ -77,7 +79,7 @@ impl Engine {
     fn unread(&self, key: TaskKey, reference: &str) -> Option<BlockerResult> {
         (self.board.ended(key) == Some(EndStatus::Completed)).then(|| BlockerResult {
             task: key.1,
-            subject: "(unreadable)".into(),
+            subject: UNREADABLE.into(),
             result: format!(
                 "The result of task #{} is damaged and cannot be read (reference {reference}).",
                 key.1
@@ -90,7 +92,7 @@ impl Engine {
 
     /// Says in the place of a joined task how many of its children's results are missing.
     fn left_out(&mut self, key: TaskKey, missing: usize) -> BlockerResult {
-        let view = self.view(key).ok();
+        let joined = self.view(key);
         let text = format!(
             "{missing} more tasks that are part of #{} completed; their results are not here, but \
              in the tasks.",
@@ -98,9 +100,7 @@ impl Engine {
         );
         BlockerResult {
             task: key.1,
-            subject: view
-                .map(|view| view.task.subject.clone())
-                .unwrap_or_default(),
+            subject: joined.map_or_else(|_| UNREADABLE.into(), |view| view.task.subject.clone()),
             result: text.into(),
             is_cut: true,
             outputs: Vec::new(),

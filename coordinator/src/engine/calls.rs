@@ -265,7 +265,8 @@ impl Engine {
                 Err(Obstacle::Refused(refusal)) => {
                     let current = match &refusal {
                         Refusal::RevisionMismatch { .. } => {
-                            named_task(&self.board, &call.wish).and_then(|key| self.view(key).ok())
+                            let named = named_task(&self.board, &call.wish);
+                            named.map(|key| self.view(key)).transpose()?
                         }
                         _ => None,
                     };

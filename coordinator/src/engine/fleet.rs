@@ -506,14 +506,13 @@ impl Engine {
         })
     }
 
-    /// How deep below a task its sub-agent may have others hired (D7).
+    /// How deep below a task its sub-agent may have others hired (D7). A hirer that can't be read
+    /// takes nothing away: whoever hires is told of the failure.
     fn hiring_left(&mut self, key: board::id::TaskKey) -> u32 {
         loop {
-            match self.board.hiring_left(key) {
-                Ok(left) => return left,
-                // One that can't be read may not hire: nobody is promised what may be refused.
-                Err(absent) if self.recall(absent).is_err() => return 0,
-                Err(_) => {}
+            let (left, absent) = self.board.hiring_left(key);
+            if absent.is_none_or(|absent| self.recall(absent).is_err()) {
+                return left;
             }
         }
     }

@@ -178,6 +178,19 @@ impl World {
         answer.try_recv().unwrap()
     }
 
+    /// A group of one call, of whomever.
+    fn called_with(&mut self, call: Call) -> CallReply {
+        let mut answer = self.call_with(call);
+        self.flush();
+        answer.try_recv().unwrap()
+    }
+
+    fn call_with(&mut self, call: Call) -> oneshot::Receiver<CallReply> {
+        let (reply, answer) = oneshot::channel();
+        self.take(Input::Call(Box::new(call), reply));
+        answer
+    }
+
     /// Ten tasks after a place.
     fn list(&mut self, after: Option<At>) -> oneshot::Receiver<Result<TaskPage, Refusal>> {
         let wanted = Wanted {

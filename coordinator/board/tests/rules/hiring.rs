@@ -50,7 +50,9 @@ fn refused(agent_type: &str, depth: u32, allowed: u32) -> Refusal {
 }
 
 fn left(script: &Script, task: u64) -> u32 {
-    script.board.hiring_left(key(task)).unwrap()
+    let (left, absent) = script.board.hiring_left(key(task));
+    assert_eq!(absent, None);
+    left
 }
 
 #[test]
@@ -232,7 +234,7 @@ fn a_hirer_that_is_over_is_recalled_to_say_how_deep_its_chain_goes() {
     script.dispatch(5, "w1");
     script.end(2, done(""));
     script.board.outline(key(2));
-    assert_eq!(script.board.hiring_left(key(5)), Err(key(2)));
+    assert_eq!(script.board.hiring_left(key(5)), (3, Some(key(2))));
 
     let hired = hire(&mut script, 5, "three").unwrap();
 
@@ -240,6 +242,34 @@ fn a_hirer_that_is_over_is_recalled_to_say_how_deep_its_chain_goes() {
         hire(&mut script, hired, "coder").unwrap_err(),
         refused("two", 3, 2)
     );
+}
+
+/// Where what it hired is no part of its task, the hirer doesn't stay for it (K15).
+#[test]
+fn a_hirer_that_left_the_board_lets_nobody_below_it_hire() {
+    let mut script = Script::new();
+    script.fleet(FleetCommand::OfferTypes(vec![hiring("coder", 3)]));
+    script
+        .create(LEAD, &[owned_by("hana", card("hers"))])
+        .unwrap();
+    script.dispatch(1, "w1");
+    let elsewhere = outliving(run_by("coder"));
+    script.by_agent(1, 1, create(&[elsewhere])).unwrap();
+    script.dispatch(2, "w1");
+    assert_eq!(left(&script, 2), 2);
+
+    script.end(1, done(""));
+    script.tasks_kept.span = secs(10);
+    script.after(secs(10));
+    script.tick().unwrap();
+
+    assert_eq!(script.board.card_of(key(1)), None);
+    assert_eq!(left(&script, 2), 0);
+    let unknown = Refusal::BadValue {
+        field: "agent_type",
+        why: "of the sub-agent that hires is not known any more".into(),
+    };
+    assert_eq!(hire(&mut script, 2, "coder").unwrap_err(), unknown);
 }
 
 fn tasks_full(task: u64, agent_type: &str, made: u32, count: usize, max: u32) -> Refusal {

@@ -139,3 +139,15 @@ fn unreadable_events_are_a_failure_and_not_the_end_of_what_is_kept() {
     assert_eq!(seen.try_recv().unwrap(), Ok(Revision(0)));
     assert!(!world.engine.sweep(world.now).unwrap());
 }
+
+#[test]
+fn update_at_another_revision_of_an_unreadable_task_is_a_failure_and_not_a_mismatch() {
+    let mut world = with_outlines();
+    damage_task(&world, 2);
+    let stale = Update {
+        expected_revision: Some(Revision(1)),
+        ..Update::default()
+    };
+
+    assert_call_failed(world.called(update(2, stale)));
+}

@@ -29,15 +29,11 @@ fn hired() -> NewTask {
 
 impl World {
     fn called_by(&mut self, fence: Fence, wish: Wish) -> CallReply {
-        let (reply, mut answer) = oneshot::channel();
-        let call = Call {
+        self.called_with(Call {
             caller: agent(fence),
             request: None,
             wish,
-        };
-        self.take(Input::Call(Box::new(call), reply));
-        self.flush();
-        answer.try_recv().unwrap()
+        })
     }
 
     fn tried_to_wait(&mut self, fence: Fence, task: u64) -> Result<Option<Waiting>, Refusal> {
