@@ -82,13 +82,17 @@ impl Caller {
         Ok(Self { metadata })
     }
 
-    /// The same in another team. There a pinned incarnation would be another member's.
+    /// The same in another team. There a pinned incarnation would be another member's, and an
+    /// address another team's.
     fn speak_in(&mut self, team: MetadataValue<Ascii>) {
         self.metadata.retain(|(key, _)| *key != TEAM_KEY);
         self.metadata.push((TEAM_KEY, team));
         for (key, value) in &mut self.metadata {
-            let name = value.to_str().ok().and_then(|name| name.split_once('/'));
-            if *key == MEMBER_KEY
+            let name = value
+                .to_str()
+                .ok()
+                .and_then(|name| name.split_once(['@', '/']));
+            if matches!(*key, MEMBER_KEY | BEHALF_KEY)
                 && let Some(Ok(name)) = name.map(|(name, _)| name.parse())
             {
                 *value = name;
@@ -340,20 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn another_team_is_spoken_in_without_the_incarnation_of_the_first() {
-        let mut caller = Caller {
-            metadata: vec![
-                (TEAM_KEY, "red".parse().unwrap()),
-                (MEMBER_KEY, "alice/3".parse().unwrap()),
-            ],
-        };
+    fn another_team_is_spoken_in_without_incarnation_and_address_in_the_first() {
+        for member in ["alice/3", "alice@red", "alice@red/3"] {
+            let mut caller = Caller {
+                metadata: vec![
+                    (TEAM_KEY, "red".parse().unwrap()),
+                    (MEMBER_KEY, member.parse().unwrap()),
+                    (BEHALF_KEY, "carol@red".parse().unwrap()),
+                ],
+            };
 
-        caller.speak_in("blue".parse().unwrap());
+            caller.speak_in("blue".parse().unwrap());
 
-        let request = caller.call(Request::new(())).unwrap();
-        assert_eq!(request.metadata().get_all(TEAM_KEY).iter().count(), 1);
-        assert_eq!(request.metadata().get(TEAM_KEY).unwrap(), "blue");
-        assert_eq!(request.metadata().get(MEMBER_KEY).unwrap(), "alice");
+            let request = caller.call(Request::new(())).unwrap();
+            let said = |key: &str| request.metadata().get(key).unwrap().clone();
+            assert_eq!(request.metadata().get_all(TEAM_KEY).iter().count(), 1);
+            assert_eq!(said(TEAM_KEY), "blue");
+            assert_eq!(said(MEMBER_KEY), "alice");
+            assert_eq!(said(BEHALF_KEY), "carol");
+        }
     }
 
     #[test]

@@ -152,6 +152,34 @@ fn parse(path: &Path, text: &str) -> Result<FileSettings, ConfigError> {
     Ok(said)
 }
 
+/// A member as it is said: `bob`, `bob@red`, each with `/2` behind it to pin an incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address<'t> {
+    /// Its name.
+    pub name: &'t str,
+    /// The team that the address says.
+    pub team: Option<&'t str>,
+    /// The pinned incarnation.
+    pub incarnation: Option<&'t str>,
+}
+
+/// Takes a member apart. What its parts say is the coordinator's to check.
+pub fn address(member: &str) -> Address<'_> {
+    let (member, incarnation) = match member.split_once('/') {
+        Some((member, incarnation)) => (member, Some(incarnation)),
+        None => (member, None),
+    };
+    let (name, team) = match member.split_once('@') {
+        Some((name, team)) => (name, Some(team)),
+        None => (member, None),
+    };
+    Address {
+        name,
+        team,
+        incarnation,
+    }
+}
+
 fn merge(globals: &Globals, files: &[FileSettings]) -> Settings {
     fn first<T>(
         flag: Option<T>,
@@ -167,12 +195,15 @@ fn merge(globals: &Globals, files: &[FileSettings]) -> Settings {
         .clone()
         .filter(|path| !path.as_os_str().is_empty());
 
+    let team = first(text(&globals.team), files, |file| file.team.clone());
+    let member = first(text(&globals.member), files, |file| file.member.clone());
+    let address = member.as_deref().map(address);
     Settings {
         addr: first(text(&globals.addr), files, |file| file.addr.clone())
             .unwrap_or_else(|| ADDR_DEFAULT.into()),
         token_file: first(token_file, files, |file| file.token_file.clone()),
-        team: first(text(&globals.team), files, |file| file.team.clone()),
-        member: first(text(&globals.member), files, |file| file.member.clone()),
+        team: team.or_else(|| address?.team.map(ToOwned::to_owned)),
+        member,
         format: first(globals.output, files, |file| file.output).unwrap_or_default(),
         color: first(globals.color, files, |file| {
             file.color.map(|color| match color {
@@ -227,6 +258,23 @@ mod tests {
                 on_behalf_of: None,
             }
         );
+    }
+
+    #[test]
+    fn team_is_that_of_the_members_address_where_none_is_said() {
+        let team = |team: Option<&str>, member: &str| {
+            let globals = Globals {
+                team: team.map(Into::into),
+                member: Some(member.into()),
+                ..Globals::default()
+            };
+            merge(&globals, &[]).team
+        };
+
+        assert_eq!(team(None, "team-lead@red/2").as_deref(), Some("red"));
+        assert_eq!(team(None, "team-lead/2"), None);
+        // That they differ is for the coordinator to refuse.
+        assert_eq!(team(Some("blue"), "bob@red").as_deref(), Some("blue"));
     }
 
     #[test]

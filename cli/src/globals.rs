@@ -32,7 +32,7 @@ pub struct Globals {
         hide_env_values = true
     )]
     pub team: Option<String>,
-    /// The member to speak as: NAME or NAME/INCARNATION [default: the team's lead]
+    /// The member to speak as: NAME or NAME@TEAM, and /INCARNATION [default: the team's lead]
     #[arg(
         long,
         global = true,

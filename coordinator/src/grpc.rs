@@ -4,6 +4,7 @@
 //! ([`to_wire`], [`status`]). It knows no rule of the board and never sees the store.
 
 mod accept;
+mod address;
 mod artifact;
 mod body;
 mod caller;

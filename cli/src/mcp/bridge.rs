@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     client::{Client, request_id},
-    config::Settings,
+    config::{Settings, address},
     context::wait_over,
     failure::{Exit, Failure},
 };
@@ -119,10 +119,14 @@ impl Bridge {
         let Some(said) = &self.settings.member else {
             return Ok(true);
         };
-        let (name, incarnation) = match said.split_once('/') {
-            Some((name, incarnation)) => (name, incarnation.parse().ok()),
-            None => (said.as_str(), None),
-        };
+        let team = self.settings.team.as_deref().unwrap_or("default");
+        let said_as = address(said);
+        if let Some(other) = said_as.team.filter(|other| *other != team) {
+            return Err(Failure::Usage(format!(
+                "{said} is a member of team {other}, and the session speaks in team {team}: say \
+                 --team {other}, or a member of {team} with --member"
+            )));
+        }
         // Asked by nobody in particular: to a stranger the coordinator doesn't tell the roster.
         let asking = Settings {
             member: None,
@@ -136,13 +140,12 @@ impl Bridge {
             return Ok(false);
         };
         let is_there = roster.iter().any(|member| {
-            let is_same = |pinned: i32| member.incarnation == pinned;
-            member.name == name && incarnation.is_none_or(is_same)
+            let is_same = |pinned: &str| pinned.parse() == Ok(member.incarnation);
+            member.name == said_as.name && said_as.incarnation.is_none_or(is_same)
         });
         if is_there {
             return Ok(true);
         }
-        let team = self.settings.team.as_deref().unwrap_or("default");
         let names: Vec<&str> = roster.iter().map(|member| member.name.as_str()).collect();
         Err(Failure::Usage(format!(
             "team {team} has no member {said}: say another one with --member, or add it with \

@@ -2,9 +2,7 @@
 
 use board::{
     command::Caller,
-    id::{
-        AttemptNumber, Epoch, Fence, MemberName, MessageId, NameError, TaskId, TeamName, TeamUid,
-    },
+    id::{AttemptNumber, Epoch, Fence, MessageId, NameError, TaskId, TeamName, TeamUid},
     record::{Request, RequestKey},
     refusal::Refusal,
 };
@@ -14,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tonic::{Status, metadata::MetadataMap};
 use uuid::Uuid;
 
-use super::status;
+use super::{address::Address, status};
 use crate::engine::DEFAULT_TEAM;
 
 #[cfg(test)]
@@ -24,6 +22,8 @@ mod tests;
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     team: Option<String>,
+    /// The members that the metadata names, each with its key.
+    named: Vec<(&'static str, Address)>,
     /// The member that calls.
     pub caller: Caller,
 }
@@ -36,29 +36,47 @@ impl Identity {
             Some(Ok(text)) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
             Some(Err(_)) => Err(status::invalid(key, "is no plain text")),
         };
-        let mut caller = match text(MEMBER_KEY)? {
-            Some(member) => caller(member)?,
-            None => Caller::default(),
-        };
+        let mut caller = Caller::default();
+        let mut named = Vec::new();
+        if let Some(member) = text(MEMBER_KEY)? {
+            let (member, incarnation) = pinned(member)?;
+            caller.member = Some(member.name.clone());
+            caller.incarnation = incarnation;
+            named.push((MEMBER_KEY, member));
+        }
+        if let Some(member) = text(BEHALF_KEY)? {
+            let member = Address::parse(BEHALF_KEY, member)?;
+            caller.on_behalf_of = Some(member.name.clone());
+            named.push((BEHALF_KEY, member));
+        }
         caller.attempt = text(ATTEMPT_KEY)?.map(attempt).transpose()?;
-        caller.on_behalf_of = text(BEHALF_KEY)?
-            .map(|name| MemberName::parse(name).map_err(|why| bad_name(BEHALF_KEY, name, why)))
-            .transpose()?;
         caller.cause = text(CAUSE_KEY)?.map(message).transpose()?;
         Ok(Self {
             team: text(TEAM_KEY)?.map(ToOwned::to_owned),
+            named,
             caller,
         })
     }
 
-    /// The team that a request speaks of: its own field, else the metadata, else the default.
+    /// The team that a request speaks of: its own field, else the metadata's team, else that of
+    /// the caller's address, else the default. Whom the metadata names must be its members.
     pub fn team(&self, field: &str) -> Result<TeamName, Status> {
-        let text = if field.is_empty() {
-            self.team.as_deref().unwrap_or(DEFAULT_TEAM)
-        } else {
-            field
+        let said = Some(field).filter(|field| !field.is_empty());
+        let team = match said.or(self.team.as_deref()) {
+            Some(text) => TeamName::parse(text).map_err(|why| bad_name("team", text, why))?,
+            None => match self
+                .named
+                .iter()
+                .find_map(|(_, address)| address.team.clone())
+            {
+                Some(team) => team,
+                None => TeamName::parse(DEFAULT_TEAM).expect("a name by itself"),
+            },
         };
-        TeamName::parse(text).map_err(|why| bad_name("team", text, why))
+        for (key, address) in &self.named {
+            address.check_team(key, &team)?;
+        }
+        Ok(team)
     }
 
     /// How to recognise this call when it comes again; none without a request id.
@@ -108,23 +126,18 @@ fn hash(parts: &[&[u8]]) -> u128 {
     u128::from_be_bytes(half)
 }
 
-/// `alice`, or `alice/3` to pin an incarnation.
-fn caller(text: &str) -> Result<Caller, Status> {
-    let (name, incarnation) = match text.split_once('/') {
-        Some((name, number)) => {
+/// `alice` or `alice@red`, with `/3` behind it to pin an incarnation.
+fn pinned(text: &str) -> Result<(Address, Option<u32>), Status> {
+    let (member, incarnation) = match text.split_once('/') {
+        Some((member, number)) => {
             let number = number
                 .parse()
                 .map_err(|_| status::invalid(MEMBER_KEY, "has an incarnation that is no number"))?;
-            (name, Some(number))
+            (member, Some(number))
         }
         None => (text, None),
     };
-    let name = MemberName::parse(name).map_err(|why| bad_name(MEMBER_KEY, name, why))?;
-    Ok(Caller {
-        member: Some(name),
-        incarnation,
-        ..Caller::default()
-    })
+    Ok((Address::parse(MEMBER_KEY, member)?, incarnation))
 }
 
 /// `epoch/team uid/task/attempt`, as a fence is written in words.

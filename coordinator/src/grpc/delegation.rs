@@ -136,7 +136,7 @@ impl DelegationService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("CancelTasks", &team, &request.request_id, &request)?;
-        let sweep = from_wire::sweep(SweepWhat::Cancel, request.filter, request.reason)?;
+        let sweep = from_wire::sweep(&team, SweepWhat::Cancel, request.filter, request.reason)?;
         let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
         Ok(Response::new(v1::CancelTasksResponse {
             changed,
@@ -153,7 +153,7 @@ impl DelegationService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("PauseTasks", &team, &request.request_id, &request)?;
-        let sweep = from_wire::sweep(SweepWhat::Pause, request.filter, request.reason)?;
+        let sweep = from_wire::sweep(&team, SweepWhat::Pause, request.filter, request.reason)?;
         let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
         Ok(Response::new(v1::PauseTasksResponse {
             changed,
@@ -170,7 +170,7 @@ impl DelegationService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("ResumeTasks", &team, &request.request_id, &request)?;
-        let sweep = from_wire::sweep(SweepWhat::Resume, request.filter, String::new())?;
+        let sweep = from_wire::sweep(&team, SweepWhat::Resume, request.filter, String::new())?;
         let (changed, more, last_task_id) = self.sweep(identity, id, team, sweep).await?;
         Ok(Response::new(v1::ResumeTasksResponse {
             changed,
@@ -388,7 +388,7 @@ impl Services {
         let team = identity.team(&request.team)?;
         // One name for the three ways: the same request joins the same task by any of them.
         let id = identity.request("Delegate", &team, &request.request_id, &request)?;
-        let mut task = from_wire::new_task(from_wire::delegated(request))?;
+        let mut task = from_wire::new_task(from_wire::delegated(request), &team)?;
         task.is_delegated = true;
         if task.agent_type.is_none() {
             return Err(status::invalid(

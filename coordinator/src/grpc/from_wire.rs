@@ -12,7 +12,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use board::{
-    id::{AgentTypeName, Digest, TaskId},
+    id::{AgentTypeName, Digest, MemberName, TaskId, TeamName},
     task::{Artifact, Priority},
     time::Time,
 };
@@ -27,11 +27,11 @@ pub use self::{
         wait_until, wanted,
     },
     team::{
-        add_member, create_team, hand_over_lead, member_name, removal, team_changes, team_place,
-        team_place_text,
+        add_member, create_team, hand_over_lead, member_place, removal, removed, team_changes,
+        team_place, team_place_text,
     },
 };
-use super::{caller::bad_name, status};
+use super::{address::member_of, caller::bad_name, status};
 
 type Parsed<T> = Result<T, WireStatus>;
 
@@ -66,6 +66,14 @@ fn name<T>(
     parse: fn(&str) -> Result<T, board::id::NameError>,
 ) -> Parsed<T> {
     parse(text).map_err(|why| bad_name(field, text, why))
+}
+
+/// A member of the team, where the empty text stands for none.
+fn optional_member(field: &'static str, text: &str, team: &TeamName) -> Parsed<Option<MemberName>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    member_of(field, text, team).map(Some)
 }
 
 /// A name where the empty text stands for none.

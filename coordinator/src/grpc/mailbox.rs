@@ -31,7 +31,7 @@ impl MailboxService for Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
-        let letter = from_wire::letter(&request)?;
+        let letter = from_wire::letter(&request, &team)?;
         let call = Call {
             request: identity.request("SendMessage", &team, &request.request_id, &request)?,
             caller: identity.caller,

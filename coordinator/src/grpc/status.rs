@@ -8,7 +8,7 @@ mod refusals;
 use std::{collections::HashMap, time::Duration};
 
 use board::{
-    id::{Fence, NameError, Revision, TeamUid, WorkerName},
+    id::{Fence, MemberName, NameError, Revision, TeamName, TeamUid, WorkerName},
     refusal::Refusal,
 };
 use ganger_proto::{ERROR_DOMAIN, v1};
@@ -162,6 +162,25 @@ pub fn unavailable(why: Unavailable) -> Status {
 pub fn invalid(field: &'static str, why: impl Into<String>) -> Status {
     let why = why.into();
     refusal(&Refusal::BadValue { field, why })
+}
+
+/// A member is named by its address in another team than the call is about.
+pub fn address_of_other_team(
+    field: &'static str,
+    member: &MemberName,
+    of: &TeamName,
+    team: &TeamName,
+) -> Status {
+    let next = "name a member of the call's team, or name the member's team as the call's";
+    let message = format!("{field} is {member}@{of}, and the call is about team {team:?}");
+    Error::new(Code::InvalidArgument, "ADDRESS_OF_OTHER_TEAM", next)
+        .fact("field", field)
+        .fact("member", member)
+        .fact("member_team", of)
+        .fact("team", team)
+        .status(message, |details, message| {
+            details.add_bad_request_violation(field, message);
+        })
 }
 
 /// No token, or another one.

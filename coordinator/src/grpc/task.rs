@@ -24,7 +24,7 @@ impl TaskService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("CreateTask", &team, &request.request_id, &request)?;
-        let tasks = vec![from_wire::new_task(from_wire::item(request))?];
+        let tasks = vec![from_wire::new_task(from_wire::item(request), &team)?];
         let views = self.create(identity, team, id, tasks).await?;
         let task = views.first().map(to_wire::task);
         Ok(Response::new(v1::CreateTaskResponse { task }))
@@ -38,7 +38,8 @@ impl TaskService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("BatchCreateTasks", &team, &request.request_id, &request)?;
-        let tasks = request.tasks.into_iter().map(from_wire::new_task);
+        let tasks = request.tasks.into_iter();
+        let tasks = tasks.map(|task| from_wire::new_task(task, &team));
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
         let views = self.create(identity, team, id, tasks).await?;
         let mut briefly = to_wire::Briefly::default();
@@ -69,7 +70,7 @@ impl TaskService for Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
-        let wanted = from_wire::wanted(&request)?;
+        let wanted = from_wire::wanted(&request, &team)?;
         let listed = self
             .look(move |reader| reader.tasks(&team, &wanted, &identity.caller))
             .await?
@@ -95,7 +96,7 @@ impl TaskService for Services {
         let team = identity.team(&request.team)?;
         let id = identity.request("UpdateTask", &team, &request.request_id, &request)?;
         let task = from_wire::task_id("task_id", request.task_id)?;
-        let changes = Box::new(from_wire::update(request)?);
+        let changes = Box::new(from_wire::update(request, &team)?);
         self.check_uploaded(&changes.add_outputs).await?;
         let wish = Wish::UpdateTask(team, task, changes);
         let Told::Updated(told) = self.wish(identity, id, wish).await? else {
@@ -118,7 +119,7 @@ impl TaskService for Services {
                 return Err(status::invalid("updates", why));
             }
             let task = from_wire::task_id("updates.task_id", update.task_id)?;
-            Ok((task, from_wire::update(update)?))
+            Ok((task, from_wire::update(update, &team)?))
         });
         let changes = changes.collect::<Result<Vec<_>, _>>()?;
         for (_, change) in &changes {

@@ -110,7 +110,8 @@ impl TeamService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("AddMember", &team, &request.request_id, &request)?;
-        let wish = Wish::AddMember(team, from_wire::add_member(&request)?);
+        let member = from_wire::add_member(&request, &team)?;
+        let wish = Wish::AddMember(team, member);
         let Told::Member(view) = self.wish(identity, id, wish).await? else {
             return Err(unexpected());
         };
@@ -127,7 +128,7 @@ impl TeamService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("RemoveMember", &team, &request.request_id, &request)?;
-        let member = from_wire::member_name("member", &request.member)?;
+        let member = from_wire::removed(&request, &team)?;
         let removal = from_wire::removal(request.force, &request.reason);
         let wish = Wish::RemoveMember(team, member, removal);
         let Told::Removed {
@@ -153,7 +154,7 @@ impl TeamService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let id = identity.request("HandOverLead", &team, &request.request_id, &request)?;
-        let to = from_wire::hand_over_lead(&request)?;
+        let to = from_wire::hand_over_lead(&request, &team)?;
         let team = self
             .team(identity, id, Wish::HandOverLead(team, to))
             .await?;
@@ -168,10 +169,7 @@ impl TeamService for Services {
         let request = request.into_inner();
         let team = identity.team(&request.team)?;
         let size = from_wire::page_size(request.page_size)?;
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(from_wire::member_name("page_token", token)?),
-        };
+        let after = from_wire::member_place(&request.page_token)?;
         let look = move |reader: &mut crate::engine::Reader<'_>| {
             reader.hear(&team, &identity.caller)?;
             reader.members(&team, after.as_ref(), size, request.include_gone)

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
+mod addresses;
 mod asking;
 mod attempt_secrets;
 mod audit;

@@ -55,6 +55,22 @@ fn member_is_read_with_and_without_an_incarnation() {
 }
 
 #[test]
+fn member_may_be_said_by_its_address_which_names_the_team_where_nothing_else_does() {
+    for (text, incarnation) in [("alice@red", None), ("alice@red/3", Some(3))] {
+        let who = identity(&[(MEMBER_KEY, text)]).unwrap();
+        assert_eq!(who.caller.member.as_ref().unwrap().as_str(), "alice");
+        assert_eq!(who.caller.incarnation, incarnation, "{text:?}");
+        assert_eq!(who.team("").unwrap(), team("red"));
+        assert_eq!(who.team("red").unwrap(), team("red"));
+    }
+    for key in [MEMBER_KEY, BEHALF_KEY] {
+        let elsewhere = identity(&[(TEAM_KEY, "blue"), (key, "alice@red")]).unwrap();
+        let refused = elsewhere.team("").unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{key}");
+    }
+}
+
+#[test]
 fn member_that_is_none_is_refused() {
     let long = "a".repeat(65);
     let texts = [
@@ -63,6 +79,9 @@ fn member_that_is_none_is_refused() {
         "alice/x",
         "alice/-1",
         "alice/1/2",
+        "alice@",
+        "alice@red@red",
+        "alice/1@red",
         "a b",
         &long,
     ];

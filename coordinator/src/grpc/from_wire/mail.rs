@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use board::{
     command::{Ack, Addressees, Caller, NewLetter},
-    id::{MemberName, MessageId, TeamName},
+    id::{MessageId, TeamName},
     mail::MailKind,
 };
 use ganger_proto::v1;
 
-use super::{Parsed, known, name, optional_id, span, status};
+use super::{Parsed, known, member_of, optional_id, span, status};
 use crate::engine::{MailFilter, MailWanted};
 
 #[cfg(test)]
@@ -25,7 +25,8 @@ const WATCHED_COUNT_MAX: usize = 64;
 /// The longest wait for mail.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-pub fn letter(request: &v1::SendMessageRequest) -> Parsed<NewLetter> {
+/// A message in this team.
+pub fn letter(request: &v1::SendMessageRequest, team: &TeamName) -> Parsed<NewLetter> {
     if request.broadcast && !request.to.is_empty() {
         return Err(status::invalid("to", "is given together with broadcast"));
     }
@@ -33,7 +34,7 @@ pub fn letter(request: &v1::SendMessageRequest) -> Parsed<NewLetter> {
         Addressees::Everybody
     } else {
         let names = request.to.iter();
-        let names = names.map(|text| name("to", text, MemberName::parse));
+        let names = names.map(|text| member_of("to", text, team));
         Addressees::Named(names.collect::<Parsed<_>>()?)
     };
     let payload = request.payload.as_ref().map(|payload| {
@@ -70,12 +71,12 @@ pub fn received(
     let wait = wait.unwrap_or_default().min(WAIT_MAX);
     let correlation = Some(&request.correlation_id).filter(|id| !id.is_empty());
     let wanted = MailWanted {
-        team,
         caller,
         filter: MailFilter {
             correlation: correlation.cloned(),
-            ..filter(&request.types, &request.from)?
+            ..filter(&team, &request.types, &request.from)?
         },
+        team,
         after: MessageId(request.after_message_id),
         count_max,
         bytes_max: RECEIVED_BYTES_MAX,
@@ -91,9 +92,9 @@ pub fn watched(
     request: &v1::WatchMailboxRequest,
 ) -> Parsed<MailWanted> {
     Ok(MailWanted {
-        team,
         caller,
-        filter: filter(&request.types, &request.from)?,
+        filter: filter(&team, &request.types, &request.from)?,
+        team,
         after: MessageId(request.after_message_id),
         count_max: WATCHED_COUNT_MAX,
         bytes_max: WATCHED_BYTES_MAX,
@@ -102,14 +103,19 @@ pub fn watched(
     })
 }
 
-fn filter(types: &[i32], from: &str) -> Parsed<MailFilter> {
+fn filter(team: &TeamName, types: &[i32], from: &str) -> Parsed<MailFilter> {
     let kinds = types.iter().map(|value| kind("types", *value));
     let kinds: Vec<Option<MailKind>> = kinds.collect::<Parsed<_>>()?;
     // One that is not said stands for any.
     let kinds = kinds.into_iter().collect::<Option<Vec<_>>>();
+    // Not every sender is a member: `coordinator` and `task:7` have no address.
+    let from = match from.contains('@') {
+        true => member_of("from", from, team)?.to_string(),
+        false => from.to_owned(),
+    };
     Ok(MailFilter {
         kinds: kinds.unwrap_or_default(),
-        from: Some(from.to_owned()).filter(|from| !from.is_empty()),
+        from: Some(from).filter(|from| !from.is_empty()),
         correlation: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use board::{
     command::{ClaimNext, Lease, NewTask, Sweep, SweepWhat, Update},
-    id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId},
+    id::{AgentTypeName, AttemptNumber, Revision, TaskId, TeamName},
     limits,
     listing::{At, Order},
     refusal::Refusal,
@@ -12,11 +12,12 @@ use ganger_proto::v1;
 
 use super::{
     Parsed, agent_type, arcs, artifacts, known, metadata, metadata_changes, optional_id,
-    optional_name, page_size, priority, span, status, task_ids, time,
+    optional_member, optional_name, page_size, priority, span, status, task_ids, time,
 };
 use crate::engine::{ListFilter, Wanted};
 
-pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
+/// A task for this team.
+pub fn new_task(task: v1::NewTask, team: &TeamName) -> Parsed<NewTask> {
     let items = task.blocked_by_items.iter().map(|item| {
         usize::try_from(*item)
             .map_err(|_| status::invalid("blocked_by_items", format!("names item {item}")))
@@ -34,7 +35,7 @@ pub fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
         is_delegated: false,
         blocked_by_items: items.collect::<Parsed<_>>()?,
         crash_limit: crash_limit.transpose()?,
-        owner: optional_name("owner", &task.owner, MemberName::parse)?,
+        owner: optional_member("owner", &task.owner, team)?,
         blocks: task_ids("blocks", &task.blocks)?,
         blocked_by: task_ids("blocked_by", &task.blocked_by)?,
         metadata: metadata(task.metadata.as_ref())?,
@@ -147,9 +148,10 @@ pub fn revision(revision: u64) -> Option<Revision> {
     (revision != 0).then_some(Revision(revision))
 }
 
-pub fn update(request: v1::UpdateTaskRequest) -> Parsed<Update> {
+/// What is to change of a task of this team.
+pub fn update(request: v1::UpdateTaskRequest, team: &TeamName) -> Parsed<Update> {
     let owner = request.owner.as_deref();
-    let owner = owner.map(|owner| optional_name("owner", owner, MemberName::parse));
+    let owner = owner.map(|owner| optional_member("owner", owner, team));
     let agent_type = request.agent_type.as_deref();
     let agent_type = agent_type.map(|name| optional_name("agent_type", name, AgentTypeName::parse));
     let deadline = request.deadline.as_ref().map(|at| time("deadline", at));
@@ -196,8 +198,13 @@ pub fn bound(field: &'static str, max: i32) -> Parsed<u32> {
     u32::try_from(max).map_err(|_| status::invalid(field, "is below zero"))
 }
 
-/// Which tasks a sweep means, and what is to become of them.
-pub fn sweep(what: SweepWhat, filter: Option<v1::TaskFilter>, reason: String) -> Parsed<Sweep> {
+/// Which tasks of this team a sweep means, and what is to become of them.
+pub fn sweep(
+    team: &TeamName,
+    what: SweepWhat,
+    filter: Option<v1::TaskFilter>,
+    reason: String,
+) -> Parsed<Sweep> {
     let filter = filter.unwrap_or_default();
     Ok(Sweep {
         what,
@@ -209,7 +216,7 @@ pub fn sweep(what: SweepWhat, filter: Option<v1::TaskFilter>, reason: String) ->
             &filter.agent_type,
             AgentTypeName::parse,
         )?,
-        owner: optional_name("filter.owner", &filter.owner, MemberName::parse)?,
+        owner: optional_member("filter.owner", &filter.owner, team)?,
         tasks: task_ids("filter.task_ids", &filter.task_ids)?,
         after: TaskId(filter.after_task_id),
     })
@@ -289,8 +296,8 @@ pub fn claim_next(request: v1::ClaimNextTaskRequest) -> Parsed<ClaimNext> {
     })
 }
 
-/// What a list is to show, and from where on.
-pub fn wanted(request: &v1::ListTasksRequest) -> Parsed<Wanted> {
+/// What a list of this team is to show, and from where on.
+pub fn wanted(request: &v1::ListTasksRequest, team: &TeamName) -> Parsed<Wanted> {
     let chars = request.text.chars().count();
     if chars > limits::SEARCH_CHARS_MAX {
         return Err(status::refusal(&Refusal::TooLong {
@@ -303,7 +310,7 @@ pub fn wanted(request: &v1::ListTasksRequest) -> Parsed<Wanted> {
     let text = request.text.to_lowercase();
     let filter = ListFilter {
         status: task_status(request.status)?,
-        owner: optional_name("owner", &request.owner, MemberName::parse)?,
+        owner: optional_member("owner", &request.owner, team)?,
         label: (!request.label.is_empty()).then(|| request.label.as_str().into()),
         agent_type: optional_name("agent_type", &request.agent_type, AgentTypeName::parse)?,
         ready: request.ready,

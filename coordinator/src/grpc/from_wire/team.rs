@@ -8,7 +8,7 @@ use board::{
 };
 use ganger_proto::v1;
 
-use super::{Parsed, known, name, optional_name, task::bound};
+use super::{Parsed, known, member_of, name, optional_name, task::bound};
 use crate::{
     engine::{DEFAULT_LEAD, TeamPlace},
     grpc::status,
@@ -21,11 +21,11 @@ pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
         &request.lead
     };
     let members = request.members.iter();
-    let members = members.map(|member| new_member(member, &MEMBERS_OF_A_TEAM));
+    let team = name("team_name", &request.team_name, TeamName::parse)?;
+    let members = members.map(|member| new_member(member, &team, &MEMBERS_OF_A_TEAM));
     Ok(CreateTeam {
-        name: name("team_name", &request.team_name, TeamName::parse)?,
         description: request.description.as_str().into(),
-        lead: name("lead", lead, MemberName::parse)?,
+        lead: member_of("lead", lead, &team)?,
         lead_role: request.agent_type.as_str().into(),
         members: members.collect::<Parsed<_>>()?,
         verification_threshold: request
@@ -41,6 +41,7 @@ pub fn create_team(request: &v1::CreateTeamRequest) -> Parsed<CreateTeam> {
             .map(|weight| bound("weight", weight))
             .transpose()?,
         max_running: bound("max_running", request.max_running)?,
+        name: team,
     })
 }
 
@@ -74,7 +75,7 @@ const ONE_MEMBER: MemberFields = MemberFields {
     agent_type: "member.agent_type",
 };
 
-fn new_member(member: &v1::NewMember, fields: &MemberFields) -> Parsed<NewMember> {
+fn new_member(member: &v1::NewMember, team: &TeamName, fields: &MemberFields) -> Parsed<NewMember> {
     let agent_type = optional_name(fields.agent_type, &member.agent_type, AgentTypeName::parse)?;
     let kind = match known(fields.kind, member.kind)? {
         v1::MemberKind::Unspecified if agent_type.is_some() => MemberKind::Hosted,
@@ -85,7 +86,7 @@ fn new_member(member: &v1::NewMember, fields: &MemberFields) -> Parsed<NewMember
         v1::MemberKind::Worker => MemberKind::Worker,
     };
     Ok(NewMember {
-        name: name(fields.name, &member.name, MemberName::parse)?,
+        name: member_of(fields.name, &member.name, team)?,
         kind,
         role: member.role.as_str().into(),
         description: member.description.as_str().into(),
@@ -96,19 +97,26 @@ fn new_member(member: &v1::NewMember, fields: &MemberFields) -> Parsed<NewMember
     })
 }
 
-pub fn add_member(request: &v1::AddMemberRequest) -> Parsed<NewMember> {
+pub fn add_member(request: &v1::AddMemberRequest, team: &TeamName) -> Parsed<NewMember> {
     match &request.member {
-        Some(member) => new_member(member, &ONE_MEMBER),
+        Some(member) => new_member(member, team, &ONE_MEMBER),
         None => Err(status::refusal(&Refusal::Blank { field: "member" })),
     }
 }
 
-pub fn member_name(field: &'static str, text: &str) -> Parsed<MemberName> {
-    name(field, text, MemberName::parse)
+/// Whom the list of a team's members told last, as a page token.
+pub fn member_place(token: &str) -> Parsed<Option<MemberName>> {
+    optional_name("page_token", token, MemberName::parse)
 }
 
-pub fn hand_over_lead(request: &v1::HandOverLeadRequest) -> Parsed<MemberName> {
-    member_name("to", &request.to)
+/// Who is to leave this team.
+pub fn removed(request: &v1::RemoveMemberRequest, team: &TeamName) -> Parsed<MemberName> {
+    member_of("member", &request.member, team)
+}
+
+/// Who is to lead this team.
+pub fn hand_over_lead(request: &v1::HandOverLeadRequest, team: &TeamName) -> Parsed<MemberName> {
+    member_of("to", &request.to, team)
 }
 
 pub fn removal(force: bool, reason: &str) -> Removal {

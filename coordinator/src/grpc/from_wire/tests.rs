@@ -1,6 +1,6 @@
 //! Nothing that a peer says is believed to be well formed, and nothing of it panics.
 
-use board::id::TeamName;
+use board::command::NewTask;
 use pbjson_types::{Duration as Span, ListValue, Struct, Timestamp, Value, value::Kind};
 use proptest::prelude::*;
 use prost::Message;
@@ -14,6 +14,14 @@ const UUID: &str = "0191b7e0-0000-7000-8000-000000000001";
 fn refused<T: std::fmt::Debug>(parsed: Parsed<T>) {
     let status = parsed.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+}
+
+fn team() -> TeamName {
+    TeamName::parse("red").unwrap()
+}
+
+fn new_task(task: v1::NewTask) -> Parsed<NewTask> {
+    super::new_task(task, &team())
 }
 
 fn object(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Struct {
@@ -70,10 +78,11 @@ fn unknown_numbers_of_enums_are_refused() {
         blocker_failed_policy: i32::MAX,
         ..task()
     }));
-    refused(update(v1::UpdateTaskRequest {
+    let unknown = v1::UpdateTaskRequest {
         status: 99,
         ..v1::UpdateTaskRequest::default()
-    }));
+    };
+    refused(update(unknown, &team()));
     for ending in [
         0,
         99,

@@ -152,10 +152,11 @@ impl Caller {
         request
     }
 
-    /// The name that the caller goes by, where the metadata says one.
+    /// The name that the caller goes by, where the metadata says one: without the team and the
+    /// incarnation that it may say, too.
     pub fn name(&self) -> Option<&str> {
         let member = self.metadata.get(ganger_proto::MEMBER_KEY)?.to_str().ok()?;
-        let name = member.split('/').next().unwrap_or_default().trim();
+        let name = member.split(['@', '/']).next().unwrap_or_default().trim();
         (!name.is_empty()).then_some(name)
     }
 

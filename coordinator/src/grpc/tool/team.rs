@@ -202,13 +202,15 @@ A hosted member runs it on a worker as soon as nothing blocks it; any other memb
 mail, and claims it. Doesn't wait: use wait_tasks or check_teammates. Answers the task's id.";
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
-        let member = self.member_name.clone();
         let task = match (self.task_id, self.task_description.is_some()) {
             (Some(id), false) => self.hand_over(id, caller).await?,
             (None, true) => self.make(caller).await?,
             _ => return Err(either("assign_task", "task_description", "task_id").into()),
         };
-        let mut text = format!("Task #{} assigned to '{member}'.\n{}", task.id, task.line);
+        let mut text = format!(
+            "Task #{} assigned to '{}'.\n{}",
+            task.id, task.owner, task.line
+        );
         if !task.phase_reason.is_empty() {
             let _ = write!(text, "\n{}", task.phase_reason);
         }
@@ -340,19 +342,26 @@ async fn dissolve(
 
 arguments! {
     /// TeamDelete.
-    TeamDelete {}
+    TeamDelete {
+        /// Stop what is still running, rather than be refused because of it.
+        force = "force": Option<bool>,
+    }
 }
 
 impl Tool for TeamDelete {
     const NAME: &'static str = "TeamDelete";
     const DESCRIPTION: &'static str = "\
-Ends the team when its work is done, and is refused while members are still at work: wait for \
-them, shut them down, or use dissolve_team with force.";
+Ends the team when its work is done.\n\
+Refused while members are still at work: wait for them, shut them down, or say force, which stops \
+them first.";
     const HINTS: Hints = Hints::ENDS;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
-        let (name, _) = dissolve(caller, false, None).await?;
-        let message = format!("Team \"{name}\" is deleted.");
+        let (name, gone) = dissolve(caller, self.force.unwrap_or_default(), None).await?;
+        let mut message = format!("Team \"{name}\" is deleted.");
+        if !gone.stopping.is_empty() {
+            let _ = write!(message, " Being stopped: {}.", hashes(&gone.stopping));
+        }
         let result = json!({"success": true, "message": message, "team_name": name});
         Ok(Answer::new(result, message))
     }

@@ -1,6 +1,7 @@
 //! What peers say of messages is checked before the board sees it.
 
 use board::{
+    id::MemberName,
     mail::{Letter, Recipients, Sender},
     time::Time,
 };
@@ -19,6 +20,10 @@ fn refused<T: std::fmt::Debug>(parsed: Parsed<T>) {
 
 fn team() -> TeamName {
     TeamName::parse("red").unwrap()
+}
+
+fn letter(request: &v1::SendMessageRequest) -> Parsed<NewLetter> {
+    super::letter(request, &team())
 }
 
 fn to(names: &[&str]) -> v1::SendMessageRequest {
@@ -122,7 +127,7 @@ fn limits_and_waits_have_a_default_and_an_end() {
 fn unsaid_type_in_a_filter_stands_for_any() {
     let kinds = |types: &[v1::MessageType]| {
         let types: Vec<i32> = types.iter().map(|kind| *kind as i32).collect();
-        filter(&types, "").unwrap().kinds
+        filter(&team(), &types, "").unwrap().kinds
     };
 
     assert_eq!(kinds(&[]), []);
