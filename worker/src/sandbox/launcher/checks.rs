@@ -172,14 +172,27 @@ pub fn opens_vsock() -> bool {
     rustix::net::socket(family, SocketType::STREAM, None).is_ok()
 }
 
-/// Where on its file system the workspace lies, as every program can read; nothing if that is its root.
+/// Where on its file system the workspace lies, as every program can read; nothing if that is its
+/// root. That it can't be found out is no reason to say that nothing is seen.
 pub fn workspace_on_host() -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().find_map(|line| {
+    match fs::read_to_string("/proc/self/mountinfo") {
+        Ok(mounts) => place_on_host(&mounts),
+        Err(error) => Some(format!("what can't be read ({error})")),
+    }
+}
+
+/// The same of what is mounted, the last on top.
+fn place_on_host(mounts: &str) -> Option<String> {
+    let workspace = mounts.lines().rev().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        (point == WORKSPACE && root != "/").then(|| root.to_owned())
-    })
+        (point == WORKSPACE).then_some(root)
+    });
+    match workspace {
+        Some("/") => None,
+        Some(root) => Some(root.to_owned()),
+        None => Some("no workspace".to_owned()),
+    }
 }
 
 fn worked<T>(result: Result<T, impl Sized>) -> Seen {
@@ -415,4 +428,36 @@ fn open_files() -> Seen {
         .map_while(|_| File::open("/dev/null").ok())
         .collect();
     (files.len() > bound).then(|| format!("{} are open", files.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounted(root: &str, point: &str) -> String {
+        format!("41 29 8:1 {root} {point} rw,nosuid,nodev - ext4 /dev/root rw\n")
+    }
+
+    #[test]
+    fn a_workspace_with_a_file_system_of_its_own_is_not_on_the_host() {
+        let own = mounted("/", "/") + &mounted("/", WORKSPACE) + &mounted("/usr", "/usr");
+
+        assert_eq!(place_on_host(&own), None);
+    }
+
+    #[test]
+    fn a_workspace_that_is_part_of_another_file_system_is_on_the_host_there() {
+        let part = mounted("/", "/") + &mounted("/data/w/1", WORKSPACE);
+
+        assert_eq!(place_on_host(&part), Some("/data/w/1".to_owned()));
+        let covered = mounted("/", WORKSPACE) + &part;
+        assert_eq!(place_on_host(&covered), Some("/data/w/1".to_owned()));
+    }
+
+    #[test]
+    fn a_workspace_that_is_not_to_be_found_is_not_said_to_have_a_file_system_of_its_own() {
+        for mounts in ["", "nothing like it", &mounted("/", "/workspace2")] {
+            assert_eq!(place_on_host(mounts), Some("no workspace".to_owned()));
+        }
+    }
 }
