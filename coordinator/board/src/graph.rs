@@ -191,12 +191,7 @@ pub(crate) fn add_edge(
         return Err(Refusal::SelfEdge { field, task }.into());
     }
     if draft.status((team, other)).is_none() {
-        return Err(Refusal::ReferenceUnknown {
-            field,
-            task: other,
-            team: draft.team(team).name.clone(),
-        }
-        .into());
+        return Err(draft.team(team).reference_unknown(field, other).into());
     }
     let present = draft.blocked_by((team, task));
     if present.contains(&blocker) {

@@ -282,6 +282,16 @@ pub enum Refusal {
         /// The team.
         team: TeamName,
     },
+    /// The task that an edge or a parent names was finished long ago, and is kept no more (K15).
+    #[error("{field} names task #{task} of team {team:?}, which is not kept any more")]
+    ReferenceExpired {
+        /// Which field.
+        field: &'static str,
+        /// The id.
+        task: TaskId,
+        /// The team.
+        team: TeamName,
+    },
     /// No worker ever offered this type.
     #[error(
         "no worker offers agent type {agent_type:?}; on offer: {}",

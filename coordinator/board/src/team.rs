@@ -66,7 +66,7 @@ impl Team {
     /// Why a task that isn't there is not.
     pub fn task_unknown(&self, task: TaskId) -> Refusal {
         let team = self.name.clone();
-        if task.0 > 0 && task <= self.expired_through {
+        if self.is_past(task) {
             return Refusal::TaskExpired { task, team };
         }
         Refusal::TaskUnknown {
@@ -74,6 +74,20 @@ impl Team {
             team,
             was_deleted: task.0 > 0 && task <= self.last_task,
         }
+    }
+
+    /// Why a field can't name a task that isn't there.
+    pub(crate) fn reference_unknown(&self, field: &'static str, task: TaskId) -> Refusal {
+        let team = self.name.clone();
+        match self.is_past(task) {
+            true => Refusal::ReferenceExpired { field, task, team },
+            false => Refusal::ReferenceUnknown { field, task, team },
+        }
+    }
+
+    /// Whether a task that isn't there is one of those, or older than one, that expired.
+    fn is_past(&self, task: TaskId) -> bool {
+        task.0 > 0 && task <= self.expired_through
     }
 
     /// How many completed tasks wait to be verified, where that is too many (K9).

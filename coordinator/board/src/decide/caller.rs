@@ -185,11 +185,13 @@ pub(super) fn refer(
     if is_there && is_in_sight(draft, who, task) {
         return Ok(());
     }
-    Err(Refusal::ReferenceUnknown {
-        field,
-        task,
-        team: draft.team(who.team).name.clone(),
-    })
+    let team = draft.team(who.team);
+    if who.list_of.is_some() {
+        // Who sees a list only isn't told what was ever beside it.
+        let team = team.name.clone();
+        return Err(Refusal::ReferenceUnknown { field, task, team });
+    }
+    Err(team.reference_unknown(field, task))
 }
 
 /// Refuses who has no say in a task (T6): that have the lead and its owner, and as long as it is

@@ -161,6 +161,30 @@ fn a_deleted_task_reads_as_deleted_until_later_ones_have_left() {
 }
 
 #[test]
+fn whoever_names_one_that_left_in_a_field_is_told_so_with_the_field() {
+    let mut script = keeping(1, 3_600, &vec![card("x"); 3]);
+    finish(&mut script, [1, 2]);
+    assert_eq!(expired(&mut script), [1]);
+    let left = |field| Refusal::ReferenceExpired {
+        field,
+        task: TaskId(1),
+        team: t(),
+    };
+
+    let waits = script.create(LEAD, &[waits_for([1], card("y"))]);
+    let part = script.create(LEAD, &[part_of(1, card("y"))]);
+    let change = Update {
+        add_blocked_by: ids([1]),
+        ..Update::default()
+    };
+    let changed = script.update(LEAD, 3, change);
+
+    assert_eq!(waits.unwrap_err(), left("blocked_by"));
+    assert_eq!(part.unwrap_err(), left("parent_task_id"));
+    assert_eq!(changed.unwrap_err(), left("add_blocked_by"));
+}
+
+#[test]
 fn a_sub_agent_is_not_told_what_left_beside_its_own_list() {
     let mut script = keeping(1, 3_600, &[card("x"), card("x"), job("j")]);
     script.dispatch(3, "w1");
@@ -171,6 +195,13 @@ fn a_sub_agent_is_not_told_what_left_beside_its_own_list() {
     let refused = script.by_agent(3, 1, Wish::UpdateTask(t(), TaskId(1), Box::default()));
 
     assert_eq!(refused.unwrap_err(), Refusal::never_was(TaskId(1), t()));
+    let waits = script.by_agent(3, 1, create(&[waits_for([1], card("y"))]));
+    let unknown = Refusal::ReferenceUnknown {
+        field: "blocked_by",
+        task: TaskId(1),
+        team: t(),
+    };
+    assert_eq!(waits.unwrap_err(), unknown);
 }
 
 #[test]

@@ -140,6 +140,53 @@ fn unreadable_events_are_a_failure_and_not_the_end_of_what_is_kept() {
     assert!(!world.engine.sweep(world.now).unwrap());
 }
 
+/// A worker whose type may hire three deep.
+fn hires_deep(name: &str, instance: u128) -> Hello {
+    let mut hello = hello(name, instance);
+    hello.types[0].hiring_depth = 3;
+    hello
+}
+
+/// The hirer is over, and long enough to be an outline.
+#[test]
+fn sub_agent_whose_hirer_is_unreadable_may_hire_as_far_as_is_known_and_is_told_of_the_failure() {
+    let mut world = World::new();
+    let mut worker = world.dial(hires_deep("w", 1));
+    world.called(create([delegated()])).unwrap();
+    let hirer = worker.assigned();
+    let outliving = NewTask {
+        is_delegated: true,
+        outlives_parent: true,
+        ..delegated()
+    };
+    let by = |fence: Fence, wish: Wish| Call {
+        caller: Caller {
+            attempt: Some(fence),
+            ..Caller::default()
+        },
+        request: None,
+        wish,
+    };
+    let pause = Wish::PauseTask(team(), TaskId(2), "not yet".into());
+    let mut made = world.call_with(by(hirer.fence, create([outliving])));
+    world.called(pause).unwrap();
+    made.try_recv().unwrap().unwrap();
+    world.completed(&worker, hirer.fence, "done").unwrap();
+    world.pass(FINISHED_KEPT_SPAN + Duration::from_millis(1));
+    world.flush();
+    damage_task(&world, 1);
+    let mut worker = world.dial(hires_deep("other", 2));
+
+    world.called(Wish::ResumeTask(team(), TaskId(2))).unwrap();
+    let hired = worker.assigned();
+    let hires = by(hired.fence, create([delegated()]));
+
+    assert_eq!((hired.fence.task, hired.hiring_depth), (TaskId(2), 3));
+    assert_call_failed(world.called_with(hires.clone()));
+    world.store.mend();
+    world.called_with(hires).unwrap();
+}
+
 #[test]
 fn update_at_another_revision_of_an_unreadable_task_is_a_failure_and_not_a_mismatch() {
     let mut world = with_outlines();

@@ -8,6 +8,10 @@ use super::Error;
 /// Ids that one fact names. A list of a million tasks is to be had elsewhere.
 const IDS_MAX: usize = 32;
 
+/// What to do about a task that expired.
+const DO_WITHOUT: &str = "do without it: finished tasks are kept for a time (tasks_kept and \
+                          tasks_kept_for of the coordinator); the team's events may still name it";
+
 /// Ids, the first of them where there are many: `1,2,…`.
 fn ids(ids: &[TaskId]) -> String {
     let shown = ids.iter().take(IDS_MAX).map(ToString::to_string);
@@ -119,13 +123,13 @@ fn of_roster(refusal: &Refusal) -> Option<Error> {
                 .fact("team", team)
                 .fact("was_deleted", was_deleted)
         }
-        Refusal::TaskExpired { task, team } => {
-            let next = "do without it: finished tasks are kept for a time (tasks_kept and \
-                        tasks_kept_for of the coordinator); the team's events may still name it";
-            unknown("TASK_EXPIRED", next)
-                .fact("task", task)
-                .fact("team", team)
-        }
+        Refusal::TaskExpired { task, team } => unknown("TASK_EXPIRED", DO_WITHOUT)
+            .fact("task", task)
+            .fact("team", team),
+        Refusal::ReferenceExpired { field, task, team } => unknown("TASK_EXPIRED", DO_WITHOUT)
+            .fact("field", field)
+            .fact("task", task)
+            .fact("team", team),
         Refusal::IncarnationStale {
             member,
             wanted,

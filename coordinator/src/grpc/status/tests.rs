@@ -103,6 +103,11 @@ fn roster_refusals() -> Vec<Refusal> {
             task: TASK,
             team: team(),
         },
+        Refusal::ReferenceExpired {
+            field: "parent_task_id",
+            task: TASK,
+            team: team(),
+        },
         Refusal::AgentTypeUnknown {
             agent_type: agent_type("zz-a"),
             on_offer: vec![agent_type("zz-b"), agent_type("zz-c")],
@@ -292,6 +297,7 @@ fn code_of(refusal: &Refusal) -> Code {
         | Refusal::MemberUnknown { .. }
         | Refusal::TaskUnknown { .. }
         | Refusal::TaskExpired { .. }
+        | Refusal::ReferenceExpired { .. }
         | Refusal::ReferenceUnknown { .. } => Code::NotFound,
         Refusal::TeamExists { .. } | Refusal::MemberExists { .. } | Refusal::RequestIdReused => {
             Code::AlreadyExists
@@ -339,7 +345,7 @@ fn code_of(refusal: &Refusal) -> Code {
 }
 
 /// The kinds of refusals that the match above knows.
-const KINDS: usize = 58;
+const KINDS: usize = 59;
 
 fn fence() -> Fence {
     Fence {
