@@ -313,25 +313,21 @@ impl Services {
         let identity = Identity::of(request.metadata())?;
         let request = request.into_inner();
         let cancels = request.cancel_on_disconnect;
-        let returns_on_question = request.return_on_question;
+        let returns_early = request.return_on_question;
         let view = self.delegate(&identity, as_run_task!(request)).await?;
         let (team, id) = (view.team.clone(), view.task.id);
         let follow = Follow::new(self, &identity, team.clone(), id).await?;
-        let mut asking = match returns_on_question {
-            true => Some(Follow::new(self, &identity, team, id).await?),
-            false => None,
-        };
         let lent = lend::run(&follow, &identity).await?;
         let (sink, answers) = Sink::new();
         let services = self.clone();
         self.tasks.spawn(async move {
             let over = async {
                 let end = services.handle.wait(follow.key);
-                let over = match &mut asking {
-                    None => end.await?,
-                    Some(asking) => tokio::select! {
+                let over = match returns_early {
+                    false => end.await?,
+                    true => tokio::select! {
                         over = end => over?,
-                        view = asking.question() => Ok(view),
+                        view = wait::until_hindered(&services, &identity, team, id) => Ok(view),
                     },
                 };
                 lent.take_back(&services.handle).await?;

@@ -463,3 +463,40 @@ async fn tools_tell_questions_and_answer_and_steer() {
         waited.text
     );
 }
+
+#[tokio::test]
+async fn run_that_returns_on_a_question_returns_when_its_task_can_get_on_by_nobody_else() {
+    let cluster = Cluster::start(programs!()).await;
+    let client = cluster.client();
+    client.add_member(agent("bob")).await.unwrap();
+    let _hand = HandWorker::connect(&client, interactive("me")).await;
+    client.plan(vec![new_task("for bob")]).await;
+    let run = v1::RunTaskRequest {
+        description: "after bob's".into(),
+        prompt: "do it".into(),
+        agent_type: "by-hand".into(),
+        blocked_by: vec![1],
+        return_on_question: true,
+        ..v1::RunTaskRequest::default()
+    };
+
+    let mut delegation = client.delegation();
+    let run = tokio::spawn(async move { delegation.run_task(run).await });
+    let mut watch = client.watch().await;
+    watch.until(2, v1::EventType::TaskCreated).await;
+    let mut delegation = client.delegation();
+    let hold = v1::PauseTaskRequest {
+        task_id: 1,
+        reason: "review first".into(),
+        ..v1::PauseTaskRequest::default()
+    };
+    delegation.pause_task(hold).await.unwrap();
+
+    let ran = patiently("the run is over", run).await.unwrap().unwrap();
+    let task = ran.into_inner().task.unwrap();
+    assert_eq!((task.id, task.status()), (2, v1::TaskStatus::Pending));
+    assert_eq!(task.open_blockers, [1]);
+    let waited = client.try_wait(all_of(&[2])).await.unwrap();
+    let because = "#2 waits for #1, which is held: review first";
+    assert_eq!(stuck(&waited), [because]);
+}

@@ -172,6 +172,46 @@ async fn blocking_task_returns_when_its_sub_agent_asks() {
 }
 
 #[tokio::test]
+async fn blocking_task_and_wait_return_when_nobody_but_the_lead_can_get_on() {
+    let cluster = Cluster::start(programs!()).await;
+    let _worker = cluster.worker("w1").await;
+    let client = cluster.client();
+    client.plan(vec![new_task("the lead's own")]).await;
+    let (mut mcp, _) = Mcp::initialized(&cluster, &[]).await;
+
+    let work = json!({
+        "description": "after it",
+        "prompt": "echo done",
+        "subagent_type": "shell",
+        "blocked_by": ["1"],
+    });
+    let answer = mcp.call("task", work).await;
+
+    let told = &answer["structuredContent"];
+    assert_eq!(
+        (&told["status"], &told["task_id"]),
+        (&json!("pending"), &json!("2"))
+    );
+    let because = "waits for #1, which waits to be claimed";
+    let stuck = json!([{"task_id": "2", "because": because}]);
+    assert_eq!(told["stuck"], stuck);
+    let text = answer["content"][0]["text"].as_str().unwrap();
+    assert!(
+        text.contains(&format!("Stuck: {because}\nNext: ")),
+        "{text}"
+    );
+    let waited = mcp.done("wait_tasks", json!({"task_ids": "2"})).await;
+    assert_eq!(
+        (&waited["timed_out"], &waited["stuck"]),
+        (&json!(false), &stuck)
+    );
+
+    client.set(1, v1::TaskStatus::Completed).await;
+    let waited = mcp.done("wait_tasks", json!({"task_ids": "2"})).await;
+    assert_eq!(waited["tasks"][0]["result"], "done\n");
+}
+
+#[tokio::test]
 async fn lead_holds_gives_back_and_reopens_tasks_by_tools() {
     let cluster = Cluster::start(programs!()).await;
     let (mut mcp, _) = Mcp::initialized(&cluster, &[]).await;

@@ -77,18 +77,6 @@ impl Follow {
         }
     }
 
-    /// Waits until the task's sub-agent asks something; for ever where the task can't be read any
-    /// more, which whoever waits for its end is told.
-    pub(super) async fn question(&mut self) -> TaskView {
-        loop {
-            match self.view().await {
-                Ok(view) if asks(&view) => return view,
-                Ok(_) => self.changed().await,
-                Err(_) => std::future::pending().await,
-            }
-        }
-    }
-
     pub(super) fn cancel(&self, identity: &Identity, reason: &str) {
         let reason = reason.into();
         let call = Call {
@@ -101,11 +89,6 @@ impl Follow {
             tracing::warn!(%team, %task, %why, "can't cancel for a caller that went away");
         }
     }
-}
-
-fn asks(view: &TaskView) -> bool {
-    let placement = view.task.placement();
-    placement.is_some_and(|placement| placement.question.is_some())
 }
 
 /// Why a stream ends before its time.

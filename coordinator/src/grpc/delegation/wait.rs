@@ -82,6 +82,26 @@ pub(super) async fn wait(
     awaited.tell(seen, timed_out, !request.wait_on).await
 }
 
+/// Waits until a task's sub-agent asks, or the task can't get on any more without the lead or a
+/// person; for ever where that can't be found out any more, which whoever waits for its end is told.
+pub(super) async fn until_hindered(
+    services: &Services,
+    identity: &Identity,
+    team: TeamName,
+    task: TaskId,
+) -> TaskView {
+    let awaited = Awaited {
+        services,
+        identity,
+        team,
+        ids: vec![task],
+    };
+    match awaited.hindered().await {
+        Some(view) => view,
+        None => pending().await,
+    }
+}
+
 /// The tasks that are asked for, each once, in their order.
 fn asked(ids: &[u64]) -> Result<Vec<TaskId>, Status> {
     if ids.is_empty() {
@@ -164,18 +184,43 @@ impl Awaited<'_> {
         seen.await?.map_err(|refusal| status::refusal(&refusal))
     }
 
+    /// The first task, when something keeps from waiting on for it; none where it can't be read.
+    async fn hindered(&self) -> Option<TaskView> {
+        let (mut seen, watcher) = self.begin(true).await.ok()?;
+        let mut alarm = watcher.map(|watcher| Alarm::new(watcher, &self.ids));
+        while seen.hindrance.is_none() {
+            rung(&mut alarm).await;
+            if !self.hindrance().await.ok()?.is_none() {
+                seen = self.look().await.ok()?;
+            }
+        }
+        self.note(seen.hindrance);
+        seen.views.pop()
+    }
+
+    /// Has the lead told what can't get on, where it is not the lead who waits.
+    fn note(&self, hindrance: Hindrance) {
+        let Hindrance {
+            team,
+            is_lead,
+            stuck,
+            ..
+        } = hindrance;
+        if !is_lead
+            && !stuck.is_empty()
+            && let Err(why) = self.services.handle.note_stuck(team, stuck)
+        {
+            tracing::warn!(team = %self.team, %why, "can't tell the lead what is stuck");
+        }
+    }
+
     async fn tell(
         &self,
         seen: Seen,
         timed_out: bool,
         minds: bool,
     ) -> Result<v1::WaitTasksResponse, Status> {
-        let Hindrance {
-            team: uid,
-            is_lead,
-            stuck,
-            ..
-        } = seen.hindrance;
+        let hindrance = seen.hindrance;
         let team = self.team.clone();
         let head = self.services.look(move |reader| reader.team(&team)).await?;
         let head = head.map_err(|refusal| status::refusal(&refusal))?;
@@ -184,18 +229,14 @@ impl Awaited<'_> {
         let tasks = seen.views.iter().map(|view| briefly.task(view)).collect();
         let told = v1::WaitTasksResponse {
             questions: to_wire::questions(&seen.views),
-            stuck: stuck.iter().map(to_wire::stuck).collect(),
+            stuck: hindrance.stuck.iter().map(to_wire::stuck).collect(),
             finished: to_wire::count(over.count()),
             tasks,
             timed_out,
             verification_nudge_needed: head.team.verification_due().is_some(),
         };
-        if minds
-            && !is_lead
-            && !stuck.is_empty()
-            && let Err(why) = self.services.handle.note_stuck(uid, stuck)
-        {
-            tracing::warn!(team = %self.team, %why, "can't tell the lead what is stuck");
+        if minds {
+            self.note(hindrance);
         }
         Ok(told)
     }

@@ -64,8 +64,9 @@ Has a sub-agent do something, in a sandbox of its own on a worker, and answers w
 Use it for work that can be done apart from your conversation; call it several times with \
 run_in_background for work side by side. The task is on the board too, and goes on if your call \
 is cut off: check_task and wait_tasks find it by its id. Answers before its end when the \
-sub-agent asks something: use answer_question with its task_id, then wait_tasks. A status of \
-failed or cancelled is told with the error.";
+sub-agent asks something: use answer_question with its task_id, then wait_tasks; and when it \
+can't get on without you or a person (stuck: why). A status of failed or cancelled is told with \
+the error.";
     const HINTS: Hints = Hints::CHANGES.long();
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
@@ -88,14 +89,33 @@ failed or cancelled is told with the error.";
             request_id: caller.request_id.clone(),
             ..v1::RunTaskRequest::default()
         };
-        let task = if in_background {
+        if in_background {
             let request = caller.say(in_the_background(request));
-            caller.services.start_task(request).await?.into_inner().task
-        } else {
-            let request = caller.say(request);
-            caller.services.run_task(request).await?.into_inner().task
-        };
-        Ok(about(task.unwrap_or_default(), ""))
+            let started = caller.services.start_task(request).await?.into_inner();
+            return Ok(about(started.task.unwrap_or_default(), ""));
+        }
+        let request = caller.say(request);
+        let ran = caller.services.run_task(request).await?.into_inner();
+        let task = ran.task.unwrap_or_default();
+        if task.finished_at.is_some() || task.question.is_some() {
+            return Ok(about(task, ""));
+        }
+        let look = caller.say(v1::WaitTasksRequest {
+            team: caller.team.clone(),
+            task_ids: vec![task.id],
+            timeout: Some(Seconds(Duration::ZERO).into()),
+            ..v1::WaitTasksRequest::default()
+        });
+        let seen = caller.services.wait_tasks(look).await?.into_inner();
+        let mut answer = about(task, "");
+        let stuck = seen.stuck.iter();
+        for stuck in stuck.clone() {
+            let next = "do what it waits for, then wait_tasks for it";
+            let _ = write!(answer.text, "\nStuck: {}\nNext: {next}", stuck.because);
+        }
+        let stuck = stuck.map(waits_in_vain).collect();
+        answer.result.insert("stuck".into(), stuck);
+        Ok(answer)
     }
 }
 
