@@ -123,6 +123,10 @@ pub struct Args {
     /// Log lines as JSON.
     #[arg(long, env = "GANGER_LOG_JSON")]
     pub log_json: bool,
+    /// Start although something that was durable is missing, and go on without it: with a new epoch,
+    /// and all counters raised. What is missing is in the log, and in an event of each team.
+    #[arg(long)]
+    pub accept_loss: bool,
     /// Say whether the settings are sound, print them, and end.
     #[arg(long)]
     pub check_config: bool,
@@ -196,6 +200,8 @@ pub struct Config {
     pub unread_bytes: usize,
     /// Threads for network work.
     pub threads: usize,
+    /// Go on without what was durable and is missing.
+    pub accept_loss: bool,
     /// How many tasks workers run at once at the most.
     pub limits: RunningLimits,
 }
@@ -255,6 +261,7 @@ impl Config {
             connections_per_address: None,
             unread_bytes: UNREAD_MAX,
             threads: 1,
+            accept_loss: false,
             limits: RunningLimits::default(),
         }
     }
@@ -411,6 +418,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         connections_per_address,
         unread_bytes,
         threads: args.threads.or(raw.threads).unwrap_or(1).max(1),
+        accept_loss: args.accept_loss,
         limits,
     })
 }

@@ -308,6 +308,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let dir = &config.data_dir;
         let options = Options {
             retention: config.retention,
+            accept_loss: config.accept_loss.then(new_epoch),
             ..Options::default()
         };
         let mut store = SledStore::open(&dir.join(BOARD_DIR), options)?;
@@ -319,7 +320,7 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
             tasks_kept: config.tasks_kept,
             store: Box::new(store),
             hub,
-            new_epoch: Epoch(uuid::Uuid::new_v4().as_u128()),
+            new_epoch: new_epoch(),
             leases: config.leases,
             expected_types: config.expected_types.clone(),
         };
@@ -329,6 +330,10 @@ fn open(config: Config, hub: Hub) -> impl FnOnce() -> Result<Opened, RunError> {
         let (transcripts, writer) = Transcripts::open(&dir.join("transcripts"), Limits::default())?;
         Ok((engine, clock, artifacts, transcripts, writer, attempt_key))
     }
+}
+
+fn new_epoch() -> Epoch {
+    Epoch(uuid::Uuid::new_v4().as_u128())
 }
 
 /// Lets a thread's end be awaited. The channel closes without a word when the thread panics.

@@ -30,8 +30,11 @@ mod database;
 mod durable;
 mod events;
 mod generation;
+mod handed;
 mod key;
 mod lock;
+mod loss;
+mod mark;
 pub mod memory;
 mod opening;
 mod outcomes;
@@ -41,6 +44,7 @@ mod shelves;
 mod sled_store;
 mod stage;
 mod sweep;
+mod tally;
 mod watchdog;
 
 #[cfg(test)]
@@ -49,6 +53,8 @@ mod arbitrary;
 mod backup_tests;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod loss_tests;
 #[cfg(test)]
 mod sled_tests;
 
@@ -249,7 +255,7 @@ impl Default for Retention {
 impl Retention {
     /// Whether an event is past it, when `last` is its team's newest.
     fn is_past(&self, event: &Event, last: Revision, now: Time) -> bool {
-        last.0 - event.revision.0 >= self.count || self.is_old(event.at, now)
+        last.0.saturating_sub(event.revision.0) >= self.count || self.is_old(event.at, now)
     }
 
     fn is_old(&self, at: Time, now: Time) -> bool {
@@ -277,6 +283,18 @@ pub enum StoreError {
         what: String,
         /// What a person can do.
         advice: String,
+    },
+    /// What was durable is there no more, or not as it was.
+    #[error(
+        "the database {} is not what it was: {missing}; restore the newest backup, or go on \
+         without what is missing by --accept-loss",
+        at.display()
+    )]
+    Lost {
+        /// The database's directory.
+        at: PathBuf,
+        /// What is missing.
+        missing: String,
     },
     /// What is to be restored is no backup, or not a whole one.
     #[error("this is no sound backup: {what}")]

@@ -52,7 +52,7 @@ impl Actor {
 pub struct Event {
     /// The team.
     pub team: TeamUid,
-    /// The team's count of events, from 1, without gap.
+    /// The team's count of events, from 1, without gap but before [`Happening::LossAccepted`].
     pub revision: Revision,
     /// When it was decided.
     pub at: Time,
@@ -215,6 +215,12 @@ pub enum Happening {
     },
     /// The team's own settings were changed.
     TeamUpdated,
+    /// The board goes on without something that was lost. The revisions before this one, since the
+    /// last event that is there, are skipped.
+    LossAccepted {
+        /// What is missing of the whole board.
+        missing: Arc<str>,
+    },
     /// A running sub-agent asked its lead something.
     TaskAsked {
         /// Which.
@@ -263,6 +269,7 @@ impl Happening {
         match self {
             Self::TeamCreated
             | Self::TeamUpdated
+            | Self::LossAccepted { .. }
             | Self::MemberJoined { .. }
             | Self::MemberLeft { .. }
             | Self::TeamDissolved { .. }

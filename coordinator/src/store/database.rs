@@ -1,10 +1,16 @@
 //! One sled database in a directory: opened, made and copied so that none of sled's traps bites.
+//!
+//! Where a file is damaged, sled panics as often as it answers an error: when it opens, reads,
+//! writes or is dropped, and in threads of its own. All of that happens under [`guard`], and no
+//! such panic is printed: who called is told what could not be done.
 
 use std::{
-    any::Any,
+    cell::Cell,
     fs, io,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Once,
     thread,
     time::Duration,
 };
@@ -29,7 +35,8 @@ const COPY_RECORDS_MAX: usize = 512;
 const COPY_BYTES_MAX: usize = 256 * 1_024;
 
 /// Opens a database that is there, or makes one.
-pub(super) fn open(at: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+pub(super) fn open(at: &Path, cache_bytes: u64) -> Result<Database, StoreError> {
+    hush_panics();
     remove_unfinished_snapshots(at)?;
     let config = sled::Config::new()
         .path(at)
@@ -43,10 +50,74 @@ pub(super) fn open(at: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
             Err(StoreError::Io { source, .. }) if source.to_string().contains("acquire lock") => {
                 thread::sleep(Duration::from_millis(10));
             }
-            opened => return opened,
+            opened => return opened.map(|db| Database::new(db, at)),
         }
     }
-    guard(at, "opening", || config.open())
+    guard(at, "opening", || config.open()).map(|db| Database::new(db, at))
+}
+
+/// An open database, which may be dropped however damaged it is.
+pub(super) struct Database {
+    /// There until it is dropped.
+    db: Option<Db>,
+    at: PathBuf,
+}
+
+impl Database {
+    fn new(db: Db, at: &Path) -> Self {
+        let at = at.to_owned();
+        Self { db: Some(db), at }
+    }
+}
+
+impl Deref for Database {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        self.db.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let db = self.db.take();
+        let closing = || {
+            drop(db);
+            Ok(())
+        };
+        if let Err(error) = guard(&self.at, "closing", closing) {
+            tracing::error!(%error, "the database could not be closed in order");
+        }
+    }
+}
+
+thread_local! {
+    /// This thread is in sled.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics inside sled from being printed: they are caught, or are in one of its threads, and
+/// are told as what they mean.
+fn hush_panics() {
+    static HUSHED: Once = Once::new();
+    HUSHED.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = thread::current();
+            let is_sleds = thread.name().is_some_and(|name| {
+                // Those that write its log, and the one that flushes and cleans it.
+                name.starts_with("sled-io") || name == "log flusher"
+            });
+            if IS_GUARDED.get() {
+                tracing::debug!(%panic, "the database gave up");
+            } else if is_sleds {
+                tracing::error!("a thread of the database found that damaged, and ended");
+                tracing::debug!(%panic, "the database gave up");
+            } else {
+                print(panic);
+            }
+        }));
+    });
 }
 
 /// A crash while sled writes a snapshot leaves one half written, which it then takes for a whole
@@ -75,9 +146,15 @@ pub(super) fn guard<T>(
     doing: &'static str,
     run: impl FnOnce() -> sled::Result<T>,
 ) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let was_guarded = IS_GUARDED.replace(true);
+    let answer = catch_unwind(AssertUnwindSafe(run));
+    IS_GUARDED.set(was_guarded);
+    match answer {
         Ok(answer) => answer.map_err(|error| failed(at, doing, error)),
-        Err(panic) => Err(corrupt(at, panic_text(&*panic))),
+        Err(_) => {
+            let what = format!("what is needed for {doing} it can't be made out");
+            Err(corrupt(at, what))
+        }
     }
 }
 
@@ -97,14 +174,6 @@ pub(super) fn corrupt(at: &Path, what: impl Into<String>) -> StoreError {
         what: what.into(),
         advice: advice.to_owned(),
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("the database panicked").to_owned()
 }
 
 /// Makes what was just created outlive a power cut. sled never syncs its directory.

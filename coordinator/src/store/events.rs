@@ -1,7 +1,10 @@
 //! Finding events in their pages.
+//!
+//! A start reads only where each team's events begin and end. That none is missing between is
+//! checked when they are read: revisions go on without a gap, but for those that `loss` skips.
 
 use board::{
-    event::Event,
+    event::{Event, Happening},
     id::{Revision, TeamUid},
 };
 use sled::IVec;
@@ -21,23 +24,38 @@ impl SledStore {
         after: Revision,
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
-        let Some(wanted) = after.0.checked_add(1) else {
+        let Some((first, last)) = self.shelves.ends_of(team) else {
             return Ok(Vec::new());
         };
+        if after >= last || limit == 0 {
+            return Ok(Vec::new());
+        }
         let (db, at) = (&self.db, &self.at);
-        let wanted = Revision(wanted);
+        let mut wanted = first.max(after.next());
         let before = self.page_before(team, wanted)?;
         let from = before.map_or(key::events(team, wanted), |(key, _)| key.to_vec());
-        let mut pages = db.range(from..=key::events(team, Revision(u64::MAX)));
+        let mut pages = db.range(from..=key::events(team, last));
 
         let mut events = Vec::new();
         let names = &mut Names::default();
         while events.len() < limit {
             let page = database::guard(at, "reading", || pages.next().transpose())?;
             let Some((key, value)) = page else { break };
-            let page = self.decode_page(team, &key, value, names)?;
-            let wanted = page.into_iter().filter(|event| event.revision > after);
-            events.extend(wanted.take(limit - events.len()));
+            for event in self.decode_page(team, &key, value, names)? {
+                if event.revision < wanted {
+                    continue;
+                }
+                if event.revision > wanted && !ends_gap(&event) {
+                    return Err(self.events_missing(team, wanted));
+                }
+                wanted = event.revision.next();
+                if events.len() < limit {
+                    events.push(event);
+                }
+            }
+        }
+        if events.len() < limit && wanted <= last {
+            return Err(self.events_missing(team, wanted));
         }
         Ok(events)
     }
@@ -48,22 +66,28 @@ impl SledStore {
         team: TeamUid,
         revision: Revision,
     ) -> Result<Option<Event>, StoreError> {
-        let Some((key, value)) = self.page_before(team, revision)? else {
+        let ends = self.shelves.ends_of(team);
+        if ends.is_none_or(|(first, last)| revision < first || revision > last) {
             return Ok(None);
-        };
+        }
+        let missing = || self.events_missing(team, revision);
+        let (key, value) = self.page_before(team, revision)?.ok_or_else(missing)?;
         let page = self.decode_page(team, &key, value, &mut Names::default())?;
-        Ok({ page }
-            .into_iter()
-            .find(|event| event.revision == revision))
+        let mut page = page.into_iter();
+        if let Some(event) = page.find(|event| event.revision == revision) {
+            return Ok(Some(event));
+        }
+        // It may never have been handed out: see `loss`.
+        let next = self.events_after(team, revision, 1);
+        match next.as_deref() {
+            Ok([next]) if ends_gap(next) => Ok(None),
+            _ => Err(missing()),
+        }
     }
 
-    /// The revision of a team's oldest event.
-    pub(super) fn oldest_event_of(&self, team: TeamUid) -> Result<Option<Revision>, StoreError> {
-        let (db, at) = (&self.db, &self.at);
-        let all = key::events(team, Revision(0))..=key::events(team, Revision(u64::MAX));
-        let mut pages = db.range(all);
-        let first = database::guard(at, "reading", || pages.next().transpose())?;
-        Ok(first.map(|(key, _)| first_of(&key)))
+    fn events_missing(&self, team: TeamUid, from: Revision) -> StoreError {
+        let what = format!("events of team {team} are missing, from revision {from} on");
+        database::corrupt(&self.at, what)
     }
 
     /// The page that an event is in, if there is such an event: it begins with it or before it.
@@ -87,6 +111,12 @@ impl SledStore {
         let value = self.put_together(key, Some(value))?.unwrap_or_default();
         decode_events(team, first_of(key), &value, names).map_err(|error| self.explain(key, error))
     }
+}
+
+/// Whether a gap in the revisions before an event is none: a board went on without what was
+/// missing.
+fn ends_gap(event: &Event) -> bool {
+    matches!(event.what, Happening::LossAccepted { .. })
 }
 
 /// The revision of the first event of a page.

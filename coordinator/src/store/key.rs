@@ -1,16 +1,17 @@
 //! The layout: one ordered space of keys, told apart by their first byte.
 //!
-//! Numbers are big-endian, so that they sort. What a start needs (`g l m n o p q r s t x`) and what
-//! it doesn't (`c e f k`) have prefixes of their own, so that it scans no more than it must.
+//! Numbers are big-endian, so that they sort. What a start needs (`g k l m n o p q r s t x`) and what
+//! it doesn't (`c e f`) have prefixes of their own, so that it scans no more than it must.
 
 use board::id::{AgentTypeName, MemberName, MessageId, Revision, TaskId, TeamUid};
 
-const ATTEMPT_KEY: &[u8] = b"k";
+pub(super) const ATTEMPT_KEY: &[u8] = b"k";
 const EVENTS: &[u8] = b"e";
 pub(super) const FINISHED_TASKS: &[u8] = b"f";
 pub(super) const GONE_TEAMS: &[u8] = b"x";
 pub(super) const LETTERS: &[u8] = b"l";
 pub(super) const MEMBERS: &[u8] = b"p";
+pub(super) const META: &[u8] = b"m";
 pub(super) const OFFERED: &[u8] = b"t";
 pub(super) const OPEN_TASKS: &[u8] = b"o";
 pub(super) const OUTCOMES: &[u8] = b"r";
@@ -31,7 +32,7 @@ pub(super) fn commit() -> Vec<u8> {
 
 /// The board's counters.
 pub(super) fn meta() -> Vec<u8> {
-    b"m".to_vec()
+    META.to_vec()
 }
 
 /// The key of attempts' secrets. It is never in a backup.

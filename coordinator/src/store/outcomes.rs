@@ -17,6 +17,7 @@ use super::{
     codec::{CodecError, OutcomePage, decode_outcomes, encode_outcomes},
     database, key,
     stage::Stage,
+    tally::Tallies,
 };
 
 /// Which pages there are, and who is where.
@@ -38,11 +39,12 @@ pub(super) struct Outcomes {
 pub(super) type Explain<'a> = &'a dyn Fn(&[u8], CodecError) -> StoreError;
 
 impl Outcomes {
-    /// Reads all pages.
+    /// Reads all pages, and counts them.
     pub(super) fn open(
         db: &Db,
         at: &Path,
         horizon: Horizon,
+        found: &mut Tallies,
         explain: Explain<'_>,
     ) -> Result<Self, StoreError> {
         let mut outcomes = Self {
@@ -55,6 +57,7 @@ impl Outcomes {
         let mut pages = db.scan_prefix(key::OUTCOMES);
         while let Some((key, value)) = database::guard(at, "reading", || pages.next().transpose())?
         {
+            found.add(&key, &value);
             let page = decode_outcomes(&value).map_err(|error| explain(&key, error))?;
             let number = key::last_number(&key).ok_or(CodecError::Bad("key"));
             let number = number.map_err(|error| explain(&key, error))?;
@@ -132,12 +135,14 @@ impl Outcomes {
         }
         stage.remove(key::outcomes(number))?;
         self.count = newer;
-        // The numbers have no gap.
-        self.front = if number + 1 < self.next {
-            Some((number + 1, read(number + 1, stage, explain)?.at))
-        } else {
-            None
-        };
+        self.front = None;
+        // The numbers have no gap, but on a board that goes on without what is missing.
+        for number in number + 1..self.next {
+            if stage.has(&key::outcomes(number))? {
+                self.front = Some((number, read(number, stage, explain)?.at));
+                break;
+            }
+        }
         Ok(true)
     }
 }

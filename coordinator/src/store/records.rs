@@ -41,11 +41,9 @@ pub(super) fn put_record(
         Record::Stub(..) => Ok(()),
         Record::Offered(offered) => stage.put(key::offered(&offered.name), encode_offered(offered)),
         Record::Letter(team, letter) => {
-            stage.put_new(key::letter(*team, letter.id), encode_letter(letter))
+            stage.put(key::letter(*team, letter.id), encode_letter(letter))
         }
-        Record::Post(team, member, id) => {
-            stage.put_new(key::post(*team, member, *id), encode_mark())
-        }
+        Record::Post(team, member, id) => stage.put(key::post(*team, member, *id), encode_mark()),
         Record::TaskGone(team, task) => remove_task(*team, *task, stage),
         Record::LetterGone(team, id) => stage.remove(key::letter(*team, *id)),
         Record::PostGone(team, member, id) => stage.remove(key::post(*team, member, *id)),

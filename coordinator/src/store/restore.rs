@@ -23,9 +23,11 @@ use super::{
     codec::{Commit, decode_commit, decode_meta, encode_commit, encode_meta},
     database, generation, key,
     lock::DirLock,
+    mark,
     opening::create_dir,
     sled_store::{SledStore, explain},
-    stage::{self, Stage},
+    stage::{self, Stage, Writes},
+    tally::Tallies,
 };
 
 /// No frame is longer: they are handed over at 64 KiB, and an entry is a key and a piece of a
@@ -71,6 +73,10 @@ pub fn restore(dir: &Path, from: impl Read, epoch: Epoch) -> Result<Restored, St
             _ => {}
         })?;
         restored.at = opened.time;
+        if !store.is_counted {
+            store.write(|_| Ok(Writes::new()))?;
+        }
+        mark::write_both(dir, &store.mark().clean())?;
         database::settle(&store.db, at)
     })?;
     Ok(restored)
@@ -86,14 +92,21 @@ fn renew(db: &Db, at: &Path, epoch: Epoch) -> Result<(), StoreError> {
     let meta = decode_meta(&value(&meta_key)?).map_err(|error| explain(at, &meta_key, error))?;
     let commit = decode_commit(&value(&commit_key)?);
     let commit = commit.map_err(|error| explain(at, &commit_key, error))?;
-    let mut stage = Stage::new(db, at, commit.live_bytes);
+    let tallies = Tallies::of_numbers(&commit.records, &commit.sums);
+    let mut stage = Stage::new(db, at, commit.live_bytes, tallies.unwrap_or_default());
     stage.put(meta_key, encode_meta(&Meta { epoch, ..meta }))?;
-    let commit = Commit {
+    let mut commit = Commit {
         live_bytes: stage.live_bytes(),
         ..commit
     };
+    if tallies.is_some() {
+        let mut tallies = stage.tallies();
+        // It is in no backup.
+        tallies.forget(key::ATTEMPT_KEY);
+        (commit.records, commit.sums) = tallies.numbers();
+    }
     let mut writes = stage.into_writes();
-    writes.insert(commit_key, Some(encode_commit(commit)));
+    writes.insert(commit_key, Some(encode_commit(&commit)));
     write(db, at, stage::batch(writes))
 }
 

@@ -22,6 +22,7 @@ use super::{
     outcomes::Explain,
     stage::{self, Stage},
     sweep::SWEPT_PER_STEP,
+    tally::{Tally, mix},
 };
 
 /// Each team's shelf of events.
@@ -33,6 +34,9 @@ pub(super) struct Shelves {
     by_age: BTreeSet<(Time, TeamUid)>,
     /// Those that have more events than are kept.
     crowded: BTreeSet<TeamUid>,
+    /// How many revisions there are from the oldest events to the newest, and the sum of all ends.
+    /// A start reads no more of events than these.
+    ends: Tally,
 }
 
 /// Where the events of a team begin and end.
@@ -54,14 +58,22 @@ impl Shelf {
             last: last.revision,
         }
     }
+
+    /// How many revisions it has, and a number of where it begins and ends.
+    fn tally(&self, team: TeamUid) -> (u64, u64) {
+        let revisions = self.last.0.wrapping_sub(self.first.0).wrapping_add(1);
+        let ends = mix(self.first.0).wrapping_add(mix(!self.last.0));
+        (revisions, mix(ends ^ mix(team.0)))
+    }
 }
 
 impl Shelves {
-    /// Looks at both ends of each team's events.
+    /// Looks at both ends of each team's events, but not of those that are gone.
     pub(super) fn open(
         db: &Db,
         at: &Path,
         retention: Retention,
+        gone: &BTreeSet<TeamUid>,
         explain: Explain<'_>,
     ) -> Result<Self, StoreError> {
         let mut shelves = Self {
@@ -69,6 +81,7 @@ impl Shelves {
             shelves: BTreeMap::new(),
             by_age: BTreeSet::new(),
             crowded: BTreeSet::new(),
+            ends: Tally::default(),
         };
         let mut from = TeamUid(0);
         loop {
@@ -79,6 +92,10 @@ impl Shelves {
             };
             let team = key::team_of(&key).ok_or(CodecError::Bad("key"));
             let team = team.map_err(|error| explain(&key, error))?;
+            from = TeamUid(team.0.saturating_add(1));
+            if gone.contains(&team) {
+                continue;
+            }
             let last_key = key::events(team, Revision(u64::MAX));
             let mut pages = db.range(key.to_vec()..=last_key);
             let last = database::guard(at, "reading", || pages.next_back().transpose())?;
@@ -90,8 +107,19 @@ impl Shelves {
             if let (Some(first), Some(last)) = (first.first(), last.last()) {
                 shelves.set(team, Shelf::new(first, last));
             }
-            from = TeamUid(team.0.saturating_add(1));
         }
+    }
+
+    /// How many revisions lie between the oldest and the newest events of all teams, and the sum of
+    /// where they begin and end.
+    pub(super) fn ends(&self) -> Tally {
+        self.ends
+    }
+
+    /// The revisions of a team's oldest and newest events.
+    pub(super) fn ends_of(&self, team: TeamUid) -> Option<(Revision, Revision)> {
+        let shelf = self.shelves.get(&team)?;
+        Some((shelf.first, shelf.last))
     }
 
     /// Notes the events that a commit adds to a team.
@@ -163,6 +191,8 @@ impl Shelves {
     /// Forgets a team that has no events any more.
     pub(super) fn forget(&mut self, team: TeamUid) {
         if let Some(shelf) = self.shelves.remove(&team) {
+            let (revisions, sum) = shelf.tally(team);
+            self.ends.take_all(revisions, sum);
             self.by_age.remove(&(shelf.at, team));
             self.crowded.remove(&team);
         }
@@ -170,9 +200,11 @@ impl Shelves {
 
     fn set(&mut self, team: TeamUid, shelf: Shelf) {
         self.forget(team);
+        let (revisions, sum) = shelf.tally(team);
+        self.ends.add_all(revisions, sum);
         self.shelves.insert(team, shelf);
         self.by_age.insert((shelf.at, team));
-        if shelf.last.0 - shelf.first.0 >= self.retention.count {
+        if shelf.last.0.saturating_sub(shelf.first.0) >= self.retention.count {
             self.crowded.insert(team);
         }
     }

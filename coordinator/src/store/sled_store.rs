@@ -13,13 +13,13 @@ use std::{
 
 use board::{
     event::Event,
-    id::{Digest, MemberName, MessageId, Revision, TaskId, TeamUid},
+    id::{Digest, Epoch, MemberName, MessageId, Revision, TaskId, TeamUid},
     mail::Letter,
     record::{Outcome, Record, RequestKey},
     task::Task,
     time::Time,
 };
-use sled::{Db, IVec};
+use sled::IVec;
 
 use crate::attempt_secret::AttemptKey;
 
@@ -32,13 +32,18 @@ use super::{
         decode_meta, decode_offered, decode_outcomes, decode_stub, decode_task, decode_team,
         encode_attempt_key, encode_commit, encode_event_pages,
     },
-    database, durable, key,
+    database::{self, Database},
+    durable,
+    handed::{Counters, Handed},
+    key,
     lock::DirLock,
+    mark::{Mark, Marker},
     outcomes::Outcomes,
     records::put_record,
     shelves::Shelves,
     stage::{self, Stage, Writes},
     sweep,
+    tally::{self, Tallies, Tally},
     watchdog::Watchdog,
 };
 
@@ -53,6 +58,9 @@ pub struct Options {
     pub retention: Retention,
     /// A commit that takes longer ends the process. None turns that off.
     pub commit_limit: Option<Duration>,
+    /// A board of which something is missing is opened without it, and gets this epoch. None
+    /// refuses one.
+    pub accept_loss: Option<Epoch>,
     /// How far a database may grow beyond four times what lives in it before a start compacts it.
     pub slack_bytes: u64,
 }
@@ -64,6 +72,7 @@ impl Default for Options {
             horizon: Horizon::default(),
             retention: Retention::default(),
             commit_limit: Some(Duration::from_secs(10)),
+            accept_loss: None,
             slack_bytes: 64 * 1024 * 1024,
         }
     }
@@ -71,12 +80,25 @@ impl Default for Options {
 
 /// A store in a directory. See the [module](self).
 pub struct SledStore {
-    pub(super) db: Db,
+    pub(super) db: Database,
     /// The directory of the generation in force.
     pub(super) at: PathBuf,
     pub(super) options: Options,
     pub(super) opened: Opened,
     pub(super) live_bytes: u64,
+    /// What a start must find, as the last commit left it.
+    pub(super) tallies: Tallies,
+    /// The last commit's record has tallies: it is not from before there were any.
+    pub(super) is_counted: bool,
+    /// What was handed out.
+    pub(super) counters: Counters,
+    /// What was handed out as the last commit's record says: more than there is, where some is
+    /// missing.
+    pub(super) expected: Handed,
+    /// The board's; 0 before its first commit.
+    pub(super) epoch: Epoch,
+    /// What is not as the last commit left it, as far as it was looked at when it was opened.
+    pub(super) missing: Vec<String>,
     /// Teams that are gone, and of which something still lies here.
     pub(super) gone: BTreeSet<TeamUid>,
     pub(super) shelves: Shelves,
@@ -85,6 +107,8 @@ pub struct SledStore {
     pub(super) backup: Option<Backup>,
     /// A commit failed: what is on the disk isn't known any more.
     pub(super) has_failed: bool,
+    /// After the database, so that it is written when that is closed.
+    pub(super) marker: Option<Marker>,
     /// Last, so that it is given up when all else is closed.
     pub(super) _lock: DirLock,
 }
@@ -121,21 +145,45 @@ impl SledStore {
         explain(&self.at, key, error)
     }
 
-    /// Hands over the values under a prefix, put together, in the order of their keys.
+    /// Hands over the values of a range, put together, in the order of their keys. Fails at its end
+    /// where it is not as the last commit left it, so that nobody builds upon half of it.
     fn scan(
         &self,
         prefix: &[u8],
         mut each: impl FnMut(&[u8], &[u8]) -> Result<(), CodecError>,
     ) -> Result<(), StoreError> {
+        let found = self.each_of(prefix, |key, value| {
+            each(key, value).map_err(|error| self.explain(key, error))
+        })?;
+        let missing = found.differs(self.tallies.get(prefix), tally::name(prefix));
+        missing.map_or(Ok(()), |missing| Err(self.lost(missing)))
+    }
+
+    /// Hands over the values under a prefix, put together, and counts them.
+    pub(super) fn each_of(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<Tally, StoreError> {
+        let mut found = Tally::default();
         let mut pairs = self.db.scan_prefix(prefix);
         while let Some((key, value)) =
             database::guard(&self.at, "reading", || pairs.next().transpose())?
         {
+            found.add(&key, &value);
             if let Some(value) = self.put_together(&key, Some(value))? {
-                each(&key, &value).map_err(|error| self.explain(&key, error))?;
+                each(&key, &value)?;
             }
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// What was durable is not there any more.
+    pub(super) fn lost(&self, missing: impl Into<String>) -> StoreError {
+        StoreError::Lost {
+            at: self.at.clone(),
+            missing: missing.into(),
+        }
     }
 
     /// Hands over, of the teams that are not gone, the values under a prefix.
@@ -161,15 +209,29 @@ impl SledStore {
         end.map_or(self.opened.time, |end| end.at)
     }
 
+    /// A stub says that a task is there, which is not.
+    fn without_body(&self, task: TaskId) -> StoreError {
+        database::corrupt(&self.at, format!("the finished task {task} is missing"))
+    }
+
     fn stage(&mut self, batch: &Batch) -> Result<Writes, StoreError> {
         let gone = batch.records.iter().filter_map(|record| match record {
             Record::TeamGone(team) => Some(*team),
             _ => None,
         });
         self.gone.extend(gone);
-        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes);
+        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes, self.tallies);
         for record in &batch.records {
             put_record(record, &self.gone, &mut stage)?;
+            match record {
+                Record::TeamGone(team) => self.shelves.forget(*team),
+                Record::Team(team) if self.gone.contains(&team.uid) => continue,
+                _ => {}
+            }
+            self.counters.note(record);
+            if let Record::Meta(meta) = record {
+                self.epoch = meta.epoch;
+            }
         }
         let mut by_team: BTreeMap<TeamUid, Vec<&Event>> = BTreeMap::new();
         for event in &batch.events {
@@ -192,18 +254,18 @@ impl SledStore {
             time: batch.at,
         };
         self.live_bytes = stage.live_bytes();
+        self.tallies = stage.tallies();
         Ok(stage.into_writes())
     }
 
     fn stage_sweep(&mut self, now: Time) -> Result<Writes, StoreError> {
-        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes);
+        let mut stage = Stage::new(&self.db, &self.at, self.live_bytes, self.tallies);
         let at = &self.at;
         let explain = |key: &[u8], error| explain(at, key, error);
         match self.gone.first().copied() {
             Some(team) => {
                 if sweep::remove_team(team, &self.db, at, &mut stage)? {
                     self.gone.remove(&team);
-                    self.shelves.forget(team);
                 }
             }
             None => self
@@ -211,6 +273,7 @@ impl SledStore {
                 .sweep(now, &self.db, at, &mut stage, &explain)?,
         }
         self.live_bytes = stage.live_bytes();
+        self.tallies = stage.tallies();
         Ok(stage.into_writes())
     }
 
@@ -219,27 +282,70 @@ impl SledStore {
         !self.gone.is_empty() || self.shelves.is_due(now)
     }
 
-    /// Stages a write and makes it durable. When it fails, nothing is written any more.
-    fn write(
-        &mut self,
-        stage: impl FnOnce(&mut Self) -> Result<Writes, StoreError>,
-    ) -> Result<(), StoreError> {
+    /// Fails where a commit has failed: what is on the disk isn't known any more.
+    fn check_sound(&self) -> Result<(), StoreError> {
         if self.has_failed {
             let source = io::Error::other("an earlier commit failed");
             return Err(StoreError::io("committing to", &self.at, source));
         }
+        Ok(())
+    }
+
+    /// Stages a write and makes it durable. When it fails, nothing is written any more.
+    pub(super) fn write(
+        &mut self,
+        stage: impl FnOnce(&mut Self) -> Result<Writes, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.check_sound()?;
         // Until it is written: what is staged is ahead of the disk.
         self.has_failed = true;
+        if let Some(marker) = &mut self.marker {
+            marker.doubt();
+        }
         let mut writes = stage(self)?;
-        let commit = Commit {
+        let commit = encode_commit(&self.commit_record());
+        writes.insert(key::commit(), Some(commit));
+        self.flush(writes)?;
+        self.is_counted = true;
+        self.has_failed = false;
+        let mark = self.mark();
+        if let Some(marker) = &mut self.marker {
+            marker.note(mark);
+        }
+        Ok(())
+    }
+
+    /// What is durable.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            commit: self.opened.commit,
+            at: self.opened.time,
+            epoch: self.epoch,
+            handed: self.counters.all(),
+            is_clean: false,
+        }
+    }
+
+    fn commit_record(&self) -> Commit {
+        let (events, all, gone) = (
+            self.shelves.ends(),
+            self.counters.all(),
+            self.counters.gone(),
+        );
+        let (records, sums) = self.tallies.numbers();
+        Commit {
             number: self.opened.commit,
             at: self.opened.time.0,
             live_bytes: self.live_bytes,
-        };
-        writes.insert(key::commit(), Some(encode_commit(commit)));
-        self.flush(writes)?;
-        self.has_failed = false;
-        Ok(())
+            records,
+            sums,
+            events: events.records,
+            events_sum: events.sum,
+            ids: all.ids,
+            revisions: all.revisions,
+            ids_gone: gone.ids,
+            revisions_gone: gone.revisions,
+        }
     }
 
     /// A backup that can't be made is no reason to end.
@@ -249,7 +355,7 @@ impl SledStore {
         }
     }
 
-    fn flush(&mut self, writes: Writes) -> Result<(), StoreError> {
+    pub(super) fn flush(&mut self, writes: Writes) -> Result<(), StoreError> {
         if let Some(backup) = &mut self.backup
             && let Err(error) = backup.note(&writes)
         {
@@ -274,12 +380,12 @@ impl SledStore {
 
 impl Store for SledStore {
     fn load(&mut self, each: &mut dyn FnMut(Record)) -> Result<Opened, StoreError> {
+        self.check_whole()?;
         let names = &mut Names::default();
-        let key = key::meta();
-        if let Some(value) = self.value(&key)? {
-            let meta = decode_meta(&value).map_err(|error| self.explain(&key, error))?;
-            each(Record::Meta(meta));
-        }
+        self.scan(key::META, |_, value| {
+            each(Record::Meta(decode_meta(value)?));
+            Ok(())
+        })?;
         self.scan(key::OFFERED, |_, value| {
             each(Record::Offered(decode_offered(value, names)?));
             Ok(())
@@ -326,7 +432,10 @@ impl Store for SledStore {
         if !self.is_sweep_due(now) {
             return Ok(false);
         }
-        self.write(|store| store.stage_sweep(now))?;
+        self.check_sound()?;
+        // What can't be read stays, and is no failed commit: nothing was written.
+        let writes = self.stage_sweep(now)?;
+        self.write(|_| Ok(writes))?;
         Ok(self.is_sweep_due(now))
     }
 
@@ -335,10 +444,13 @@ impl Store for SledStore {
         if let Some(value) = self.value(&key)? {
             return decode_attempt_key(&value).map_err(|error| self.explain(&key, error));
         }
-        let value = Some(encode_attempt_key(&fresh));
+        let value = encode_attempt_key(&fresh);
         // Not staged: what is in no backup doesn't count as living, so that the count is right on
         // a board that is restored.
-        self.write(|_| Ok(Writes::from([(key, value)])))?;
+        self.write(|store| {
+            store.tallies.add(&key, &value);
+            Ok(Writes::from([(key, Some(value))]))
+        })?;
         Ok(fresh)
     }
 
@@ -364,13 +476,30 @@ impl Store for SledStore {
         if self.gone.contains(&team) {
             return Ok(None);
         }
-        for key in [key::open_task(team, task), key::finished_task(team, task)] {
-            if let Some(value) = self.value(&key)? {
-                let decoded = decode_task(task, &value, &mut Names::default());
-                return decoded.map(Some).map_err(|error| self.explain(&key, error));
-            }
+        let names = &mut Names::default();
+        let key = key::open_task(team, task);
+        if let Some(value) = self.value(&key)? {
+            let decoded = decode_task(task, &value, names);
+            return decoded.map(Some).map_err(|error| self.explain(&key, error));
         }
-        Ok(None)
+        let stub_key = key::stub(team, task);
+        let Some(stub) = self.value(&stub_key)? else {
+            return Ok(None);
+        };
+        let key = key::finished_task(team, task);
+        let value = self.value(&key)?.ok_or_else(|| self.without_body(task))?;
+        let whole = decode_task(task, &value, names).map_err(|error| self.explain(&key, error))?;
+        // A start has read the stub, and not the task.
+        let ended_at = || whole.end().map_or(self.opened.time, |end| end.at);
+        let stub = decode_stub(task, &stub, names, ended_at);
+        let stub = stub.map_err(|error| self.explain(&stub_key, error))?;
+        let is_same =
+            |now: board::task::Stub| (now.status, now.revision) == (stub.status, stub.revision);
+        if !whole.stub().is_some_and(is_same) {
+            let what = format!("the finished task {task} is not as it was when it ended");
+            return Err(database::corrupt(&self.at, what));
+        }
+        Ok(Some(whole))
     }
 
     fn artifacts_named(
@@ -382,9 +511,10 @@ impl Store for SledStore {
         let mut left = limit;
         let names = &mut Names::default();
         for is_finished in [false, true] {
+            // That no finished task is passed over its stub sees to, which a start has counted.
             let (prefix, first): (_, fn(_, _) -> _) = match is_finished {
                 false => (key::OPEN_TASKS, key::open_task),
-                true => (key::FINISHED_TASKS, key::finished_task),
+                true => (key::STUBS, key::stub),
             };
             let start = match is_finished.cmp(&from.is_finished) {
                 std::cmp::Ordering::Less => continue,
@@ -413,10 +543,13 @@ impl Store for SledStore {
                 if self.gone.contains(&team) {
                     continue;
                 }
-                if let Some(value) = self.put_together(&key, Some(value))? {
-                    let task = decode_task(id, &value, names).map_err(explain)?;
-                    artifacts_of(&task).for_each(&mut *each);
-                }
+                let value = match is_finished {
+                    false => self.put_together(&key, Some(value))?,
+                    true => self.value(&key::finished_task(team, id))?,
+                };
+                let value = value.ok_or_else(|| self.without_body(id))?;
+                let task = decode_task(id, &value, names).map_err(explain)?;
+                artifacts_of(&task).for_each(&mut *each);
             }
         }
         Ok(None)
@@ -435,9 +568,8 @@ impl Store for SledStore {
         let Some(path) = self.outcomes.page_of(key) else {
             return Ok(None);
         };
-        let Some(value) = self.value(&path)? else {
-            return Ok(None);
-        };
+        let value = self.value(&path)?;
+        let value = value.ok_or_else(|| self.explain(&path, CodecError::Empty))?;
         let page = decode_outcomes(&value).map_err(|error| self.explain(&path, error))?;
         let newest_first = page.outcomes.into_iter().rev();
         Ok({ newest_first }.find(|outcome| outcome.request.key == key))
@@ -466,7 +598,7 @@ impl Store for SledStore {
         if self.gone.contains(&team) {
             return Ok(None);
         }
-        self.oldest_event_of(team)
+        Ok(self.shelves.ends_of(team).map(|(first, _)| first))
     }
 
     fn outcomes_kept(&self) -> OutcomesKept {

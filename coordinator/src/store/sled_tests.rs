@@ -5,12 +5,13 @@ use std::{fs, path::Path, sync::Arc};
 use board::{
     id::{AgentTypeName, MemberName, MessageId, Revision, TeamUid},
     record::{OfferedType, Record},
+    task::{EndStatus, TaskState},
     time::Time,
 };
 use tempfile::TempDir;
 
 use super::{
-    Batch, Opened, Options, Retention, Store, StoreError, codec, database, durable, key,
+    Batch, Opened, Options, Retention, Store, StoreError, TaskPlace, database, durable, key,
     sled_store::SledStore,
 };
 
@@ -24,6 +25,7 @@ impl SledStore {
         let attempt_key = db.get(key::attempt_key()).unwrap();
         let attempt_key_len = attempt_key.map_or(0, |value| 1 + value.len() as u64);
         assert_eq!(sum.bytes - commit_len - attempt_key_len, live_bytes);
+        assert_eq!(self.count_again().unwrap(), self.tallies);
         // Sled removes the directory when it opens a database without any.
         let blobs = fs::read_dir(at.join("blobs")).map_or(0, Iterator::count);
         assert_eq!(blobs, 0, "sled doesn't sync these");
@@ -190,7 +192,7 @@ fn a_record_of_a_newer_version_is_refused_by_name() {
     db.flush().unwrap();
     drop(store);
 
-    let refusal = load(&mut open(&dir).unwrap()).unwrap_err();
+    let refusal = open(&dir).unwrap_err();
 
     assert_eq!(
         refusal.to_string(),
@@ -215,7 +217,7 @@ fn a_commit_record_of_a_newer_version_is_refused_before_anything_is_written() {
         StoreError::NewerFormat {
             kind: "commit",
             version: 9,
-            known: 1
+            known: 2
         }
     ));
 }
@@ -291,7 +293,8 @@ fn a_bloated_database_is_compacted_at_a_start_and_its_last_generation_kept() {
 
     assert_eq!(load(&mut store).unwrap(), expected);
     store.check_counts();
-    assert_eq!(names(dir.path()), ["LOCK", "board-1", "board-2"]);
+    let kept = ["LOCK", "board-1", "board-2", "mark-1", "mark-2"];
+    assert_eq!(names(dir.path()), kept);
     let compacted = database::len_on_disk(&dir.path().join("board-2")).unwrap();
     assert!(compacted < len, "{len} bytes became {compacted}");
 
@@ -318,13 +321,11 @@ fn an_export_goes_only_where_nothing_is() {
 #[test]
 fn after_a_failed_commit_none_is_taken() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).unwrap();
-    // A page of outcomes that can't be read when it is to be forgotten.
-    let db = &store.db;
-    db.insert(key::outcomes(0), codec::encode_outcomes(Time(0), &[]))
-        .unwrap();
-    drop(store);
     let mut store = open(&dir).unwrap();
+    let mut first = batch(0, "shell");
+    first.outcomes = super::conformance::outcomes([0]);
+    store.commit(&first).unwrap();
+    // A page of outcomes that can't be read when it is to be forgotten.
     let db = &store.db;
     db.insert(key::outcomes(0), vec![0xff]).unwrap();
     let mut bad = batch(1, "shell");
@@ -341,7 +342,11 @@ fn after_a_failed_commit_none_is_taken() {
 fn an_old_stub_takes_the_time_of_its_end_from_its_task() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(&dir).unwrap();
-    let (team, task) = (TeamUid(2), super::conformance::finished_task());
+    let (team, mut task) = (TeamUid(2), super::conformance::finished_task());
+    task.revision = Revision(2);
+    if let TaskState::Ended(end) = &mut task.state {
+        end.status = EndStatus::Completed;
+    }
     let stub = task.stub().unwrap();
     let key = key::stub(team, task.id);
     let batch = Batch {
@@ -351,6 +356,7 @@ fn an_old_stub_takes_the_time_of_its_end_from_its_task() {
     store.commit(&batch).unwrap();
     // Version 1: completed, at revision 2.
     store.db.insert(key, &[1, 8, 1, 16, 2]).unwrap();
+    store.tallies = store.count_again().unwrap();
 
     let loaded = load(&mut store).unwrap().1;
 
@@ -358,4 +364,176 @@ fn an_old_stub_takes_the_time_of_its_end_from_its_task() {
         panic!("{loaded:?}");
     };
     assert_eq!(old.ended_at, stub.ended_at);
+}
+
+/// A board of which sled has skipped a part of its log: the newest commit record stands over what
+/// is older, or not there.
+fn without<T>(dir: &TempDir, damage: impl FnOnce(&sled::Db) -> T) -> SledStore {
+    let store = open(dir).unwrap();
+    damage(&store.db);
+    store.db.flush().unwrap();
+    drop(store);
+    open(dir).unwrap()
+}
+
+#[test]
+fn a_start_refuses_a_board_of_which_a_record_is_missing_or_older_and_says_of_which_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    for (at, name) in [(1, "shell"), (2, "claude"), (3, "codex")] {
+        store.commit(&batch(at, name)).unwrap();
+    }
+    drop(store);
+    let key = key::offered(&AgentTypeName::parse("codex").unwrap());
+    let mut newest = Vec::new();
+
+    let mut store = without(&dir, |db| {
+        newest = db.remove(&key).unwrap().unwrap().to_vec()
+    });
+    let refusal = load(&mut store).unwrap_err();
+
+    assert!(matches!(refusal, StoreError::Lost { .. }), "{refusal}");
+    let missing = "2 agent types are there instead of 3";
+    assert!(refusal.to_string().contains(missing), "{refusal}");
+    drop(store);
+    let older = [&newest[..], &[26, 1, b'x']].concat();
+    let mut store = without(&dir, |db| db.insert(&key, older).unwrap());
+    let refusal = load(&mut store).unwrap_err();
+    let missing = "of 3 agent types some are not as they were";
+    assert!(refusal.to_string().contains(missing), "{refusal}");
+    drop(store);
+    load(&mut without(&dir, |db| db.insert(&key, newest).unwrap())).unwrap();
+}
+
+#[test]
+fn a_board_of_before_there_were_tallies_is_counted_at_its_first_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(&dir).unwrap();
+    store.commit(&batch(1, "shell")).unwrap();
+    let expected = load(&mut store).unwrap();
+    let tallies = store.tallies;
+    drop(store);
+
+    // Version 1: commit 1 at 1, of 20 bytes.
+    let mut store = without(&dir, |db| {
+        db.insert(key::commit(), &[1, 8, 1, 16, 1, 24, 20]).unwrap()
+    });
+
+    assert_eq!(load(&mut store).unwrap(), expected);
+    assert_eq!(store.tallies, tallies);
+    store.commit(&batch(2, "shell")).unwrap();
+    drop(store);
+    let mut store = without(&dir, |db| db.remove(key::offered(&shell())).unwrap());
+    load(&mut store).unwrap_err();
+}
+
+fn shell() -> AgentTypeName {
+    AgentTypeName::parse("shell").unwrap()
+}
+
+/// A board with events of one team, each in a page of its own.
+fn with_events(dir: &TempDir, last: u64) {
+    let mut store = open(dir).unwrap();
+    for revision in 1..=last {
+        let mut batch = batch(1, "shell");
+        batch.events = vec![super::conformance::joined(1, revision, "a")];
+        store.commit(&batch).unwrap();
+    }
+}
+
+#[test]
+fn events_that_are_missing_between_others_are_noticed_when_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    with_events(&dir, 9);
+    let team = TeamUid(1);
+
+    let mut store = without(&dir, |db| {
+        db.remove(key::events(team, Revision(5))).unwrap()
+    });
+
+    load(&mut store).unwrap();
+    let error = store.events(team, Revision(0), 9).unwrap_err().to_string();
+    let missing = "events of team 1 are missing, from revision 5 on";
+    assert!(error.contains(missing), "{error}");
+    store.event(team, Revision(5)).unwrap_err();
+    // The others are told.
+    assert_eq!(store.events(team, Revision(0), 4).unwrap().len(), 4);
+    assert_eq!(store.events(team, Revision(5), 9).unwrap().len(), 4);
+    assert!(store.event(team, Revision(6)).unwrap().is_some());
+}
+
+#[test]
+fn a_start_notices_that_the_first_or_the_last_events_are_missing() {
+    for revision in [1, 9] {
+        let dir = tempfile::tempdir().unwrap();
+        with_events(&dir, 9);
+        let lost = key::events(TeamUid(1), Revision(revision));
+
+        let store = open(&dir).unwrap();
+        store.db.remove(lost).unwrap();
+        store.db.flush().unwrap();
+        drop(store);
+        let refusal = open(&dir).unwrap_err();
+
+        let missing = "8 revisions of events are there instead of 9";
+        assert!(refusal.to_string().contains(missing), "{refusal}");
+    }
+}
+
+#[test]
+fn a_finished_task_that_is_missing_or_older_than_its_stub_is_an_error_and_no_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (team, task) = (TeamUid(2), super::conformance::finished_task());
+    let key = key::finished_task(team, task.id);
+    let finished = |task: &board::task::Task| Batch {
+        records: vec![Record::Task(team, Arc::new(task.clone()))],
+        ..Batch::default()
+    };
+    let mut store = open(&dir).unwrap();
+    let mut before = task.clone();
+    before.revision = Revision(task.revision.0 - 1);
+    store.commit(&finished(&before)).unwrap();
+    let pieces = (0..).map(|index| key::piece(&key, index));
+    let read = |key: Vec<u8>| Some((key.clone(), store.db.get(&key).unwrap()?));
+    let mut older: Vec<_> = pieces.map_while(read).collect();
+    older.extend(read(key.clone()));
+    store.commit(&finished(&task)).unwrap();
+    drop(store);
+
+    let mut store = without(&dir, |db| {
+        for (key, value) in older {
+            db.insert(key, value).unwrap();
+        }
+    });
+
+    load(&mut store).unwrap();
+    let error = store.task(team, task.id).unwrap_err().to_string();
+    assert!(error.contains("is not as it was when it ended"), "{error}");
+    drop(store);
+    let store = without(&dir, |db| db.remove(&key).unwrap());
+    let error = store.task(team, task.id).unwrap_err().to_string();
+    assert!(error.contains("is missing"), "{error}");
+    let named = store.artifacts_named(TaskPlace::default(), 9, &mut |_| {});
+    assert!(named.is_err(), "its artifacts would be taken for unused");
+}
+
+#[test]
+fn a_sweep_that_can_not_read_leaves_the_store_able_to_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    with_events(&dir, 9);
+    let options = Options {
+        retention: Retention {
+            count: 2,
+            ..Retention::default()
+        },
+        ..Options::default()
+    };
+    let mut store = SledStore::open(dir.path(), options).unwrap();
+    let damaged = key::events(TeamUid(1), Revision(3));
+    store.db.insert(damaged, vec![2, 0xff]).unwrap();
+
+    let error = store.sweep(Time(9)).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+
+    store.commit(&batch(9, "shell")).unwrap();
 }

@@ -1,5 +1,5 @@
 //! Gathers what one commit writes: the last word on each key, cut into pieces where it is long,
-//! with the count of what lives.
+//! with the counts of what lives.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -9,12 +9,14 @@ use super::{
     StoreError,
     database::{self, VALUE_LEN_MAX},
     key,
+    tally::Tallies,
 };
 
 /// Takes the place of a version in a value that lies in pieces.
 const IN_PIECES: u8 = 0;
-/// The head of such a value: the marker, how many pieces, how many bytes.
-const HEAD_LEN: usize = 7;
+/// The head of such a value: the marker, how many pieces, how many bytes, the sum of these. What
+/// was written before there was a sum has none.
+const HEAD_LEN: usize = 11;
 
 /// The last word on each key, in their order, which spares the tree some walking. `None` removes.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -37,22 +39,29 @@ pub(super) struct Stage<'a> {
     at: &'a Path,
     writes: Writes,
     live_bytes: u64,
+    tallies: Tallies,
 }
 
 impl<'a> Stage<'a> {
-    /// Begins one on a database of which `live_bytes` live.
-    pub(super) fn new(db: &'a Db, at: &'a Path, live_bytes: u64) -> Self {
+    /// Begins one on a database of which `live_bytes` live, and that has these tallies.
+    pub(super) fn new(db: &'a Db, at: &'a Path, live_bytes: u64, tallies: Tallies) -> Self {
         Self {
             db,
             at,
             writes: BTreeMap::new(),
             live_bytes,
+            tallies,
         }
     }
 
     /// Bytes of keys and values once this is written.
     pub(super) fn live_bytes(&self) -> u64 {
         self.live_bytes
+    }
+
+    /// The tallies once this is written.
+    pub(super) fn tallies(&self) -> Tallies {
+        self.tallies
     }
 
     /// What is to be written.
@@ -77,7 +86,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Sets a value under a key that never had one before this commit: its old value needs no
-    /// looking for on the disk.
+    /// looking for on the disk. Only for keys that the store itself numbers: if one had a value, the
+    /// tallies would be wrong, and the next start refused.
     pub(super) fn put_new(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
         let staged = self.writes.get(&key).and_then(Option::as_deref);
         let staged = staged.map(IVec::from);
@@ -130,23 +140,26 @@ impl<'a> Stage<'a> {
         head.extend_from_slice(&count.to_be_bytes());
         let len = u32::try_from(value.len()).expect("65,535 pieces are less than 4 GiB");
         head.extend_from_slice(&len.to_be_bytes());
+        head.extend_from_slice(&crc32fast::hash(&value).to_be_bytes());
         self.set(key, head);
         Ok(())
     }
 
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.live_bytes += (key.len() + value.len()) as u64;
+        self.tallies.add(&key, &value);
         self.writes.insert(key, Some(value));
     }
 
     fn forget(&mut self, key: &[u8], value: &[u8]) {
         let len = (key.len() + value.len()) as u64;
         self.live_bytes = self.live_bytes.saturating_sub(len);
+        self.tallies.take(key, value);
     }
 
     /// Removes the pieces of the value `old` from `from` on.
     fn remove_pieces(&mut self, key: &[u8], old: &[u8], from: u16) {
-        let Some((count, len)) = head(old) else {
+        let Some(Head { count, len, .. }) = Head::of(old) else {
             return;
         };
         for index in from..count {
@@ -167,15 +180,30 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The number of pieces and of bytes of a value that lies in pieces.
-fn head(value: &[u8]) -> Option<(u16, usize)> {
-    let (&marker, numbers) = value.split_first()?;
-    let (count, len) = numbers.split_first_chunk()?;
-    if marker != IN_PIECES {
-        return None;
+/// What the head of a value that lies in pieces says.
+struct Head {
+    count: u16,
+    len: usize,
+    sum: Option<u32>,
+}
+
+impl Head {
+    fn of(value: &[u8]) -> Option<Self> {
+        let (&marker, numbers) = value.split_first()?;
+        let (count, numbers) = numbers.split_first_chunk()?;
+        let (len, sum) = numbers.split_first_chunk()?;
+        if marker != IN_PIECES {
+            return None;
+        }
+        Some(Self {
+            count: u16::from_be_bytes(*count),
+            len: usize::try_from(u32::from_be_bytes(*len)).ok()?,
+            sum: match sum {
+                [] => None,
+                sum => Some(u32::from_be_bytes(sum.try_into().ok()?)),
+            },
+        })
     }
-    let len = u32::from_be_bytes(len.try_into().ok()?);
-    Some((u16::from_be_bytes(*count), usize::try_from(len).ok()?))
 }
 
 /// The value under `key`, put together where it lies in pieces.
@@ -185,7 +213,7 @@ pub(super) fn whole(
     at: &Path,
     get: impl Fn(&[u8]) -> Result<Option<IVec>, StoreError>,
 ) -> Result<Option<IVec>, StoreError> {
-    let Some((count, len)) = value.as_deref().and_then(head) else {
+    let Some(Head { count, len, sum }) = value.as_deref().and_then(Head::of) else {
         return Ok(value);
     };
     // Not reserved at once: a damaged length must not ask for all memory.
@@ -197,6 +225,10 @@ pub(super) fn whole(
     }
     if bytes.len() != len {
         let what = "the pieces of a record don't have its length";
+        return Err(database::corrupt(at, what));
+    }
+    if sum.is_some_and(|sum| sum != crc32fast::hash(&bytes)) {
+        let what = "the pieces of a record are not of the same commit";
         return Err(database::corrupt(at, what));
     }
     Ok(Some(bytes.into()))
@@ -214,7 +246,7 @@ mod tests {
     }
 
     fn stage(db: &Db) -> Stage<'_> {
-        Stage::new(db, Path::new(AT), 0)
+        Stage::new(db, Path::new(AT), 0, Tallies::default())
     }
 
     fn commit(stage: Stage<'_>) {
@@ -268,6 +300,30 @@ mod tests {
             commit(second);
 
             assert_eq!(db.iter().keys().collect::<Vec<_>>(), [Ok("o".into())]);
+        });
+    }
+
+    #[test]
+    fn a_piece_of_another_commit_is_damage_and_a_value_from_before_sums_is_read() {
+        with_db(|db| {
+            let mut first = stage(db);
+            first.put(b"o".to_vec(), long_value(1)).unwrap();
+            commit(first);
+            let old = db.get(key::piece(b"o", 10)).unwrap().unwrap();
+            let mut second = stage(db);
+            second.put(b"o".to_vec(), long_value(2)).unwrap();
+            commit(second);
+            db.insert(key::piece(b"o", 10), old).unwrap();
+
+            let error = stage(db).get(b"o").unwrap_err();
+
+            assert!(
+                error.to_string().contains("not of the same commit"),
+                "{error}"
+            );
+            let head = db.get(b"o").unwrap().unwrap();
+            db.insert(b"o", &head[..HEAD_LEN - 4]).unwrap();
+            assert_eq!(stage(db).get(b"o").unwrap().unwrap(), long_value(1));
         });
     }
 

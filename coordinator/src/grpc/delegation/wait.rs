@@ -349,6 +349,7 @@ impl Alarm {
             | Happening::LeadHandedOver { .. } => true,
             Happening::TeamCreated
             | Happening::TeamUpdated
+            | Happening::LossAccepted { .. }
             | Happening::TeamDissolved { .. }
             | Happening::MemberJoined { .. }
             | Happening::PlanApproved { .. }

@@ -130,6 +130,10 @@ pub fn event(team: &str, event: &Event) -> v1::Event {
         }
         Happening::TaskResumed { .. } => v1::EventType::TaskResumed,
         Happening::TeamUpdated => v1::EventType::TeamUpdated,
+        Happening::LossAccepted { missing } => {
+            told.message = missing.to_string();
+            v1::EventType::LossAccepted
+        }
         Happening::TaskAsked { attempt, text, .. } => {
             told.attempt = number(attempt.0);
             told.message = text.to_string();

@@ -92,6 +92,7 @@ fn happening() -> impl Strategy<Value = Happening> {
                 text,
             }
         }),
+        short().prop_map(|missing| Happening::LossAccepted { missing }),
         (
             task_id(),
             option::of(attempt_number()),

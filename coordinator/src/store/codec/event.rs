@@ -13,7 +13,7 @@ use super::{ActorMessage, CodecError, Kind, Names, Numbered, open, seal};
 
 const EVENTS: Kind = Kind {
     name: "events",
-    version: 2,
+    version: 4,
 };
 
 /// Bytes of a page: one record, never in pieces unless a single event is longer.
@@ -159,6 +159,7 @@ impl EventMessage {
             Happening::TaskSteered { attempt, text, .. } => message.of_attempt(24, *attempt, text),
             Happening::TeamUpdated => 25,
             Happening::TaskExpired { .. } => 26,
+            Happening::LossAccepted { missing } => message.with_text(27, missing),
         };
         message
     }
@@ -235,6 +236,9 @@ impl EventMessage {
                 } else {
                     Some(names.member(self.text)?)
                 },
+            },
+            27 => Happening::LossAccepted {
+                missing: self.text.into(),
             },
             _ => return Err(CodecError::Bad("kind of event")),
         })

@@ -14,7 +14,7 @@ use super::{ActorMessage, CodecError, Kind, Names, Numbered, Wide, numbers, open
 
 const COMMIT: Kind = Kind {
     name: "commit",
-    version: 1,
+    version: 2,
 };
 const ATTEMPT_KEY: Kind = Kind {
     name: "attempt key",
@@ -38,7 +38,7 @@ const OFFERED: Kind = Kind {
 };
 
 /// What the store notes of its last commit.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(in crate::store) struct Commit {
     /// Its number.
     #[prost(uint64, tag = "1")]
@@ -49,10 +49,34 @@ pub(in crate::store) struct Commit {
     /// Bytes of all keys and values after it.
     #[prost(uint64, tag = "3")]
     pub live_bytes: u64,
+    /// Of each range that a start reads, the number of records; version 1 has none.
+    #[prost(uint64, repeated, tag = "4")]
+    pub records: Vec<u64>,
+    /// And the sum of the records.
+    #[prost(fixed64, repeated, tag = "5")]
+    pub sums: Vec<u64>,
+    /// How many revisions lie between the oldest and the newest events of all teams.
+    #[prost(uint64, tag = "6")]
+    pub events: u64,
+    /// The sum of where the events of each team begin and end.
+    #[prost(fixed64, tag = "7")]
+    pub events_sum: u64,
+    /// How many ids were handed out in all: of teams, tasks and messages.
+    #[prost(uint64, tag = "8")]
+    pub ids: u64,
+    /// How many revisions were handed out in all.
+    #[prost(uint64, tag = "9")]
+    pub revisions: u64,
+    /// The part of `ids` that was handed out in teams that are gone.
+    #[prost(uint64, tag = "10")]
+    pub ids_gone: u64,
+    /// The same part of `revisions`.
+    #[prost(uint64, tag = "11")]
+    pub revisions_gone: u64,
 }
 
-pub(in crate::store) fn encode_commit(commit: Commit) -> Vec<u8> {
-    seal(COMMIT, &commit)
+pub(in crate::store) fn encode_commit(commit: &Commit) -> Vec<u8> {
+    seal(COMMIT, commit)
 }
 
 pub(in crate::store) fn decode_commit(bytes: &[u8]) -> Result<Commit, CodecError> {

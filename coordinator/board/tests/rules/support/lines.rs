@@ -63,6 +63,7 @@ fn event_line(event: &Event) -> String {
         Happening::MemberJoined { member } => format!("{member} joined"),
         Happening::MemberLeft { member, reason } => format!("{member} left: {reason}"),
         Happening::TeamDissolved { reason } => format!("team dissolved: {reason}"),
+        Happening::LossAccepted { missing } => format!("loss accepted: {missing}"),
         Happening::LeadHandedOver { to } => format!("{to} leads"),
         Happening::PlanApproved { member } => format!("plan of {member} approved"),
         Happening::PlanRejected { member, reason } => {
