@@ -247,7 +247,11 @@ async fn types(client: &Client, context: &Context) -> Result<(), Failure> {
                 safe_line(&kind.name),
                 safe_line(&kind.runtime),
                 offered.free_slots.to_string(),
-                safe_line(&offered.workers.join(", ")),
+                match offered.workers.as_slice() {
+                    [] if offered.expected => "none yet (expected)".into(),
+                    [] => "none".into(),
+                    workers => safe_line(&workers.join(", ")),
+                },
                 words::age(offered.last_seen.as_ref(), now),
                 safe_line(&kind.description),
             ]);

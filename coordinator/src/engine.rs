@@ -21,6 +21,7 @@ mod reader;
 mod release;
 mod scarcity;
 mod start;
+mod types;
 
 #[cfg(test)]
 mod tests;
@@ -133,6 +134,10 @@ pub struct Engine {
     /// The artifacts that tasks name which were written since somebody wanted to know.
     artifacts_noted: Option<BTreeSet<Digest>>,
     disk: DiskGauge,
+    /// Agent types that are expected, be they offered or not.
+    expected_types: BTreeSet<AgentTypeName>,
+    /// When it is looked next which types are still offered.
+    types_at: Time,
     /// What measures the disk, where it is one.
     disk_keeper: Option<DiskKeeper>,
     /// The disk is full: nothing is decided that would have to be written.
@@ -185,6 +190,7 @@ impl RecordKey {
             Record::TaskGone(team, task) => Self::Task((*team, *task)),
             Record::Stub(team, stub) => Self::Task((*team, stub.id)),
             Record::Offered(offered) => Self::Offered(offered.name.clone()),
+            Record::OfferedGone(name) => Self::Offered(name.clone()),
             Record::Letter(team, letter) => Self::Letter(*team, letter.id),
             Record::LetterGone(team, id) => Self::Letter(*team, *id),
             Record::Post(team, member, id) | Record::PostGone(team, member, id) => {
@@ -231,6 +237,7 @@ impl Engine {
             self.lose_all(instance, reason, now);
         }
         self.see_to_absent(now);
+        self.see_to_types(now);
         let spared = self.fleet.spared(now);
         let due = self.softly(&spared, |soft| self.board.next_deadline(soft));
         if due.is_none_or(|at| at > now) || self.tick_again_at.is_some_and(|at| at > now) {
@@ -320,10 +327,16 @@ impl Engine {
         let board = self.softly(&spared, |soft| self.board.next_deadline(soft));
         let board = board.map(|at| self.tick_again_at.map_or(at, |again| at.max(again)));
         let look = self.absence.next_look(&self.board);
-        [fleet, board, look, self.rescan_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            fleet,
+            board,
+            look,
+            self.next_look_at_types(),
+            self.rescan_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Asks the board something that wants to know what lives in memory alone.

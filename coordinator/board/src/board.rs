@@ -402,7 +402,7 @@ impl Board {
         member.is_present().then_some(member)
     }
 
-    /// The agent types that were ever offered, by name.
+    /// The agent types that are offered, were of late, or are expected, by name.
     pub fn offered(&self) -> impl Iterator<Item = &OfferedType> {
         self.offered.values()
     }

@@ -64,6 +64,7 @@ pub fn decide_fleet(
     let draft = Draft::new(board, now);
     match command {
         FleetCommand::OfferTypes(types) => roster::offer_types(draft, types),
+        FleetCommand::ForgetTypes(expected) => Ok(roster::forget_types(draft, expected)),
         FleetCommand::JoinWorker(team, worker) => roster::join_worker(draft, *team, worker),
         FleetCommand::LeaveWorker(team, worker, reason) => {
             members::leave_worker(draft, *team, worker, reason)

@@ -46,6 +46,7 @@ pub(crate) struct Draft<'b> {
     new_children: BTreeMap<TaskKey, Vec<TaskId>>,
     new_joins: BTreeMap<TaskKey, Vec<TaskId>>,
     offered: BTreeMap<AgentTypeName, OfferedType>,
+    offered_gone: BTreeSet<AgentTypeName>,
     tasks_gone: BTreeSet<TaskKey>,
     team_gone: Option<TeamUid>,
     letters: BTreeMap<(TeamUid, MessageId), Arc<Letter>>,
@@ -82,6 +83,7 @@ impl<'b> Draft<'b> {
             new_children: BTreeMap::new(),
             new_joins: BTreeMap::new(),
             offered: BTreeMap::new(),
+            offered_gone: BTreeSet::new(),
             tasks_gone: BTreeSet::new(),
             team_gone: None,
             letters: BTreeMap::new(),
@@ -115,6 +117,7 @@ impl<'b> Draft<'b> {
             .filter(|(key, task)| board.whole(*key).is_none_or(|before| **before != *task))
             .map(|((team, _), task)| Record::Task(team, Arc::new(task)));
         let offered = self.offered.into_values().map(Record::Offered);
+        let offered_gone = self.offered_gone.into_iter().map(Record::OfferedGone);
         let letters = self.letters.into_iter();
         let letters = letters.map(|((team, _), letter)| Record::Letter(team, letter));
         let posts = self.posts.into_iter();
@@ -134,6 +137,7 @@ impl<'b> Draft<'b> {
                 .chain(members)
                 .chain(tasks)
                 .chain(offered)
+                .chain(offered_gone)
                 .chain(letters)
                 .chain(posts)
                 .chain(posts_gone)
@@ -266,6 +270,11 @@ impl<'b> Draft<'b> {
 
     pub(crate) fn put_offered(&mut self, offered: OfferedType) {
         self.offered.insert(offered.name.clone(), offered);
+    }
+
+    /// Forgets an agent type that was not offered for long.
+    pub(crate) fn forget_offered(&mut self, name: AgentTypeName) {
+        self.offered_gone.insert(name);
     }
 
     pub(crate) fn task_unknown(&self, (team, task): TaskKey) -> Refusal {

@@ -31,6 +31,9 @@ impl Board {
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), offered.clone());
             }
+            Record::OfferedGone(name) => {
+                self.offered.remove(name);
+            }
             Record::Letter(team, letter) => self.install_letter(*team, letter),
             Record::Post(team, member, id) => self.install_post(*team, member, *id),
             Record::TaskGone(team, task) => self.remove_card(*team, *task),

@@ -52,8 +52,11 @@ pub const TASKS_PER_TEAM_MAX: usize = 1_000_000;
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// Teams on a board.
 pub const TEAMS_MAX: usize = 100_000;
-/// Agent types ever offered.
+/// Agent types that are offered, were of late, or are expected.
 pub const OFFERED_TYPES_MAX: usize = 10_000;
+
+/// How long an agent type is known that nobody offers any more: fleets scale to zero, and come back.
+pub const OFFERED_TYPES_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// A team's or a member's description, a role, a reason.
 pub const NOTE_LEN_MAX: usize = 4 * KIB;
 /// A hosted member's instructions.

@@ -40,6 +40,8 @@ pub enum Record {
     LetterGone(TeamUid, MessageId),
     /// A copy of a message is there no more.
     PostGone(TeamUid, MemberName, MessageId),
+    /// An agent type was not offered for long, and is forgotten.
+    OfferedGone(AgentTypeName),
     /// A team is there no more, with all that was its own.
     TeamGone(TeamUid),
 }

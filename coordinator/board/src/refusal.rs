@@ -1,14 +1,22 @@
 //! The expected "no", with the facts that the caller needs.
 
+mod known;
 mod obstacle;
 mod words;
 
-pub use self::obstacle::{Obstacle, Staleness};
-use self::words::{ids_text, names_text, owner_text, path_text, present_text};
+use self::{
+    known::known_text,
+    words::{ids_text, owner_text, path_text, present_text},
+};
+pub use self::{
+    known::{KnownType, Offering},
+    obstacle::{Obstacle, Staleness},
+};
 use crate::{
     event::Actor,
     id::{AgentTypeName, AttemptNumber, MemberName, NameError, Revision, TaskId, TeamName},
     task::Status,
+    time::Time,
 };
 
 /// Why a command is not carried out. Nothing has changed.
@@ -292,16 +300,15 @@ pub enum Refusal {
         /// The team.
         team: TeamName,
     },
-    /// No worker ever offered this type.
-    #[error(
-        "no worker offers agent type {agent_type:?}; on offer: {}",
-        names_text(on_offer)
-    )]
+    /// No worker has offered this type of late, and nobody expects it.
+    #[error("no worker offers agent type {agent_type:?}; {}", known_text(known, *now))]
     AgentTypeUnknown {
         /// What was asked for.
         agent_type: AgentTypeName,
-        /// What there is.
-        on_offer: Vec<AgentTypeName>,
+        /// What is known, by name.
+        known: Vec<KnownType>,
+        /// The moment of the refusal.
+        now: Time,
     },
     /// A command type has nothing to run.
     #[error("agent type {agent_type:?} runs its prompt as a command, and the task has none")]

@@ -270,6 +270,7 @@ impl Engine {
                         }
                         _ => None,
                     };
+                    let refusal = self.with_offerings(refusal, now);
                     return Err(Box::new(Refused { refusal, current }));
                 }
             }

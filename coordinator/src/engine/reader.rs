@@ -21,7 +21,7 @@ pub(super) use teams::Work;
 pub use teams::{MemberView, TeamPlace, TeamView, Watched};
 pub use workers::{HeldView, WorkerView};
 
-use super::Engine;
+use super::{Engine, types::is_there};
 use crate::{fleet::Standing, store::Horizon};
 
 /// About how many bytes one page tells: with the longest entry that there is after that, an answer
@@ -52,6 +52,10 @@ pub struct OfferedView {
     pub workers: Vec<String>,
     /// Free slots on them.
     pub free: u32,
+    /// The coordinator was told to expect it.
+    pub is_expected: bool,
+    /// When a worker offered it last: now, where one does.
+    pub last_seen: Option<Time>,
 }
 
 /// How the coordinator is.
@@ -125,14 +129,18 @@ impl<'e> Reader<'e> {
     /// All agent types, by name.
     pub fn agent_types(&self) -> Vec<OfferedView> {
         let view = |offered: &OfferedType| {
-            let is_there = |worker: &&crate::fleet::WorkerEntry| {
-                worker.standing(self.now) != Standing::Unreachable
-            };
+            let is_there = |worker: &&crate::fleet::WorkerEntry| is_there(worker, self.now);
             let offering = || self.engine.fleet.offering(&offered.name).filter(is_there);
+            let workers: Vec<String> = offering().map(|w| w.hello.name.to_string()).collect();
             OfferedView {
                 offered: offered.clone(),
-                workers: offering().map(|w| w.hello.name.to_string()).collect(),
                 free: offering().map(|w| w.free(&self.engine.board)).sum(),
+                is_expected: self.engine.expected_types.contains(&offered.name),
+                last_seen: match workers.is_empty() {
+                    true => offered.last_seen,
+                    false => Some(self.now),
+                },
+                workers,
             }
         };
         self.engine.board.offered().map(view).collect()

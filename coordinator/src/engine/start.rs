@@ -74,6 +74,8 @@ impl Engine {
             tasks_expired: 0,
             artifacts_noted: None,
             disk: DiskGauge::default(),
+            expected_types: setup.expected_types.iter().cloned().collect(),
+            types_at: now,
             disk_keeper: None,
             is_stalled: false,
             may_place: true,
@@ -86,7 +88,7 @@ impl Engine {
             engine.group.records.insert(RecordKey::Meta, meta);
         }
         engine.make_default_team(now);
-        engine.expect_types(&setup.expected_types, now);
+        engine.expect_types(now);
         engine.commit(now)?;
         Ok(engine)
     }
@@ -122,8 +124,9 @@ impl Engine {
         }
     }
 
-    fn expect_types(&mut self, names: &[AgentTypeName], now: Time) {
-        let types = names.iter().map(|name| OfferedType {
+    /// Knows the expected types, and forgets what time has made unknown since the last run.
+    fn expect_types(&mut self, now: Time) {
+        let types = self.expected_types.iter().map(|name| OfferedType {
             is_interactive: false,
             hiring_depth: 0,
             tasks_max: board::limits::ATTEMPT_TASKS,
@@ -136,5 +139,6 @@ impl Engine {
         });
         self.decide_fleet(&FleetCommand::OfferTypes(types.collect()), now)
             .ok();
+        self.see_to_types(now);
     }
 }

@@ -13,6 +13,7 @@ mod placing;
 mod replays;
 mod roster;
 mod scarcity;
+mod types;
 mod workers;
 
 use board::{

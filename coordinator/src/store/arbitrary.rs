@@ -136,6 +136,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         1 => meta.prop_map(Record::Meta),
         1 => offered.prop_map(Record::Offered),
+        1 => agent_type().prop_map(Record::OfferedGone),
         1 => team().prop_map(Record::Team),
         2 => (team_uid(), member()).prop_map(|(team, member)| Record::Member(team, member)),
         5 => (team_uid(), task()).prop_map(|(team, task)| Record::Task(team, Arc::new(task))),

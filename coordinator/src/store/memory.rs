@@ -125,6 +125,9 @@ impl Kept {
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), offered.clone());
             }
+            Record::OfferedGone(name) => {
+                self.offered.remove(name);
+            }
             Record::Letter(team, letter) => {
                 self.letters.insert((*team, letter.id), letter.clone());
             }

@@ -40,6 +40,7 @@ pub(super) fn put_record(
         // It came from here, and its task is kept whole.
         Record::Stub(..) => Ok(()),
         Record::Offered(offered) => stage.put(key::offered(&offered.name), encode_offered(offered)),
+        Record::OfferedGone(name) => stage.remove(key::offered(name)),
         Record::Letter(team, letter) => {
             stage.put(key::letter(*team, letter.id), encode_letter(letter))
         }
@@ -54,7 +55,7 @@ pub(super) fn put_record(
 /// The team that a record is of.
 pub(super) fn team_of(record: &Record) -> Option<TeamUid> {
     match record {
-        Record::Meta(_) | Record::Offered(_) => None,
+        Record::Meta(_) | Record::Offered(_) | Record::OfferedGone(_) => None,
         Record::Team(team) => Some(team.uid),
         Record::Member(team, _)
         | Record::Task(team, _)

@@ -1,9 +1,15 @@
 //! What the fleet brings before the board, and what is known beside it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
-    id::{AttemptNumber, Fence, InstanceId, MemberName, TaskKey, TeamUid, WorkerName},
+    id::{
+        AgentTypeName, AttemptNumber, Fence, InstanceId, MemberName, TaskKey, TeamUid, WorkerName,
+    },
     record::OfferedType,
     task::{Artifact, AttemptEnding, StopReason, Usage},
     time::Time,
@@ -15,6 +21,8 @@ use crate::{
 pub enum FleetCommand {
     /// A worker offers these types.
     OfferTypes(Vec<OfferedType>),
+    /// Forget the agent types that nobody has offered for long, but for these: they are expected.
+    ForgetTypes(BTreeSet<AgentTypeName>),
     /// A worker serves this team, and becomes a member of it.
     JoinWorker(TeamUid, WorkerName),
     /// A worker is gone for good, for all that is known, and leaves this team.
@@ -98,7 +106,7 @@ pub struct EndReport {
 pub struct Soft<'s> {
     /// Worker processes that have not been heard yet since the coordinator started, and may well
     /// be done with what they hold.
-    pub spared: &'s std::collections::BTreeSet<InstanceId>,
+    pub spared: &'s BTreeSet<InstanceId>,
     /// When worker processes that held something as the coordinator started were heard again. What
     /// the coordinator itself measures of their attempts counts from there at the earliest: what was
     /// before is told by a wall clock that may have jumped.

@@ -10,7 +10,7 @@ use crate::{
     graph::{self, End, JoinFields},
     id::{AgentTypeName, AttemptNumber, MemberName, Revision, TaskId, TeamUid},
     limits,
-    refusal::{Obstacle, Refusal},
+    refusal::{KnownType, Obstacle, Refusal},
     task::{Hirer, Status, Task, TaskState, Terms, Usage, Waiting},
     team::MemberKind,
 };
@@ -336,10 +336,10 @@ pub(super) fn check_runner(
         return Ok(());
     };
     let Some(offered) = draft.board.offered_type(agent_type) else {
-        let on_offer = draft.board.offered().map(|offered| offered.name.clone());
         return Err(Refusal::AgentTypeUnknown {
             agent_type: agent_type.clone(),
-            on_offer: on_offer.collect(),
+            known: draft.board.offered().map(KnownType::of).collect(),
+            now: draft.now,
         });
     };
     if offered.is_command() && prompt.trim().is_empty() {

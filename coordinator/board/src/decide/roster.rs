@@ -1,6 +1,6 @@
-//! Teams and who is in them; which agent types were ever offered.
+//! Teams and who is in them; which agent types are offered, or were of late.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::check;
 use crate::{
@@ -9,7 +9,10 @@ use crate::{
     decision::Decision,
     draft::Draft,
     event::{Actor, Happening},
-    id::{Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName, check_new},
+    id::{
+        AgentTypeName, Incarnation, MemberName, MessageId, Revision, TaskId, TeamUid, WorkerName,
+        check_new,
+    },
     limits,
     record::OfferedType,
     refusal::{Obstacle, Refusal, Staleness},
@@ -221,4 +224,19 @@ pub(super) fn offer_types(
         draft.put_offered(offered.clone());
     }
     Ok(draft.finish(Answer::Done, None))
+}
+
+/// Forgets which types nobody has offered for [`limits::OFFERED_TYPES_KEPT`], and those that were
+/// only expected and are no more (D2).
+pub(super) fn forget_types(mut draft: Draft<'_>, expected: &BTreeSet<AgentTypeName>) -> Decision {
+    let now = draft.now;
+    let is_over = |offered: &&OfferedType| {
+        let seen = offered.last_seen;
+        !expected.contains(&offered.name)
+            && seen.is_none_or(|seen| seen + limits::OFFERED_TYPES_KEPT <= now)
+    };
+    for offered in draft.board.offered().filter(is_over) {
+        draft.forget_offered(offered.name.clone());
+    }
+    draft.finish(Answer::Done, None)
 }

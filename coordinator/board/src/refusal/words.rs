@@ -1,6 +1,6 @@
 //! Lists and numbers, as refusals say them.
 
-use crate::id::{AgentTypeName, MemberName, TaskId};
+use crate::id::{MemberName, TaskId};
 
 pub(super) fn ids_text(ids: &[TaskId]) -> String {
     let shown: Vec<String> = ids.iter().take(10).map(|id| format!("#{id}")).collect();
@@ -21,14 +21,6 @@ pub(super) fn path_text(path: &[TaskId]) -> String {
     let (first, last) = (steps(&path[..ENDS]), steps(&path[path.len() - ENDS..]));
     let (first, last) = (first.join(" → "), last.join(" → "));
     format!("{first} → ({more} more) → {last}")
-}
-
-pub(super) fn names_text(names: &[AgentTypeName]) -> String {
-    if names.is_empty() {
-        return "none".into();
-    }
-    let names: Vec<&str> = names.iter().map(AgentTypeName::as_str).collect();
-    names.join(", ")
 }
 
 pub(super) fn owner_text(owner: &Option<MemberName>) -> String {

@@ -130,7 +130,8 @@ fn how_a_task_is_run_is_checked_as_when_it_is_made() {
     };
     let unknown = Refusal::AgentTypeUnknown {
         agent_type: agent_type("wizard"),
-        on_offer: vec![agent_type("coder"), agent_type("shell")],
+        known: vec![known("coder"), known("shell")],
+        now: script.now,
     };
     let no_type = Refusal::AgentTypeMissing { owner: name("w1") };
     let both = Update {

@@ -296,6 +296,44 @@ fn types_are_noted_when_new_changed_or_not_seen_for_an_hour() {
 }
 
 #[test]
+fn a_type_that_nobody_offered_for_thirty_days_is_forgotten_unless_it_is_expected() {
+    let mut script = Script::new();
+    script.fleet(FleetCommand::OfferTypes(vec![
+        OfferedType {
+            last_seen: Some(script.now),
+            ..offered("young", "llm")
+        },
+        OfferedType {
+            last_seen: None,
+            ..offered("later", "")
+        },
+        OfferedType {
+            last_seen: None,
+            ..offered("never", "")
+        },
+    ]));
+    script.now = Time(0) + limits::OFFERED_TYPES_KEPT;
+    let expected = ["later", "shell"].map(agent_type);
+    let forget = FleetCommand::ForgetTypes(expected.into());
+
+    let told = script.fleet(forget.clone());
+
+    told.is(&["forgets type coder", "forgets type never"]);
+    script.fleet(forget).is(&[]);
+    let refused = script.create(
+        LEAD,
+        &[NewTask {
+            agent_type: Some(agent_type("coder")),
+            ..card("a")
+        }],
+    );
+    assert!(matches!(
+        refused.unwrap_err(),
+        Refusal::AgentTypeUnknown { .. }
+    ));
+}
+
+#[test]
 fn an_expected_type_is_on_offer_and_does_not_hide_what_was_seen() {
     let mut script = Script::new();
     let expected = |name: &str| OfferedType {
@@ -332,7 +370,8 @@ fn a_type_that_nobody_ever_offered_is_refused_with_those_on_offer() {
 
     let unknown = Refusal::AgentTypeUnknown {
         agent_type: agent_type("wizard"),
-        on_offer: vec![agent_type("coder"), agent_type("shell")],
+        known: vec![known("coder"), known("shell")],
+        now: script.now,
     };
     assert_eq!(refused.unwrap_err(), unknown);
 }
@@ -353,7 +392,8 @@ fn a_task_of_a_hosted_member_whose_type_nobody_offered_is_refused() {
 
     let unknown = Refusal::AgentTypeUnknown {
         agent_type: agent_type("coder"),
-        on_offer: vec![],
+        known: vec![],
+        now: script.now,
     };
     let missing = Refusal::PromptMissing {
         agent_type: agent_type("coder"),

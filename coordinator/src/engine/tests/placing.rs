@@ -5,7 +5,7 @@ use proptest::{prelude::*, test_runner::Config};
 use super::*;
 use crate::fleet::Standing;
 
-fn by_hand(name: &str, instance: u128, slots: u32) -> Hello {
+pub(super) fn by_hand(name: &str, instance: u128, slots: u32) -> Hello {
     Hello {
         manual: true,
         slots,

@@ -1,6 +1,12 @@
 //! The tables: which code and reason each refusal of the board has, and what can be done about it.
 
-use board::{id::TaskId, refusal::Refusal};
+use std::time::SystemTime;
+
+use board::{
+    id::TaskId,
+    refusal::{Offering, Refusal},
+    time::Time,
+};
 use tonic::Code;
 
 use super::Error;
@@ -17,6 +23,12 @@ fn ids(ids: &[TaskId]) -> String {
     let shown = ids.iter().take(IDS_MAX).map(ToString::to_string);
     let more = (ids.len() > IDS_MAX).then(|| "…".to_owned());
     shown.chain(more).collect::<Vec<_>>().join(",")
+}
+
+/// A moment as `2026-11-30T08:00:00Z`.
+fn moment(at: Time) -> String {
+    let at = SystemTime::UNIX_EPOCH + at.since(Time(0));
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// The code, the reason and the facts of a refusal.
@@ -175,14 +187,26 @@ fn of_type(refusal: &Refusal) -> Option<Error> {
     Some(match refusal {
         Refusal::AgentTypeUnknown {
             agent_type,
-            on_offer,
+            known,
+            now: _,
         } => {
-            let on_offer: Vec<&str> = on_offer.iter().map(|name| name.as_str()).collect();
+            let named = |is_it: fn(Offering) -> bool| -> String {
+                let known = known.iter().filter(|known| is_it(known.offering));
+                let names: Vec<&str> = known.map(|known| known.name.as_str()).collect();
+                names.join(",")
+            };
+            let seen = known.iter().filter_map(|known| match known.offering {
+                Offering::Seen(at) => Some(format!("{} {}", known.name, moment(at))),
+                Offering::Now | Offering::Expected => None,
+            });
+            let seen: Vec<String> = seen.collect();
             let next = "use a type on offer, start a worker that offers this one, or start the \
                         coordinator with --expect-type";
             Error::new(Code::FailedPrecondition, "AGENT_TYPE_UNKNOWN", next)
                 .fact("agent_type", agent_type)
-                .fact("on_offer", on_offer.join(","))
+                .fact("on_offer", named(|offering| offering == Offering::Now))
+                .fact("expected", named(|offering| offering == Offering::Expected))
+                .fact("last_seen", seen.join(","))
         }
         Refusal::PromptMissing { agent_type } => {
             invalid("PROMPT_MISSING", "give the command to run as the prompt")

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use board::{
     event::Actor,
     id::{AgentTypeName, AttemptNumber, Epoch, MemberName, NameError, Revision, TaskId, TeamName},
-    refusal::Staleness,
+    refusal::{KnownType, Offering, Staleness},
     task::Status as TaskStatus,
+    time::Time,
 };
 
 use super::*;
@@ -26,6 +27,13 @@ fn team() -> TeamName {
 
 fn agent_type(name: &str) -> AgentTypeName {
     AgentTypeName::parse(name).unwrap()
+}
+
+fn known_type(name: &str, offering: Offering) -> KnownType {
+    KnownType {
+        name: agent_type(name),
+        offering,
+    }
 }
 
 /// One of each kind.
@@ -110,7 +118,11 @@ fn roster_refusals() -> Vec<Refusal> {
         },
         Refusal::AgentTypeUnknown {
             agent_type: agent_type("zz-a"),
-            on_offer: vec![agent_type("zz-b"), agent_type("zz-c")],
+            known: vec![
+                known_type("zz-b", Offering::Now),
+                known_type("zz-c", Offering::Expected),
+            ],
+            now: Time(4715),
         },
         Refusal::PromptMissing {
             agent_type: agent_type("zz-a"),

@@ -55,7 +55,8 @@ pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
         }),
         workers: view.workers.clone(),
         free_slots: number(view.free),
-        last_seen: offered.last_seen.map(time),
+        last_seen: view.last_seen.map(time),
+        expected: view.is_expected,
     }
 }
 

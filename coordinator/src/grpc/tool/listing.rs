@@ -32,7 +32,8 @@ impl Tool for ListAgentTypes {
     const DESCRIPTION: &'static str = "\
 Lists the agent types that workers offer, for `task`, TaskCreate and spawn_team: what each is \
 good for, which workers offer it now, and how many slots are free.\n\
-A type without workers was offered before: its tasks wait until a worker offers it again.";
+A type without workers is expected, or was offered before (last_seen): its tasks wait until a \
+worker offers it. One that nobody has offered for 30 days is forgotten.";
     const HINTS: Hints = Hints::LOOKS;
     const NAMES_TEAM: bool = true;
 
@@ -72,6 +73,12 @@ fn listed_types(types: impl Iterator<Item = v1::OfferedAgentType>) -> Answer {
         entry.insert("workers".into(), json!(workers));
         entry.insert("worker_count".into(), offered.workers.len().into());
         entry.insert("free_slots".into(), offered.free_slots.into());
+        entry.insert("expected".into(), offered.expected.into());
+        let seen = offered.last_seen.as_ref();
+        let seen = seen.and_then(|seen| serde_json::to_value(seen).ok());
+        if let Some(seen) = &seen {
+            entry.insert("last_seen".into(), seen.clone());
+        }
         let entry = Value::Object(entry);
         len_told += json_len(&entry) + 1;
         if len_told > JSON_MAX * 3 / 4 && !told.is_empty() {
@@ -79,7 +86,14 @@ fn listed_types(types: impl Iterator<Item = v1::OfferedAgentType>) -> Answer {
             break;
         }
         let now = match offered.workers.len() {
-            0 => "not offered now".to_owned(),
+            0 => match (offered.expected, seen) {
+                (true, _) => "not offered now, expected".to_owned(),
+                (false, Some(seen)) => {
+                    let seen = seen.as_str().unwrap_or_default();
+                    format!("not offered now, last seen {seen}")
+                }
+                (false, None) => "not offered now".to_owned(),
+            },
             count => format!("{count} workers, {} slots free", offered.free_slots),
         };
         let _ = writeln!(

@@ -68,6 +68,7 @@ fn samples() -> Vec<Sample> {
             Record::Offered(offered) => add("agent type", encode_offered(&offered)),
             Record::Letter(_, letter) => add("message", encode_letter(&letter)),
             Record::Stub(..)
+            | Record::OfferedGone(..)
             | Record::TaskGone(..)
             | Record::LetterGone(..)
             | Record::Post(..)

@@ -19,6 +19,7 @@ pub fn lines(decision: &Decision) -> Vec<String> {
             Record::Task(_, task) if !spoken_of(task.id) => {
                 lines.push(format!("writes #{}", task.id));
             }
+            Record::OfferedGone(name) => lines.push(format!("forgets type {name}")),
             Record::Offered(offered) => lines.push(format!("writes type {}", offered.name)),
             _ => {}
         }

@@ -50,6 +50,9 @@ impl Shelf {
             Record::Offered(offered) => {
                 self.offered.insert(offered.name.clone(), copy);
             }
+            Record::OfferedGone(name) => {
+                self.offered.remove(name);
+            }
             Record::Letter(team, letter) => {
                 self.letters.insert((*team, letter.id), copy);
             }

@@ -13,6 +13,7 @@ use board::{
     },
     mail::MailKind,
     record::OfferedType,
+    refusal::{KnownType, Offering},
     task::{AttemptEnding, Status, Usage},
     team::MemberKind,
     time::Time,
@@ -75,6 +76,14 @@ pub fn offered(name: &str, runtime: &str) -> OfferedType {
         runtime: runtime.into(),
         digest: "d1".into(),
         last_seen: Some(Time(0)),
+    }
+}
+
+/// A type as a refusal tells it: seen at the beginning of time.
+pub fn known(name: &str) -> KnownType {
+    KnownType {
+        name: agent_type(name),
+        offering: Offering::Seen(Time(0)),
     }
 }
 
