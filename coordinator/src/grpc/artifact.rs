@@ -218,6 +218,11 @@ impl Incoming {
 
     async fn next(&mut self) -> Result<Option<Part>, Status> {
         tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {
+                Err(status::unavailable(Unavailable::NotTaken(NotTaken::Closed)))
+            }
+            // What is there counts, however late it is looked at.
             message = self.parts.message() => match message? {
                 None => Ok(None),
                 Some(message) => match message.part {
@@ -226,15 +231,21 @@ impl Incoming {
                 },
             },
             () = &mut self.due => Err(status::upload_stalled(self.bytes, UPLOAD_PATIENCE)),
-            () = self.stop.cancelled() => {
-                Err(status::unavailable(Unavailable::NotTaken(NotTaken::Closed)))
-            }
         }
+    }
+
+    /// From now on it may bring too little for so long.
+    fn waits(&mut self) {
+        self.recent = 0;
+        let due = sleep(UPLOAD_PATIENCE).deadline();
+        self.due.as_mut().reset(due);
     }
 
     /// Chunks worth a turn at the disk; none at the end.
     async fn gather(&mut self) -> Result<Vec<Bytes>, Status> {
         let (mut chunks, mut len) = (Vec::new(), 0);
+        // While its last bytes waited for the disk, it could bring no others.
+        self.waits();
         while len < GATHERED_LEN {
             let chunk = match self.next().await? {
                 None => break,
@@ -247,9 +258,7 @@ impl Incoming {
             self.bytes += chunk.len() as u64;
             self.recent += chunk.len();
             if self.recent >= UPLOAD_LEN_MIN {
-                self.recent = 0;
-                let due = sleep(UPLOAD_PATIENCE).deadline();
-                self.due.as_mut().reset(due);
+                self.waits();
             }
             if !chunk.is_empty() {
                 chunks.push(chunk);

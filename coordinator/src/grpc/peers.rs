@@ -15,7 +15,7 @@ use std::{
 };
 
 use prost::bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::descriptors::Descriptors;
@@ -36,9 +36,13 @@ pub const UNREAD_MAX: usize = 128 * 1024 * 1024;
 /// Bytes of a call's headers, names and values together.
 pub const HEADERS_LEN_MAX: usize = 16 * 1024;
 
-/// Lists that are made at once, over all connections: each may keep the board's thread for
-/// milliseconds. One of each connection at a time.
-const LISTS_MAX: usize = 2;
+/// Lists that are made at once, over all connections: each may keep the board's thread, and a thread
+/// of its own, for milliseconds. So half of the processors make lists at the most, and the others
+/// serve short calls. One of each connection is made at a time.
+fn lists_max() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
+}
 
 /// How long calls of a connection that doesn't read may wait.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,7 +85,7 @@ struct Shared {
     downloads: AtomicUsize,
     /// A connection is being cut for what it hasn't read.
     is_cutting: AtomicBool,
-    lists: Arc<Semaphore>,
+    lists: Mutex<Lists>,
     /// Counts endings of calls: who has been without a call for longest has the lowest number.
     order: AtomicU64,
     /// Told when a connection has ended.
@@ -140,6 +144,11 @@ pub struct Peer {
 impl Peers {
     /// Nobody yet.
     pub fn new(bounds: Bounds) -> Self {
+        Self::making(bounds, lists_max())
+    }
+
+    /// The same, where so many lists are made at once.
+    fn making(bounds: Bounds, lists_max: usize) -> Self {
         Self(Arc::new(Shared {
             bounds,
             table: Mutex::default(),
@@ -147,7 +156,10 @@ impl Peers {
             uploads: AtomicUsize::new(0),
             downloads: AtomicUsize::new(0),
             is_cutting: AtomicBool::new(false),
-            lists: Arc::new(Semaphore::new(LISTS_MAX)),
+            lists: Mutex::new(Lists {
+                free: lists_max,
+                waiting: Vec::new(),
+            }),
             order: AtomicU64::new(0),
             ended: Notify::new(),
         }))
@@ -266,6 +278,11 @@ impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing that holds this lock can panic half way through a change.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        // The same.
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_order(&self) -> u64 {
@@ -392,13 +409,34 @@ impl Peer {
         tokio::time::timeout(READ_TIMEOUT, read).await.is_ok()
     }
 
-    /// Waits for its turn to have a list made.
-    pub async fn turn(&self) -> Turn {
-        // Nobody closes them.
-        let own = self.lists.clone().acquire_owned().await.ok();
-        let all = self.shared.lists.clone().acquire_owned().await.ok();
+    /// Waits until no other list of this connection is made.
+    pub async fn own_turn(&self) -> OwnTurn {
+        // Nobody closes it.
+        let permit = self.lists.clone().acquire_owned().await.ok();
+        OwnTurn { _permit: permit }
+    }
+
+    /// Waits for its turn to have a list made. The connection goes first that has left the fewest bytes
+    /// unread: however many ask for lists and read none, who reads waits for those that are being made.
+    pub async fn turn(self: &Arc<Self>, own: OwnTurn) -> Turn {
+        let told = {
+            let mut lists = self.shared.lists();
+            if lists.free > 0 {
+                lists.free -= 1;
+                None
+            } else {
+                let (tell, told) = oneshot::channel();
+                lists.waiting.push((self.clone(), tell));
+                Some(told)
+            }
+        };
+        let all = match told {
+            None => Some(Making(self.shared.clone())),
+            Some(told) => told.await.ok(),
+        };
         Turn {
-            _permits: [own, all],
+            _making: all,
+            _own: own,
         }
     }
 
@@ -476,9 +514,52 @@ impl Drop for Place {
     }
 }
 
+/// A turn among the lists of one connection.
+pub struct OwnTurn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
 /// A turn to have a list made.
 pub struct Turn {
-    _permits: [Option<OwnedSemaphorePermit>; 2],
+    _making: Option<Making>,
+    _own: OwnTurn,
+}
+
+/// Lists that are made, and who waits to have one made.
+struct Lists {
+    /// How many more may be made at once. None are free while somebody waits.
+    free: usize,
+    waiting: Vec<(Arc<Peer>, oneshot::Sender<Making>)>,
+}
+
+impl Lists {
+    /// Who is next, of those that still wait.
+    fn next(&mut self) -> Option<oneshot::Sender<Making>> {
+        self.waiting.retain(|(_, tell)| !tell.is_closed());
+        let held = |(_, (peer, _)): &(usize, &(Arc<Peer>, _))| peer.held.load(Ordering::Relaxed);
+        let (first, _) = self.waiting.iter().enumerate().min_by_key(held)?;
+        Some(self.waiting.remove(first).1)
+    }
+}
+
+/// One of the lists that are made at once. Goes on to who is next.
+struct Making(Arc<Shared>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let next = {
+            let mut lists = self.0.lists();
+            match lists.next() {
+                Some(next) => next,
+                None => {
+                    lists.free += 1;
+                    return;
+                }
+            }
+        };
+        // Who stopped waiting just now gives it on in the same way.
+        drop(next.send(Making(self.0.clone())));
+    }
 }
 
 /// Bytes that are held for a connection.

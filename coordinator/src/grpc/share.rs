@@ -140,39 +140,69 @@ where
         let fresh = self.0.clone();
         let mut server = std::mem::replace(&mut self.0, fresh);
         Box::pin(async move {
+            if kind == Kind::List {
+                // Who has its turn is not waited for.
+                let arrived = arriving.all().await;
+                let own = peer.own_turn().await;
+                // Looked at when it is its turn: until then its other lists leave bytes unread.
+                if !peer.reads().await {
+                    return Ok(status::unread_answers().into_http());
+                }
+                let turn = peer.turn(own).await;
+                let request = http::Request::from_parts(parts, Body::new(arrived));
+                let making = async move {
+                    let _turn = turn;
+                    let answer = server.call(request).await?;
+                    Ok(leaving(answer, kind, peer, call, place).await)
+                };
+                // A long list takes milliseconds: the server's own threads serve others meanwhile.
+                let runtime = tokio::runtime::Handle::current();
+                return match tokio::task::spawn_blocking(move || runtime.block_on(making)).await {
+                    Ok(made) => made,
+                    Err(broken) => match broken.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime has ended, and with it everybody who could be told.
+                        Err(_) => std::future::pending().await,
+                    },
+                };
+            }
             if !peer.reads().await {
                 return Ok(status::unread_answers().into_http());
             }
-            let (body, turn) = match kind {
-                Kind::List => {
-                    // Who has its turn is not waited for.
-                    let arrived = arriving.all().await;
-                    (Body::new(arrived), Some(peer.turn().await))
-                }
-                kind if kind.has_one_message() => (Body::new(arriving), None),
-                _ => (arriving.body, None),
+            let body = match kind.has_one_message() {
+                true => Body::new(arriving),
+                false => arriving.body,
             };
-            let request = http::Request::from_parts(parts, body);
-            let answer = server.call(request).await?;
-            let (parts, body) = answer.into_parts();
-            let mut body = Leaving {
-                body,
-                first: None,
-                is_over: false,
-                is_unread: kind.is_answered_at_once(),
-                peer,
-                _call: call,
-                _place: place,
-            };
-            std::future::poll_fn(|context| {
-                body.make_first(context);
-                Poll::Ready(())
-            })
-            .await;
-            drop(turn);
-            Ok(http::Response::from_parts(parts, Body::new(body)))
+            let answer = server.call(http::Request::from_parts(parts, body)).await?;
+            Ok(leaving(answer, kind, peer, call, place).await)
         })
     }
+}
+
+/// An answer whose first part is made.
+async fn leaving(
+    answer: http::Response<Body>,
+    kind: Kind,
+    peer: Arc<Peer>,
+    call: Call,
+    place: Option<Place>,
+) -> http::Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let mut body = Leaving {
+        body,
+        first: None,
+        is_over: false,
+        is_unread: kind.is_answered_at_once(),
+        peer,
+        _call: call,
+        _place: place,
+    };
+    std::future::poll_fn(|context| {
+        body.make_first(context);
+        Poll::Ready(())
+    })
+    .await;
+    http::Response::from_parts(parts, Body::new(body))
 }
 
 fn place(peer: &Arc<Peer>, kind: Kind) -> Result<Option<Place>, Status> {

@@ -11,12 +11,13 @@ fn is_ready(future: Pin<&mut impl Future>) -> bool {
 }
 
 fn peers(connections: usize, per_address: usize) -> Peers {
-    Peers::new(Bounds {
+    let bounds = Bounds {
         connections,
         per_address,
         transfers: 3,
         unread: 1_000,
-    })
+    };
+    Peers::making(bounds, 2)
 }
 
 fn address(last: u8) -> IpAddr {
@@ -31,6 +32,10 @@ fn greeted(peers: &Peers, address: IpAddr, count: usize) -> Vec<Arc<Peer>> {
     let admitted: Vec<_> = admitted.collect();
     admitted.iter().for_each(|peer| peer.greet());
     admitted
+}
+
+async fn turn_of(peer: &Arc<Peer>) -> Turn {
+    peer.turn(peer.own_turn().await).await
 }
 
 fn leaving(of: &[Arc<Peer>]) -> Vec<bool> {
@@ -181,11 +186,33 @@ async fn a_connection_that_does_not_read_has_no_further_calls() {
 async fn one_list_of_a_connection_is_made_at_a_time() {
     let peers = peers(8, 100);
     let there = greeted(&peers, LOOPBACK, 2);
-    let turn = there[0].turn().await;
+    let turn = turn_of(&there[0]).await;
 
-    let mut second = pin!(there[0].turn());
+    let mut second = pin!(turn_of(&there[0]));
     assert!(!is_ready(second.as_mut()));
-    let _other = there[1].turn().await;
+    let _other = turn_of(&there[1]).await;
     drop(turn);
     drop(second.await);
+}
+
+#[tokio::test]
+async fn who_has_left_least_unread_has_its_list_made_first() {
+    let peers = peers(10, 100);
+    let there = greeted(&peers, LOOPBACK, 5);
+    let _unread = there[2].hold(500, true);
+    let first = turn_of(&there[0]).await;
+    let second = turn_of(&there[1]).await;
+    let mut greedy = pin!(turn_of(&there[2]));
+    let mut honest = pin!(turn_of(&there[3]));
+    assert!(!is_ready(greedy.as_mut()) && !is_ready(honest.as_mut()));
+    {
+        // One that stops waiting has no turn.
+        let mut gone = pin!(turn_of(&there[4]));
+        assert!(!is_ready(gone.as_mut()));
+    }
+
+    drop(first);
+    assert!(!is_ready(greedy.as_mut()) && is_ready(honest.as_mut()));
+    drop(second);
+    assert!(is_ready(greedy.as_mut()));
 }
