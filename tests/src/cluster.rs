@@ -186,13 +186,27 @@ impl Cluster {
 
     /// The same started by a command that becomes the coordinator.
     pub async fn restart_coordinator_under(&mut self, under: &[&str], more: &[&str]) {
+        self.launch_coordinator_under(under, more);
+        self.coordinator.logged("serving: grpcurl").await;
+    }
+
+    /// Starts the coordinator again, and doesn't wait for it.
+    pub fn launch_coordinator(&mut self) {
+        self.launch_coordinator_under(&[], &[]);
+    }
+
+    fn launch_coordinator_under(&mut self, under: &[&str], more: &[&str]) {
         let before = self.coordinator.log();
         assert!(!before.contains("panicked at"), "it panicked:\n{before}");
         let host = self.addr.to_string();
         let more = more.iter().map(ToString::to_string);
         let args: Vec<String> = self.args.iter().cloned().chain(more).collect();
         self.coordinator = launch(&self.programs, under, self.dir.path(), &host, &args);
-        self.coordinator.logged("serving: grpcurl").await;
+    }
+
+    /// Where the coordinator keeps its data.
+    pub fn coordinator_dir(&self) -> PathBuf {
+        coordinator_dir(self.dir.path())
     }
 
     /// Kills the coordinator as a crash does, and starts it again.
@@ -281,6 +295,10 @@ fn make_dir() -> TempDir {
     dir
 }
 
+fn coordinator_dir(dir: &Path) -> PathBuf {
+    dir.join("coordinator")
+}
+
 fn gates(dir: &Path) -> PathBuf {
     dir.join("gates")
 }
@@ -319,7 +337,7 @@ fn launch(programs: &Programs, under: &[&str], dir: &Path, addr: &str, args: &[S
             command.args([flag, floor]);
         }
     }
-    command.arg("--data-dir").arg(dir.join("coordinator"));
+    command.arg("--data-dir").arg(coordinator_dir(dir));
     Daemon::start("coordinator", command)
 }
 

@@ -7,6 +7,8 @@
 //!   └──▶ Gate (holds a sub-agent until the test says so)
 //! ```
 //!
+//! [`attack`] has peers misbehave towards a cluster, beside honest ones.
+//!
 //! [`simulation`] needs no processes: it is the whole fleet on one thread, under a clock of its own.
 //!
 //! Two rules. Nothing sleeps: a test waits for an event, a log line or a process' end, and every
@@ -16,6 +18,7 @@
 
 #![allow(clippy::unwrap_used)] // all of this only ever runs in tests
 
+pub mod attack;
 mod board;
 mod chance;
 pub mod churn;
