@@ -104,35 +104,41 @@ pub async fn raced_for_the_reserve(
     programs: Programs,
     scale: Scale,
 ) -> Option<Result<usize, String>> {
+    let mut endings = 0;
+    for _ in 0..scale.races {
+        match race(programs.clone()).await? {
+            Ok(has_ended) => endings += usize::from(has_ended),
+            Err(lost) => return Some(Err(lost)),
+        }
+    }
+    Some(Ok(endings))
+}
+
+/// One race. Answers whether the coordinator has ended.
+async fn race(programs: Programs) -> Option<Result<bool, String>> {
     let disk = SmallDisk::new(DISK_MIB / 2)?;
     // The less there is, the more often the coordinator loses.
     let flags = ["--disk-reserve-bytes", "1048576", "--disk-floor-bytes", "0"];
     let mut target = Target::on_disk(programs, &disk, &flags).await;
-    let mut made = Vec::new();
-    let mut endings = 0;
-    for _ in 0..scale.races {
-        let filler = Filler::start(disk.path());
-        let until = Instant::now() + RACE_SPAN;
-        let (acknowledged, has_ended) = make_until(&mut target, until).await;
-        made.extend(acknowledged);
-        filler.stop();
-        if has_ended {
-            endings += 1;
-            // It waits for room, which nobody gives it yet.
-            target.cluster.launch_coordinator();
-            target.cluster.coordinator.logged("the disk is full").await;
-        }
-        disk.give_back();
-        if has_ended {
-            target.cluster.coordinator.logged("serving: grpcurl").await;
-        }
-        let client = target.cluster.client();
-        until_writable(&client).await;
-        if let Err(lost) = all_there(&client, &made).await {
-            return Some(Err(lost));
-        }
+    let filler = Filler::start(disk.path());
+    let (made, has_ended) = make_until(&mut target, Instant::now() + RACE_SPAN).await;
+    filler.stop();
+    if has_ended {
+        // It waits for room, which nobody gives it yet.
+        target.cluster.launch_coordinator();
+        target.cluster.coordinator.logged("the disk is full").await;
     }
-    Some(target.held_on().await.map(|()| endings))
+    disk.give_back();
+    if has_ended {
+        target.cluster.coordinator.logged("serving: grpcurl").await;
+    }
+    let client = target.cluster.client();
+    until_writable(&client).await;
+    let held = match all_there(&client, &made).await {
+        Ok(()) => target.held_on().await,
+        lost => lost,
+    };
+    Some(held.map(|()| has_ended))
 }
 
 /// Makes tasks for so long, or until the coordinator has ended. Answers those that were acknowledged, and
@@ -142,14 +148,14 @@ async fn make_until(target: &mut Target, until: Instant) -> (Vec<u64>, bool) {
     let mut made = Vec::new();
     while Instant::now() < until {
         let mut callers = JoinSet::new();
-        for _ in 0..16 {
+        for _ in 0..4 {
             let client = client.clone();
             callers.spawn(async move { make(&client).await });
         }
         let mut is_away = false;
         for answer in callers.join_all().await {
             match answer {
-                Ok(task) => made.push(task),
+                Ok(tasks) => made.extend(tasks),
                 Err(status) => is_away |= status.code() != Code::ResourceExhausted,
             }
         }
@@ -166,17 +172,21 @@ async fn make_until(target: &mut Target, until: Instant) -> (Vec<u64>, bool) {
     (made, false)
 }
 
-async fn make(client: &Client) -> Result<u64, Status> {
-    let request = v1::CreateTaskRequest {
+/// Makes tasks in one commit that takes a while to be written.
+async fn make(client: &Client) -> Result<Vec<u64>, Status> {
+    let task = v1::NewTask {
         subject: "made while the disk filled up".into(),
         description: "x".repeat(30_000),
-        ..v1::CreateTaskRequest::default()
+        ..v1::NewTask::default()
+    };
+    let request = v1::BatchCreateTasksRequest {
+        tasks: vec![task; 30],
+        ..v1::BatchCreateTasksRequest::default()
     };
     let mut board = client.task();
-    let made = patiently("CreateTask", board.create_task(request))
-        .await?
-        .into_inner();
-    Ok(made.task.unwrap_or_default().id)
+    let made = patiently("BatchCreateTasks", board.batch_create_tasks(request)).await?;
+    let made = made.into_inner().tasks;
+    Ok(made.iter().map(|task| task.id).collect())
 }
 
 async fn until_writable(client: &Client) {
