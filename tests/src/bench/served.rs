@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use ganger_coordinator::upkeep::{self, Compacted};
 
 use crate::{Setting, cluster, recover};
 
@@ -62,6 +63,11 @@ impl Served {
         rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Compacts the database of one that was stopped.
+    pub fn compact(&self) -> anyhow::Result<Compacted> {
+        Ok(upkeep::compact(&self.dir)?)
     }
 
     /// Bytes of its files.

@@ -3,7 +3,7 @@
 //! Calls come at an even pace, at a part of what the coordinator was measured to bear, whether or
 //! not earlier ones were answered, and each counts from when it was due: so a pause of the
 //! coordinator shows in all the calls that it kept waiting, not in one. Meanwhile a backup is
-//! taken, a worker is exchanged, and the coordinator is started again with a compaction; that
+//! taken, a worker is exchanged, and the coordinator is stopped, compacted and started again; that
 //! last pause is told apart.
 
 use std::{
@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::Context;
+use ganger_coordinator::upkeep::Compacted;
 use ganger_proto::{
     MEMBER_KEY, TEAM_KEY,
     v1::{
@@ -120,11 +121,20 @@ pub fn soak(setting: &Setting, soak: Soak) -> anyhow::Result<()> {
 
         worker.abort();
         served.stop()?;
+        let began = Instant::now();
+        let Compacted { before, after } = served.compact()?;
+        let told = format!(
+            "{:.0} to {:.0} MiB in {}",
+            mib(before),
+            mib(after),
+            millis(began.elapsed())
+        );
+        line("  compacted", told, "");
         let addr_flag = addr.to_string();
         let again = [&["--addr", addr_flag.as_str()][..], &flags].concat();
         served = Served::again(setting, &again)?;
         let told = millis(served.started_in);
-        line("  started again, compacted where due", told, "");
+        line("  started again", told, "");
         let shared = Arc::new(Shared::new(addr).await?);
         let mut load = tokio::spawn(run(shared.clone(), pace, span / 3));
         tell_sizes(&served, &shared, &mut load, &mut all).await?;
@@ -153,6 +163,10 @@ impl Shared {
             events: AtomicU64::new(0),
         })
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn say<T>(member: &'static str, message: T) -> Request<T> {
@@ -321,7 +335,7 @@ async fn tell_sizes(
         let told = format!(
             "memory {:.0} MiB  disk {:.0} MiB  {} descriptors  {} events seen",
             served.memory()?,
-            served.disk()? as f64 / f64::from(1 << 20),
+            mib(served.disk()?),
             served.descriptors()?,
             shared.events.load(Relaxed),
         );
@@ -350,11 +364,11 @@ async fn back_up(addr: SocketAddr, after: Duration) -> anyhow::Result<String> {
         .into_inner();
     let mut bytes = 0;
     while let Some(piece) = pieces.message().await? {
-        bytes += piece.chunk.len();
+        bytes += piece.chunk.len() as u64;
     }
-    let mib = bytes as f64 / f64::from(1 << 20);
     Ok(format!(
-        "{mib:.1} MiB in {:.1} s",
+        "{:.1} MiB in {:.1} s",
+        mib(bytes),
         began.elapsed().as_secs_f64()
     ))
 }
