@@ -150,6 +150,10 @@ pub struct Engine {
     /// When what is due on the board is tried again, after a record that it needs could not be
     /// read.
     tick_again_at: Option<Time>,
+    /// Finished tasks that could not be read and whose ends bring something about, and when they
+    /// are tried again. Nothing else waits for them.
+    unread: BTreeSet<TaskKey>,
+    read_again_at: Option<Time>,
     /// The moment of the last input.
     now: Time,
 }
@@ -238,6 +242,9 @@ impl Engine {
         }
         self.see_to_absent(now);
         self.see_to_types(now);
+        if self.read_again_at.take_if(|at| *at <= now).is_some() {
+            self.unread.clear();
+        }
         let spared = self.fleet.spared(now);
         let due = self.softly(&spared, |soft| self.board.next_deadline(soft));
         if due.is_none_or(|at| at > now) || self.tick_again_at.is_some_and(|at| at > now) {
@@ -256,10 +263,15 @@ impl Engine {
                 }
                 Ok(None) => return,
                 Err(absent) => {
-                    if self.recall(absent).is_err() {
-                        // Tried again, but not in every group: each try is a line in the log.
-                        self.tick_again_at = Some(now + READ_AGAIN_AFTER);
+                    // Tried again, but not in every group: each try is a line in the log.
+                    let again_at = now + READ_AGAIN_AFTER;
+                    if self.unread.contains(&absent) {
+                        self.tick_again_at = Some(again_at);
                         return;
+                    }
+                    if self.recall(absent).is_err() {
+                        self.unread.insert(absent);
+                        self.read_again_at.get_or_insert(again_at);
                     }
                 }
             }
@@ -332,6 +344,7 @@ impl Engine {
             board,
             look,
             self.next_look_at_types(),
+            self.read_again_at,
             self.rescan_at,
         ]
         .into_iter()
@@ -348,6 +361,7 @@ impl Engine {
             seen: &seen,
             tombstones_kept: self.tombstones_kept,
             tasks_kept: self.tasks_kept,
+            unread: &self.unread,
         })
     }
 

@@ -256,7 +256,7 @@ impl Board {
     /// The next moment at which something is to be done that nobody asks for: [`tick`](crate::decide::tick).
     /// Attempts of the spared processes don't count, and those that came back count anew.
     pub fn next_deadline(&self, soft: &Soft<'_>) -> Option<Time> {
-        let has_steps = !self.cascades.is_empty()
+        let has_steps = self.cascades.iter().any(|key| !soft.unread.contains(key))
             || !self.stranded.is_empty()
             || !self.adrift.is_empty()
             || !self.orphans.is_empty()

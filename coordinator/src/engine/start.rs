@@ -1,7 +1,7 @@
 //! Making an engine: the board is loaded, and what a new one must have is made.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -80,6 +80,8 @@ impl Engine {
             is_stalled: false,
             may_place: true,
             tick_again_at: None,
+            unread: BTreeSet::new(),
+            read_again_at: None,
             rescan_at: None,
             now,
         };

@@ -117,6 +117,9 @@ pub struct Soft<'s> {
     pub tombstones_kept: Duration,
     /// How long finished tasks are kept.
     pub tasks_kept: TasksKept,
+    /// Finished tasks that can't be read right now: what their ends bring about waits until they
+    /// can.
+    pub unread: &'s BTreeSet<TaskKey>,
 }
 
 /// How long a finished task is kept (K15): as long as it is among the newest `count` of its team

@@ -22,7 +22,7 @@ use crate::{
 /// Decides what is due at this moment: up to [`limits::STEP_MAX`] tasks, the rest with the next
 /// tick. Attempts of the spared processes are left alone: their workers have not been heard yet
 /// since the coordinator started, and may well be done. None when nothing is due; an error is a
-/// finished task that has to be [recalled](Board::recall) first.
+/// finished task that has to be [recalled](Board::recall) first, or is [unread](Soft::unread).
 pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision>, TaskKey> {
     let mut draft = Draft::new(board, now);
     let looked = see_to_tasks(&mut draft, soft).and_then(|is_due| {
@@ -42,7 +42,8 @@ pub fn tick(board: &Board, now: Time, soft: &Soft<'_>) -> Result<Option<Decision
 fn see_to_tasks(draft: &mut Draft<'_>, soft: &Soft<'_>) -> Result<bool, Obstacle> {
     let board = draft.board;
     let mut is_due = false;
-    for (team, ended) in &board.cascades {
+    let cascades = board.cascades.iter();
+    for (team, ended) in cascades.filter(|key| !soft.unread.contains(key)) {
         if draft.is_full() {
             return Ok(true);
         }

@@ -222,6 +222,7 @@ impl Script {
             seen: &seen,
             tombstones_kept: TOMBSTONES_KEPT,
             tasks_kept: self.tasks_kept,
+            unread: &BTreeSet::new(),
         })
     }
 

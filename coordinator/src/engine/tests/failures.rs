@@ -198,3 +198,47 @@ fn update_at_another_revision_of_an_unreadable_task_is_a_failure_and_not_a_misma
 
     assert_call_failed(world.called(update(2, stale)));
 }
+
+/// The end of a task that was cut short by a crash, and can't be gone on with.
+#[test]
+fn what_time_brings_to_others_does_not_wait_for_an_unreadable_task() {
+    let mut world = World::new();
+    let dependant = NewTask {
+        blocked_by: vec![TaskId(1)],
+        blocker_failed_policy: board::task::BlockerFailedPolicy::Cancel,
+        ..plain()
+    };
+    let late = NewTask {
+        deadline: Some(world.now + secs(10)),
+        ..plain()
+    };
+    world.called(create([plain()])).unwrap();
+    world.called(create(vec![dependant; 1_000])).unwrap();
+    world.called(create([late])).unwrap();
+    let mut cancelled = world.call(cancel(1), None);
+    world.engine.commit(world.now).unwrap();
+    cancelled.try_recv().unwrap().unwrap();
+    let is_due = |world: &World, task: u64| {
+        let task = world.store.task(TEAM, TaskId(task)).unwrap().unwrap();
+        task.end().unwrap().cascade_due
+    };
+    assert!(is_due(&world, 5) && is_due(&world, 6));
+
+    let mut world = world.restart();
+    damage_task(&world, 5);
+    for _ in 0..3 {
+        world.flush();
+    }
+    world.pass(secs(10));
+    world.flush();
+
+    assert_eq!(world.status(1_002), Status::Failed);
+    assert!(!is_due(&world, 6));
+    let again = world.engine.next_deadline(world.now).unwrap();
+    assert!(again > world.now && again <= world.now + READ_AGAIN_AFTER);
+    world.store.mend();
+    assert!(is_due(&world, 5));
+    world.now = again;
+    world.flush();
+    assert!(!is_due(&world, 5));
+}
