@@ -4,7 +4,7 @@
 use std::fs;
 
 use ganger_proto::v1;
-use ganger_tests::{Cluster, Daemon, WorkerSpec, programs};
+use ganger_tests::{Cluster, Daemon, WorkerSpec, patiently, programs};
 
 /// A worker that is started with these limits of open files.
 fn limited(name: &str, limits: &str) -> WorkerSpec {
@@ -100,4 +100,37 @@ async fn sub_agents_do_not_inherit_the_limit_that_a_worker_has_raised() {
         worker.signal(rustix::process::Signal::TERM);
         worker.end().await;
     }
+}
+
+/// Sets the soft limit of a process that runs.
+async fn limit(of: &Daemon, soft: &str) {
+    let mut prlimit = tokio::process::Command::new("prlimit");
+    prlimit.args(["--pid", &of.pid().to_string(), &format!("--nofile={soft}:")]);
+    assert!(
+        patiently("prlimit", prlimit.status())
+            .await
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn a_coordinator_that_can_open_no_file_says_so_and_serves_who_is_there() {
+    let cluster = Cluster::start(programs!()).await;
+    let there = cluster.client();
+    there.workers().await;
+
+    limit(&cluster.coordinator, "1").await;
+    let newcomer = cluster.client();
+    let waiting = tokio::spawn(async move { newcomer.workers().await });
+    let told = cluster
+        .coordinator
+        .logged("connections can't be accepted")
+        .await;
+    assert!(told.contains("Too many open files"), "{told}");
+    there.workers().await;
+
+    limit(&cluster.coordinator, "1024").await;
+    let workers = patiently("who came meanwhile is served", waiting).await;
+    assert!(workers.unwrap().is_empty());
 }
