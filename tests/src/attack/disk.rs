@@ -30,7 +30,7 @@ const LEFT: u64 = 24 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A disk that is filled in one go, held, and freed. Beside it, reads go on; attempts that end meanwhile are
-/// reported afterwards. None where this user can't mount a disk.
+/// reported afterwards, with what they put out. None where this user can't mount a disk.
 pub async fn filled_in_one_go(programs: Programs, scale: Scale) -> Option<Verdict> {
     let disk = Arc::new(SmallDisk::new(DISK_MIB)?);
     let target = Target::on_disk(programs, &disk, &["--disk-reserve-bytes", RESERVE]).await;
@@ -60,7 +60,8 @@ pub async fn filled_in_one_go(programs: Programs, scale: Scale) -> Option<Verdic
     for (task, refused) in tasks {
         let ended = target.cluster.client().ended(task).await;
         let is_whole = ended.status() == v1::TaskStatus::Completed
-            && (ended.attempts.len(), ended.result.as_str()) == (1, "held\n");
+            && (ended.attempts.len(), ended.outputs.len()) == (1, 1)
+            && ended.result == "held\n";
         verdict.require(is_whole, || format!("an attempt was ended: {ended:?}"));
         verdict.require(refused == "DISK_LOW", || {
             format!("a task was made on a full disk, or refused with {refused:?}")
@@ -72,7 +73,13 @@ pub async fn filled_in_one_go(programs: Programs, scale: Scale) -> Option<Verdic
 
 /// Fills the disk, and then lets a task end. Answers the task, and why no other is taken.
 async fn end_on_full_disk(client: &Client, disk: &SmallDisk, gate: &Gate) -> (u64, String) {
-    let task = client.start(&format!("{}; echo held", gate.wait())).await;
+    let script = format!("{}; echo held; echo output > out.txt", gate.wait());
+    let task = client.start_task(v1::StartTaskRequest {
+        prompt: script,
+        output_globs: vec!["out.txt".into()],
+        ..v1::StartTaskRequest::default()
+    });
+    let task = task.await;
     client.running(task.id).await;
     disk.fill();
     gate.open();
