@@ -1,7 +1,8 @@
 //! Transcripts: what attempts said and did, in files beside the database.
 //!
 //! Owns `<data>/transcripts`: segments, to which the records of all attempts are appended as
-//! checksummed frames, and an index file for each segment that is full. One thread writes;
+//! checksummed frames, and an index file for each segment that is full, or was written to last before
+//! a stop: so damage to its end can be told from a torn one. One thread writes;
 //! [`Transcripts`] is its front. An attempt without records makes no file.
 //!
 //! Knows nothing of what a record says, which attempts exist, or who may read them.

@@ -1,7 +1,8 @@
 //! The segments: sealed ones, and at most one that is written to.
 //!
 //! Owned by the writer's thread alone. Segments are numbered in the order they were begun; all
-//! but the newest have an index file, and a segment gets its index before the next is begun.
+//! but the newest have an index file, and a segment gets its index before the next is begun, and at
+//! a stop.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -282,7 +283,7 @@ impl Segments {
     }
 
     /// Gives the segment that was written to its index; the next record begins a new one.
-    fn seal(&mut self) -> Result<(), TranscriptError> {
+    pub fn seal(&mut self) -> Result<(), TranscriptError> {
         self.end_run()?;
         self.sync()?;
         let Some(active) = self.active.as_mut() else {

@@ -158,6 +158,7 @@ impl Writer {
         }
         self.end_run();
         self.sync()?;
+        self.seal();
         // Before the reply: whoever hears of the end must find the door closed.
         drop(commands);
         if let Some(reply) = self.shutdown.take() {
@@ -170,6 +171,14 @@ impl Writer {
     fn end_run(&mut self) {
         if let Err(err) = self.segments.end_run() {
             tracing::warn!(error = %err, "could not note the end of the transcripts");
+        }
+    }
+
+    /// Gives what was written its index, so that the next start knows what there must be, whatever
+    /// becomes of the segment meanwhile. Without it, that believes what is there.
+    fn seal(&mut self) {
+        if let Err(err) = self.segments.seal() {
+            tracing::warn!(error = %err, "could not write the index of the last transcripts");
         }
     }
 

@@ -20,6 +20,7 @@ async fn incomplete_last_frame_is_cut_wherever_it_tore() {
     let last = whole.len() - stored(&record(3, 20));
 
     for end in last..whole.len() {
+        forget_stop(copy.path());
         fs::write(&file, &whole[..end]).unwrap();
 
         let transcripts = open(copy.path(), Limits::default());
@@ -60,6 +61,7 @@ async fn damaged_end_after_an_unclean_stop_is_written_again_and_nothing_is_cut()
         zeroed.resize(whole.len() + 4096, 0);
         for bytes in [damaged, zeroed] {
             let what = format!("{} bytes, damaged at {at}", bytes.len());
+            forget_stop(copy.path());
             fs::write(&file, &bytes).unwrap();
 
             let transcripts = open(copy.path(), Limits::default());
@@ -210,8 +212,42 @@ async fn what_is_found_at_start_is_synced_before_it_is_told() {
     assert_eq!(page.extent.synced_through, 3);
 }
 
-/// A folder with three sealed segments and one that is written to.
-async fn three_sealed() -> tempfile::TempDir {
+/// Takes away what a stop leaves behind, so that what is there is as after a crash.
+fn forget_stop(folder: &Path) {
+    for index in files(folder, "idx") {
+        fs::remove_file(index).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn records_that_are_cut_off_after_a_stop_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let transcripts = open(folder.path(), Limits::default());
+    transcripts
+        .append(key(1), records(1..=5, 20))
+        .await
+        .unwrap();
+    transcripts.stop().await;
+    let file = files(folder.path(), "seg").remove(0);
+    let bytes = fs::read(&file).unwrap();
+    let two = HEADS_BYTES + 2 * stored(&record(1, 20));
+
+    for end in [two, two + 7] {
+        fs::write(&file, &bytes[..end]).unwrap();
+
+        let transcripts = open(folder.path(), Limits::default());
+
+        assert_eq!(transcripts.kept_through(key(1)).await.unwrap(), 5);
+        let mut items = kept(records(1..=2, 20));
+        items.push(damaged(3, 5));
+        assert_eq!(read_all(&transcripts, key(1)).await, items);
+        assert_eq!(fs::metadata(&file).unwrap().len(), end as u64);
+        transcripts.stop().await;
+    }
+}
+
+/// A folder with four sealed segments.
+async fn four_sealed() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let transcripts = open(folder.path(), small());
     for seq in 1..=17 {
@@ -221,14 +257,14 @@ async fn three_sealed() -> tempfile::TempDir {
         }
     }
     transcripts.stop().await;
-    assert_eq!(files(folder.path(), "idx").len(), 3);
+    assert_eq!(files(folder.path(), "idx").len(), 4);
     assert_eq!(files(folder.path(), "seg").len(), 4);
     folder
 }
 
 #[tokio::test]
 async fn start_reads_no_sealed_segment() {
-    let folder = three_sealed().await;
+    let folder = four_sealed().await;
     for sealed in &files(folder.path(), "seg")[..3] {
         fs::write(sealed, b"").unwrap();
     }
@@ -248,7 +284,7 @@ async fn start_reads_no_sealed_segment() {
 #[tokio::test]
 async fn lost_or_damaged_index_is_made_anew() {
     for damage in 0..4 {
-        let folder = three_sealed().await;
+        let folder = four_sealed().await;
         let index = &files(folder.path(), "idx")[1];
         let mut bytes = fs::read(index).unwrap();
         match damage {
@@ -269,7 +305,7 @@ async fn lost_or_damaged_index_is_made_anew() {
             let items = read_all(&transcripts, key(task)).await;
             assert_eq!(items, kept(records(1..=17, 55)));
         }
-        assert_eq!(files(folder.path(), "idx").len(), 3);
+        assert_eq!(files(folder.path(), "idx").len(), 4);
         assert!(files(folder.path(), "tmp").is_empty());
     }
 }
