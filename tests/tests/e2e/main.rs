@@ -31,6 +31,7 @@ mod grpcurl;
 mod hiring;
 mod hosted_mail;
 mod long_answers;
+mod loss;
 mod mail;
 mod mail_crash;
 mod mail_requests;
