@@ -352,7 +352,7 @@ fn command_under(under: &[&str], program: &Path) -> Command {
 }
 
 /// The first log line is a command that works: its last but one word is the address.
-fn addr_of(line: &str) -> SocketAddr {
+pub(crate) fn addr_of(line: &str) -> SocketAddr {
     let words = line.split_whitespace();
     let found = words.filter_map(|word| word.parse().ok()).next();
     found.unwrap_or_else(|| panic!("no address in {line:?}"))

@@ -107,6 +107,34 @@ impl Daemon {
         status
     }
 
+    /// Waits for a line of its log that has this text; none where it ends without one.
+    pub async fn logged_or_ended(&mut self, text: &str) -> Option<String> {
+        let mut extent = self.log.extent.subscribe();
+        let what = format!("{} logs {text:?} or ends", self.name);
+        let logged = async {
+            loop {
+                let (len, is_over) = *extent.borrow_and_update();
+                let found = {
+                    let lines = self.log.lines.lock().unwrap();
+                    lines
+                        .iter()
+                        .take(len)
+                        .find(|line| line.contains(text))
+                        .cloned()
+                };
+                if found.is_some() || is_over {
+                    return found;
+                }
+                extent.changed().await.unwrap();
+            }
+        };
+        let found = patiently(&what, logged).await;
+        if found.is_none() {
+            self.end().await;
+        }
+        found
+    }
+
     /// Waits for a line of its log that has this text.
     pub async fn logged(&self, text: &str) -> String {
         self.logged_after(0, text).await

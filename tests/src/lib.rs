@@ -25,6 +25,7 @@ pub mod churn;
 mod client;
 mod cluster;
 mod daemon;
+pub mod damage;
 mod gate;
 mod hand_worker;
 mod mail;
