@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // all of this is a test, also what carries no `#[test]`
 
+mod circles;
 mod source;
 
 use std::{
@@ -180,6 +181,16 @@ fn grpc_and_store_never_meet_and_wire_and_board_keep_apart() {
         &sayings(&rust("proto"), &["board"]),
         "board types are not on the wire",
     );
+}
+
+#[test]
+fn rules_of_the_board_and_verbs_of_the_tool_name_each_other_in_no_circle() {
+    for (directory, prefix) in [
+        ("coordinator/board/src/decide", "super::"),
+        ("cli/src", "crate::"),
+    ] {
+        nobody(&circles::circle(directory, prefix), "a circle");
+    }
 }
 
 #[test]
