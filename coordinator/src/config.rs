@@ -69,6 +69,9 @@ pub struct Args {
     /// An agent type that tasks may name before any worker offered it; may be given again.
     #[arg(long = "expect-type", value_name = "NAME")]
     pub expect_types: Vec<String>,
+    /// The agent type of members that `spawn_team` makes without one [default: general-purpose].
+    #[arg(long, value_name = "NAME")]
+    pub default_agent_type: Option<String>,
     /// How often workers say that they live [default: 5s, at least 200ms].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub heartbeat: Option<Duration>,
@@ -141,6 +144,7 @@ struct Raw {
     token_file: Option<PathBuf>,
     insecure: Option<bool>,
     expect_types: Option<Vec<String>>,
+    default_agent_type: Option<String>,
     heartbeat: Option<String>,
     lease: Option<String>,
     grace: Option<String>,
@@ -180,6 +184,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Agent types that tasks may name before any worker offered them.
     pub expected_types: Vec<AgentTypeName>,
+    /// The agent type of members that `spawn_team` makes without one.
+    pub default_agent_type: AgentTypeName,
     /// The spans by which workers are judged.
     pub leases: Leases,
     /// How long events are kept.
@@ -251,6 +257,7 @@ impl Config {
             data_dir,
             token: None,
             expected_types: Vec::new(),
+            default_agent_type: default_agent_type(),
             leases: Leases::default(),
             retention: Retention::default(),
             teams_kept_for: TEAMS_KEPT_FOR,
@@ -399,6 +406,14 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
             Err(why) => problems.push(format!("expect-type {name:?} {why}")),
         }
     }
+    let default_type = args.default_agent_type.clone().or(raw.default_agent_type);
+    let default_type = default_type.map(|name| match AgentTypeName::parse(&name) {
+        Ok(name) => name,
+        Err(why) => {
+            problems.push(format!("default_agent_type: {name:?} {why}"));
+            default_agent_type()
+        }
+    });
     Some(Config {
         addr: addr.ok()?,
         data_dir: args
@@ -408,6 +423,7 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
             .unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
         token,
         expected_types,
+        default_agent_type: default_type.unwrap_or_else(default_agent_type),
         leases,
         retention,
         teams_kept_for,
@@ -421,6 +437,11 @@ fn merge(args: &Args, raw: Raw, problems: &mut Vec<String>) -> Option<Config> {
         accept_loss: args.accept_loss,
         limits,
     })
+}
+
+/// What lead agents take for granted that there is.
+fn default_agent_type() -> AgentTypeName {
+    AgentTypeName::parse("general-purpose").expect("a name by itself")
 }
 
 fn retention(args: &Args, raw: &Raw, problems: &mut Vec<String>) -> Retention {

@@ -85,6 +85,8 @@ pub struct About {
     pub recovery_time: std::time::Duration,
     /// Whether the token is asked for.
     pub token_required: bool,
+    /// The agent type of members that `spawn_team` makes without one.
+    pub default_agent_type: board::id::AgentTypeName,
     /// How long a watcher may take nothing while there is something to tell it.
     pub watch_patience: std::time::Duration,
     /// Where its data lies.

@@ -118,6 +118,7 @@ pub async fn run(
             recovery_time,
             token_required: config.token.is_some(),
             watch_patience: config.watch_patience,
+            default_agent_type: config.default_agent_type.clone(),
             data_dir: config.data_dir.clone(),
             swept: Arc::default(),
         }),

@@ -90,6 +90,9 @@ pub struct AgentType {
     pub hiring_depth: u32,
     /// How many tasks an attempt may make.
     pub tasks_max: u32,
+    /// Its prompt is a script, which must be given; what people say of a task will not do. Where a
+    /// file doesn't say it, so it is unless the program talks.
+    pub prompt_is_script: bool,
     /// It may make teams, with one of the tools that do; only one that talks can.
     pub may_create_teams: bool,
     /// After how long without progress it counts as stalled.
@@ -195,6 +198,7 @@ impl AgentType {
             hiring_depth: 0,
             tasks_max: TASKS,
             may_create_teams: false,
+            prompt_is_script: true,
             stall_span: STALL_SPAN,
             stop_on_lease_end: false,
         }

@@ -59,6 +59,7 @@ impl Introduction {
                 hiring_depth: i32::try_from(agent_type.hiring_depth).unwrap_or(0),
                 tasks_max: Some(i32::try_from(agent_type.tasks_max).unwrap_or(i32::MAX)),
                 may_create_teams: agent_type.may_create_teams,
+                prompt_is_script: Some(agent_type.prompt_is_script),
                 stall_span: Some(agent_type.stall_span.into()),
                 name: name.clone(),
                 description: agent_type.description.clone(),

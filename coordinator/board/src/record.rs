@@ -74,12 +74,14 @@ pub struct OfferedType {
     pub tasks_max: u32,
     /// Its sub-agents may make teams.
     pub may_create_teams: bool,
+    /// The prompt is a script, so that no prompt may be made up of what people say of a task.
+    pub prompt_is_script: bool,
     /// When it was last offered. Kept to the hour, so that reconnecting workers don't write.
     pub last_seen: Option<Time>,
 }
 
 impl OfferedType {
-    /// Whether it runs a program given by the prompt, so that no prompt may be made up for it.
+    /// Whether it is a program that gets its mail beside its prompt, and not in it.
     pub fn is_command(&self) -> bool {
         &*self.runtime == "command"
     }

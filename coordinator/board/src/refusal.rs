@@ -310,8 +310,8 @@ pub enum Refusal {
         /// The moment of the refusal.
         now: Time,
     },
-    /// A command type has nothing to run.
-    #[error("agent type {agent_type:?} runs its prompt as a command, and the task has none")]
+    /// A type whose prompt is a script has nothing to run.
+    #[error("agent type {agent_type:?} runs its prompt as a script, and the task has none")]
     PromptMissing {
         /// Which type.
         agent_type: AgentTypeName,

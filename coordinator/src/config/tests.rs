@@ -64,10 +64,11 @@ fn all_problems_are_told_at_once() {
         connections_per_address: Some(0),
         unread_bytes: Some(1),
         expect_types: vec!["a b".into()],
+        default_agent_type: Some("c d".into()),
         ..args()
     };
 
-    assert_eq!(problems(&bad).len(), 12, "{:#?}", problems(&bad));
+    assert_eq!(problems(&bad).len(), 13, "{:#?}", problems(&bad));
 }
 
 #[test]
@@ -102,6 +103,7 @@ fn example_file_has_every_key_at_its_default() {
         token_file,
         insecure,
         expect_types,
+        default_agent_type,
         heartbeat,
         lease,
         grace,
@@ -120,6 +122,7 @@ fn example_file_has_every_key_at_its_default() {
         limits,
     } = toml::from_str(&text).unwrap();
     assert!(addr.is_some() && data_dir.is_some() && expect_types.is_some());
+    assert_eq!(default_agent_type.as_deref(), Some("general-purpose"));
     assert!(heartbeat.is_some() && lease.is_some() && grace.is_some());
     assert_eq!(events_kept, Some(1_000_000));
     assert_eq!(tasks_kept, Some(1_000_000));

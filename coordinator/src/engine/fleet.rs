@@ -470,6 +470,7 @@ impl Engine {
         let agent_type = task.agent_type.clone().or(own_type)?;
         let offered = self.board.offered_type(&agent_type);
         let is_command = offered.is_some_and(|offered| offered.is_command());
+        let is_script = offered.is_some_and(|offered| offered.prompt_is_script);
         let acts_as = match &owner {
             Some(member) => member.name.to_string(),
             None => format!("task:{}", task.id),
@@ -477,9 +478,9 @@ impl Engine {
         let blockers = self.brought(fence.team, task);
         let mail = task.placement().map(|placed| self.mail_for(key, placed));
         let mut mail = mail.unwrap_or_default();
-        let mut prompt = prompt(task, is_command);
-        if !is_command {
-            // A script is never preceded by English: its mail lies beside it.
+        let mut prompt = prompt(task, is_script);
+        if !is_command && !is_script {
+            // A script is never preceded by English, and a program has its mail beside the prompt.
             prompt = put_before(&std::mem::take(&mut mail), &prompt);
         }
         Some(Assignment {
@@ -518,11 +519,11 @@ impl Engine {
     }
 }
 
-/// What the sub-agent is told (K13). A command never falls back to what people say of a task: a
-/// task for it without a prompt is refused when it is made, but a type that was only expected
-/// then may turn out to be a command. Its worker fails such an attempt.
-fn prompt(task: &Task, is_command: bool) -> Arc<str> {
-    if is_command || !task.prompt.trim().is_empty() {
+/// What the sub-agent is told (K13). A script is never made of what people say of a task: a task
+/// without a prompt is refused when it is made, but a type that was only expected then may turn out
+/// to run scripts. Its worker fails such an attempt.
+fn prompt(task: &Task, is_script: bool) -> Arc<str> {
+    if is_script || !task.prompt.trim().is_empty() {
         return task.prompt.clone();
     }
     if task.description.is_empty() {

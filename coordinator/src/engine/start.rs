@@ -133,6 +133,7 @@ impl Engine {
             hiring_depth: 0,
             tasks_max: board::limits::ATTEMPT_TASKS,
             may_create_teams: false,
+            prompt_is_script: false,
             name: name.clone(),
             description: "".into(),
             runtime: "".into(),

@@ -312,6 +312,7 @@ fn hello(name: &str, instance: u128) -> Hello {
             hiring_depth: 0,
             tasks_max: board::limits::ATTEMPT_TASKS,
             may_create_teams: false,
+            prompt_is_script: false,
             stall_span: None,
             name: shell(),
             description: "".into(),

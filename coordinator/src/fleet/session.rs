@@ -83,6 +83,8 @@ pub struct Offered {
     pub tasks_max: u32,
     /// Its sub-agents may make teams.
     pub may_create_teams: bool,
+    /// The prompt is a script.
+    pub prompt_is_script: bool,
     /// After how long without progress one counts as stalled.
     pub stall_span: Option<Duration>,
 }
@@ -106,6 +108,7 @@ impl Offered {
             hiring_depth: self.hiring_depth,
             tasks_max: self.tasks_max,
             may_create_teams: self.may_create_teams,
+            prompt_is_script: self.prompt_is_script,
             last_seen: Some(now),
         }
     }

@@ -114,17 +114,18 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         option::of(time()),
         any::<bool>(),
         any::<u32>(),
-        (any::<u32>(), any::<bool>()),
+        (any::<u32>(), any::<bool>(), any::<bool>()),
     )
         .prop_map(
             |(name, texts, last_seen, is_interactive, hiring_depth, may)| {
                 let [description, runtime, digest] = texts;
-                let (tasks_max, may_create_teams) = may;
+                let (tasks_max, may_create_teams, prompt_is_script) = may;
                 OfferedType {
                     is_interactive,
                     hiring_depth,
                     tasks_max,
                     may_create_teams,
+                    prompt_is_script,
                     name,
                     description,
                     runtime,

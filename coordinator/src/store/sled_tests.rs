@@ -44,6 +44,7 @@ fn batch(at: i64, name: &str) -> Batch {
             hiring_depth: 0,
             tasks_max: board::limits::ATTEMPT_TASKS,
             may_create_teams: false,
+            prompt_is_script: false,
             name: AgentTypeName::parse(name).unwrap(),
             description: "".into(),
             runtime: "command".into(),

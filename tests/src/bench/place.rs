@@ -243,6 +243,7 @@ fn offered(name: &str) -> anyhow::Result<OfferedType> {
         hiring_depth: 0,
         tasks_max: board::limits::ATTEMPT_TASKS,
         may_create_teams: false,
+        prompt_is_script: false,
         last_seen: Some(NOW),
     })
 }

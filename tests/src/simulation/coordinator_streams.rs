@@ -102,6 +102,7 @@ impl World {
             hiring_depth: 0,
             tasks_max: board::limits::ATTEMPT_TASKS,
             may_create_teams: false,
+            prompt_is_script: false,
             stall_span: None,
         };
         let hello = Hello {

@@ -191,7 +191,7 @@ async fn address_is_taken_in_every_field_that_names_a_member() {
 #[tokio::test]
 async fn tools_take_the_address_that_they_answered() {
     let cluster = Cluster::start(programs!()).await;
-    let members = json!([{"name": "alice"}, {"name": "bob"}]);
+    let members = json!([{"name": "alice", "kind": "agent"}, {"name": "bob", "kind": "agent"}]);
     let spawned = json!({"team_name": "q", "members": members});
     let spawned = cluster.client().tool("spawn_team", spawned).await;
     let address = spawned.result["lead_agent_id"].as_str().unwrap();

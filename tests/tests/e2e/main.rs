@@ -49,6 +49,7 @@ mod request_ids;
 mod scheduling;
 mod shares;
 mod slow_watchers;
+mod spawned_teams;
 mod talking;
 mod teams;
 mod token;

@@ -103,7 +103,7 @@ async fn client_of_the_revision_without_a_handshake_is_served() {
 #[tokio::test]
 async fn session_speaks_as_the_configured_member_and_in_the_team_that_it_makes() {
     let cluster = Cluster::start(programs!()).await;
-    let red = json!({"team_name": "red", "members": [{"name": "alice"}]});
+    let red = json!({"team_name": "red", "members": [{"name": "alice", "kind": "agent"}]});
     cluster.client().tool("spawn_team", red).await;
     let args = ["--team", "red", "--member", "alice/1"];
     let (mut mcp, told) = Mcp::initialized(&cluster, &args).await;
@@ -133,7 +133,7 @@ async fn session_speaks_as_the_configured_member_and_in_the_team_that_it_makes()
 #[tokio::test]
 async fn session_acknowledges_the_mail_that_it_read() {
     let cluster = Cluster::start(programs!()).await;
-    let red = json!({"team_name": "red", "members": [{"name": "alice"}]});
+    let red = json!({"team_name": "red", "members": [{"name": "alice", "kind": "agent"}]});
     cluster.client().tool("spawn_team", red).await;
     let lead = cluster.client().saying(TEAM_KEY, "red");
     let say = async |text: &str| {

@@ -83,7 +83,7 @@ async fn answers_are_bounded_and_read_on_until_all_is_told() {
 async fn rosters_and_mail_are_told_in_pages() {
     let cluster = Cluster::start(programs!()).await;
     let members: Vec<Value> = (0..300)
-        .map(|n| json!({"name": format!("m{n:03}"), "role": "r".repeat(200)}))
+        .map(|n| json!({"name": format!("m{n:03}"), "kind": "agent", "role": "r".repeat(200)}))
         .collect();
     let red = json!({"team_name": "red", "members": members});
     cluster.client().tool("spawn_team", red).await;

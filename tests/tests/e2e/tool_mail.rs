@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A team of Alice and Bob: its lead, and they.
 async fn team(cluster: &Cluster) -> (Client, Client, Client) {
-    let members = json!([{"name": "alice"}, {"name": "bob"}]);
+    let members = json!([{"name": "alice", "kind": "agent"}, {"name": "bob", "kind": "agent"}]);
     let team = json!({"team_name": "red", "members": members});
     cluster.client().tool("spawn_team", team).await;
     let lead = cluster.client().saying(TEAM_KEY, "red");

@@ -82,7 +82,7 @@ async fn member_who_is_assigned_a_task_runs_it_or_is_told() {
     let _worker = cluster.worker("w1").await;
     let members = json!([
         {"name": "runner", "agent_type": "shell", "instructions": "be quick"},
-        {"name": "alice"},
+        {"name": "alice", "kind": "agent"},
     ]);
     let lead = cluster.client();
     lead.tool(

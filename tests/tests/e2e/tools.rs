@@ -13,7 +13,10 @@ pub async fn create(client: &Client, arguments: Value) -> String {
 
 /// A team of Alice and Bob, and its lead.
 pub async fn team_of_two(cluster: &Cluster) -> Client {
-    let members = json!([{"name": "Alice", "role": "analyst"}, {"name": "Bob"}]);
+    let members = json!([
+        {"name": "Alice", "role": "analyst", "kind": "agent"},
+        {"name": "Bob", "kind": "agent"},
+    ]);
     let made = cluster
         .client()
         .tool(

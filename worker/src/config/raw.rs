@@ -138,6 +138,9 @@ fn agent_type(mut file: Section, mut base: AgentType, problems: &mut Vec<String>
         &mut base.may_create_teams,
         file.take("may_create_teams", problems),
     );
+    base.prompt_is_script = file
+        .take("prompt_is_script", problems)
+        .unwrap_or(base.protocol == Protocol::Lines);
     set(
         &mut base.stall_span,
         file.take("stall_seconds", problems)
@@ -234,6 +237,7 @@ pub(super) fn type_table(agent_type: &AgentType) -> Value {
     put("hiring_depth", number(u64::from(agent_type.hiring_depth)));
     put("tasks_max", number(u64::from(agent_type.tasks_max)));
     put("may_create_teams", agent_type.may_create_teams.into());
+    put("prompt_is_script", agent_type.prompt_is_script.into());
     put("stall_seconds", number(agent_type.stall_span.as_secs()));
     put("stop_on_lease_end", agent_type.stop_on_lease_end.into());
     put("timeout_seconds", number(agent_type.timeout.as_secs()));

@@ -342,7 +342,7 @@ pub(super) fn check_runner(
             now: draft.now,
         });
     };
-    if offered.is_command() && prompt.trim().is_empty() {
+    if offered.prompt_is_script && prompt.trim().is_empty() {
         return Err(Refusal::PromptMissing {
             agent_type: agent_type.clone(),
         });

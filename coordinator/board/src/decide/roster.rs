@@ -207,6 +207,7 @@ pub(super) fn offer_types(
                 || known.hiring_depth != offered.hiring_depth
                 || known.tasks_max != offered.tasks_max
                 || known.may_create_teams != offered.may_create_teams
+                || known.prompt_is_script != offered.prompt_is_script
                 || known.is_interactive != offered.is_interactive;
             !fresh || (offered.last_seen.is_some() && is_another)
         });

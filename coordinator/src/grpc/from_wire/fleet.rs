@@ -115,6 +115,10 @@ fn offered(offered: v1::AgentType) -> Parsed<Offered> {
     Ok(Offered {
         name: name("agent_types.name", &offered.name, AgentTypeName::parse)?,
         description: offered.description.into(),
+        // Who doesn't say it knows no other programs.
+        prompt_is_script: offered
+            .prompt_is_script
+            .unwrap_or(offered.runtime == "command"),
         runtime: offered.runtime.into(),
         digest: offered.digest.into(),
         is_interactive: offered.interactive,

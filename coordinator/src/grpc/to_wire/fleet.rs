@@ -35,6 +35,7 @@ fn offered(offered: &Offered) -> v1::AgentType {
         hiring_depth: number(offered.hiring_depth),
         tasks_max: Some(number(offered.tasks_max)),
         may_create_teams: offered.may_create_teams,
+        prompt_is_script: Some(offered.prompt_is_script),
         stall_span: offered.stall_span.map(span),
     }
 }
@@ -51,6 +52,7 @@ pub fn agent_type(view: &OfferedView) -> v1::OfferedAgentType {
             hiring_depth: number(offered.hiring_depth),
             tasks_max: Some(number(offered.tasks_max)),
             may_create_teams: offered.may_create_teams,
+            prompt_is_script: Some(offered.prompt_is_script),
             stall_span: None,
         }),
         workers: view.workers.clone(),

@@ -1,15 +1,18 @@
 //! The tools of teams: TeamCreate, TeamDelete, spawn_team, assign_task, dissolve_team.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
-use ganger_proto::v1::{self, task_service_server::TaskService, team_service_server::TeamService};
+use ganger_proto::v1::{
+    self, delegation_service_server::DelegationService, task_service_server::TaskService,
+    team_service_server::TeamService,
+};
 use serde_json::{Value, json};
 
 use super::{
     args::{Object, arguments},
     board::hashes,
     json::{self, Case, ids},
-    kinds::{Id, Word, number, numbers},
+    kinds::{Id, Word, Words, number, numbers},
     refusal::{No, Refusal},
     registry::{Answer, Caller, Hints, Tool},
 };
@@ -65,6 +68,18 @@ fn lead(said: Option<String>, caller: &Caller) -> String {
     said.or_else(own).unwrap_or_default()
 }
 
+/// What a member of spawn_team may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Hosted,
+    Agent,
+}
+
+impl Words for Kind {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("hosted", Self::Hosted), ("agent", Self::Agent)];
+}
+
 arguments! {
     /// A member of spawn_team.
     NewMember {
@@ -78,11 +93,12 @@ arguments! {
         instructions = "instructions": Option<String>,
         /// The model that it wants.
         model = "model": Option<String>,
-        /// The agent type that runs its tasks on a worker. Without one the member is an agent or
-        /// person that calls by itself.
+        /// The agent type that runs its tasks on a worker; the coordinator's default when left out.
         agent_type = "agent_type": Option<String>,
         /// The same as agent_type.
         subagent_type = "subagent_type": Option<String>,
+        /// `agent` for an agent or person that calls by itself, rather than being run by a worker.
+        kind = "kind": Option<Word<Kind>>,
         /// It may change nothing before you have approved its plan.
         plan_required = "plan_required": Option<bool>,
     }
@@ -106,32 +122,24 @@ impl Tool for SpawnTeam {
     const NAME: &'static str = "spawn_team";
     const DESCRIPTION: &'static str = "\
 Makes a team with its members at once, for work that specialists do side by side.\n\
-Members with an agent_type run on workers, and begin as soon as they are assigned a task; the \
-others are agents or people that call by themselves. Next: assign_task for each member, then \
-wait_tasks or check_teammates. Answers the team and its members.";
+Members run on workers, each as its agent_type says, and begin as soon as they are assigned a \
+task; those of kind agent are agents or people that call by themselves. Next: assign_task for \
+each member, then wait_tasks or check_teammates. Answers the team and its members, and which \
+agent types nobody offers now.";
     const NAMES_TEAM: bool = true;
 
     async fn call(self, caller: &Caller) -> Result<Answer, No> {
+        let offered = caller.say(v1::ListAgentTypesRequest {});
+        let offered = caller.services.list_agent_types(offered).await?;
+        let offered = offered.into_inner().agent_types;
         let lead = lead(self.lead, caller);
-        let members: Vec<v1::NewMember> = self
-            .members
-            .into_iter()
-            .map(|member| v1::NewMember {
-                name: member.name,
-                role: member.role.unwrap_or_default(),
-                description: member.description.unwrap_or_default(),
-                instructions: member.instructions.unwrap_or_default(),
-                model: member.model.unwrap_or_default(),
-                agent_type: member
-                    .agent_type
-                    .or(member.subagent_type)
-                    .unwrap_or_default(),
-                plan_required: member.plan_required.unwrap_or_default(),
-                ..v1::NewMember::default()
-            })
-            .collect();
+        let default_type = &caller.services.about.default_agent_type;
+        let members = self.members.into_iter();
+        let members = members.map(|member| member.into_wire(default_type.as_str(), &offered));
+        let members = members.collect::<Result<Vec<_>, Refusal>>()?;
         let told: Vec<Value> = members.iter().map(to_be).collect();
         let names: Vec<String> = members.iter().map(line_to_be).collect();
+        let missing = NotOffered::of(&members, &offered);
         let request = v1::CreateTeamRequest {
             team_name: self.team_name,
             description: self.description.unwrap_or_default(),
@@ -142,35 +150,152 @@ wait_tasks or check_teammates. Answers the team and its members.";
         };
         let answer = caller.services.create_team(caller.say(request)).await?;
         let made = answer.into_inner();
-        let text = format!(
-            "Team '{}' created with {} members:\n{}\nUse assign_task to have them begin.",
+        let mut text = format!(
+            "Team '{}' created with {} members:\n{}",
             made.team_name,
             names.len(),
             names.join("\n")
         );
-        let result = json!({
+        let mut result = json!({
             "team_name": made.team_name,
             "lead_agent_id": made.lead_agent_id,
             "members": told,
         });
+        match missing {
+            Some(missing) => missing.tell(&mut text, &mut result),
+            None => text.push_str("\nUse assign_task to have them begin."),
+        }
         Ok(Answer::new(result, text))
     }
 }
 
+impl NewMember {
+    /// The member as it is made: who doesn't call by itself has an agent type, the default one where
+    /// none is said.
+    fn into_wire(
+        self,
+        default_type: &str,
+        offered: &[v1::OfferedAgentType],
+    ) -> Result<v1::NewMember, Refusal> {
+        let said = self.agent_type.or(self.subagent_type).unwrap_or_default();
+        let kind = self.kind.map(|word| word.0);
+        let agent_type = match (kind, said.is_empty()) {
+            (Some(Kind::Agent), _) | (_, false) => said,
+            _ if is_script(default_type, offered) => return Err(default_is_script(default_type)),
+            _ => default_type.to_owned(),
+        };
+        let kind = match kind {
+            Some(Kind::Agent) => v1::MemberKind::Agent,
+            Some(Kind::Hosted) | None => v1::MemberKind::Hosted,
+        };
+        Ok(v1::NewMember {
+            name: self.name,
+            kind: kind.into(),
+            role: self.role.unwrap_or_default(),
+            description: self.description.unwrap_or_default(),
+            instructions: self.instructions.unwrap_or_default(),
+            model: self.model.unwrap_or_default(),
+            agent_type,
+            plan_required: self.plan_required.unwrap_or_default(),
+        })
+    }
+}
+
+/// Whether a known type runs its prompt as a script.
+fn is_script(name: &str, offered: &[v1::OfferedAgentType]) -> bool {
+    let mut types = offered
+        .iter()
+        .filter_map(|offered| offered.agent_type.as_ref());
+    types.any(|known| known.name == name && known.prompt_is_script())
+}
+
+/// What people say of a task must never be run, so such a type is no member's unless it is said.
+fn default_is_script(name: &str) -> Refusal {
+    Refusal {
+        error: format!(
+            "{name}, the agent type of members without one, runs its prompt as a script"
+        ),
+        reason: "DEFAULT_TYPE_IS_SCRIPT".to_owned(),
+        next: "give each member an agent_type (list_agent_types tells them), or have the \
+               coordinator's default_agent_type set to one that takes words"
+            .to_owned(),
+        facts: match json!({"agent_type": name}) {
+            Value::Object(facts) => facts,
+            _ => Object::new(),
+        },
+    }
+}
+
+/// Agent types of members that no worker offers now, and what there is.
+struct NotOffered {
+    types: Vec<String>,
+    known: Vec<String>,
+    on_offer: Vec<String>,
+}
+
+impl NotOffered {
+    /// Those of these members, if any.
+    fn of(members: &[v1::NewMember], offered: &[v1::OfferedAgentType]) -> Option<Self> {
+        let named = |is_it: fn(&v1::OfferedAgentType) -> bool| -> Vec<String> {
+            let those = offered.iter().filter(|offered| is_it(offered));
+            let types = those.filter_map(|offered| offered.agent_type.as_ref());
+            types.map(|known| known.name.clone()).collect()
+        };
+        let on_offer = named(|offered| !offered.workers.is_empty());
+        let hosted = members.iter().map(|member| &member.agent_type);
+        let wanted: BTreeSet<&String> = hosted.filter(|name| !name.is_empty()).collect();
+        let missing = wanted.into_iter().filter(|name| !on_offer.contains(*name));
+        let types: Vec<String> = missing.cloned().collect();
+        (!types.is_empty()).then(|| Self {
+            known: named(|_| true),
+            on_offer,
+            types,
+        })
+    }
+
+    fn tell(self, text: &mut String, result: &mut Value) {
+        let on_offer = match self.on_offer.is_empty() {
+            true => "none".to_owned(),
+            false => self.on_offer.join(", "),
+        };
+        for name in &self.types {
+            let then = match self.known.contains(name) {
+                true => "their tasks wait for a worker that does",
+                false => "assign_task is refused for them until a worker does",
+            };
+            let _ = write!(
+                text,
+                "\nNo worker offers {name} now, the agent type of some members: {then}."
+            );
+        }
+        let _ = write!(text, "\nOn offer now: {on_offer}.");
+        result["not_offered"] = json!(self.types);
+        result["on_offer"] = json!(self.on_offer);
+    }
+}
+
 fn to_be(member: &v1::NewMember) -> Value {
-    let kind = if member.agent_type.is_empty() {
-        "agent"
-    } else {
-        "hosted"
-    };
-    json!({"name": member.name, "kind": kind, "agent_type": member.agent_type})
+    json!({
+        "name": bare(member),
+        "kind": match member.kind() {
+            v1::MemberKind::Agent => "agent",
+            _ => "hosted",
+        },
+        "agent_type": member.agent_type,
+    })
 }
 
 fn line_to_be(member: &v1::NewMember) -> String {
     match member.agent_type.as_str() {
-        "" => format!("- {}", member.name),
-        agent_type => format!("- {} ({agent_type})", member.name),
+        "" => format!("- {}", bare(member)),
+        agent_type => format!("- {} ({agent_type})", bare(member)),
     }
+}
+
+/// The member's name, be it that its address was given.
+fn bare(member: &v1::NewMember) -> &str {
+    let name = member.name.split('@').next();
+    name.unwrap_or_default()
 }
 
 arguments! {

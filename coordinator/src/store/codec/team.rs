@@ -430,6 +430,9 @@ struct OfferedMessage {
     tasks_max: Option<u32>,
     #[prost(bool, tag = "9")]
     may_create_teams: bool,
+    /// Where it isn't said, a program's prompt was taken for one.
+    #[prost(bool, optional, tag = "10")]
+    prompt_is_script: Option<bool>,
 }
 
 pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
@@ -443,6 +446,7 @@ pub(in crate::store) fn encode_offered(offered: &OfferedType) -> Vec<u8> {
         hiring_depth: offered.hiring_depth,
         tasks_max: Some(offered.tasks_max),
         may_create_teams: offered.may_create_teams,
+        prompt_is_script: Some(offered.prompt_is_script),
     };
     seal(OFFERED, &message)
 }
@@ -453,6 +457,9 @@ pub(in crate::store) fn decode_offered(
 ) -> Result<OfferedType, CodecError> {
     let message: OfferedMessage = open(OFFERED, bytes)?;
     Ok(OfferedType {
+        prompt_is_script: message
+            .prompt_is_script
+            .unwrap_or(message.runtime == "command"),
         name: names.agent_type(message.name)?,
         description: message.description.into(),
         runtime: message.runtime.into(),

@@ -360,3 +360,14 @@ fn an_offered_type_allows_a_thousand_tasks_and_no_team() {
     let may = (read.tasks_max, read.may_create_teams);
     assert_eq!((read.name.as_str(), may), ("l", (1_000, false)));
 }
+
+#[test]
+fn prompt_of_a_program_that_was_offered_before_is_a_script() {
+    let is_script = |hex: &str| {
+        let read = decode_offered(&bytes(hex), &mut Names::default());
+        read.unwrap().prompt_is_script
+    };
+
+    assert!(is_script("010a016c1a07636f6d6d616e64"));
+    assert!(!is_script("010a016c1a036c6c6d"));
+}

@@ -192,6 +192,7 @@ impl State {
         let offered = OfferedType {
             tasks_max: board::limits::ATTEMPT_TASKS,
             may_create_teams: false,
+            prompt_is_script: false,
             name: agent_type.clone(),
             description: "".into(),
             runtime: "llm".into(),

@@ -71,6 +71,7 @@ pub fn offered(name: &str, runtime: &str) -> OfferedType {
         hiring_depth: 0,
         tasks_max: board::limits::ATTEMPT_TASKS,
         may_create_teams: false,
+        prompt_is_script: runtime == "command",
         name: agent_type(name),
         description: "".into(),
         runtime: runtime.into(),
