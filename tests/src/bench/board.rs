@@ -2,10 +2,16 @@
 
 use std::{
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use ganger_proto::v1::{self, task_service_client::TaskServiceClient};
+use ganger_proto::v1::{
+    self, task_service_client::TaskServiceClient, team_service_client::TeamServiceClient,
+};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -138,23 +144,52 @@ pub fn ready(setting: &Setting) -> anyhow::Result<()> {
     })
 }
 
+/// Tasks of a team, half of what it may have: a larger board has more teams.
+const TEAM_TASKS: u64 = 500_000;
+/// Tasks for which there is a team before a round: more than it makes in its time.
+const ROUND_TASKS_PER_SECOND: u64 = 50_000;
+
+/// The team of the board's nth task, and the task's id in it, from 0 and 1 on.
+fn place(nth: u64) -> (String, u64) {
+    (team_name(nth / TEAM_TASKS), nth % TEAM_TASKS + 1)
+}
+
+fn team_name(nth: u64) -> String {
+    format!("growth-{nth}")
+}
+
+/// The sizes at which a board is measured: by tens, and the largest.
+fn sizes(most: u64) -> impl Iterator<Item = u64> {
+    let tens = std::iter::successors(Some(1_000_u64), |size| size.checked_mul(10));
+    let tens = tens.take_while(move |size| *size < most);
+    tens.chain([most])
+}
+
 /// CreateTask and UpdateTask on boards of growing size.
 pub fn growth(setting: &Setting, most: u64) -> anyhow::Result<()> {
     println!("growth: calls on boards of growing size, 64 in flight");
     let coordinator = Coordinator::start(setting, "growth")?;
     cluster::runtime(1)?.block_on(async {
         let mut board = client(coordinator.addr).await?;
-        let mut there = 0;
+        let mut teams = TeamServiceClient::new(cluster::connect(coordinator.addr).await?);
+        let mut team_count = 0;
+        // The next task, of whichever team.
+        let next = Arc::new(AtomicU64::new(0));
         let mut first = None;
-        for size in [1_000, 10_000, 100_000, 1_000_000] {
-            if size > most {
-                break;
+        for size in sizes(most) {
+            let room = size + setting.span.as_secs().max(1) * ROUND_TASKS_PER_SECOND;
+            while team_count * TEAM_TASKS < room {
+                let request = v1::CreateTeamRequest {
+                    team_name: team_name(team_count),
+                    ..v1::CreateTeamRequest::default()
+                };
+                teams.create_team(request).await?;
+                team_count += 1;
             }
-            grow(&mut board, there, size, |_| calls::item()).await?;
+            grow_teams(&mut board, &next, size).await?;
             // Each round makes some more: they are within the noise of the next size.
-            let (created, made) = load(coordinator.addr, setting.span, size, true).await?;
-            let (updated, _) = load(coordinator.addr, setting.span, size, false).await?;
-            there = size + made;
+            let created = load(coordinator.addr, setting.span, Load::Create(next.clone())).await?;
+            let updated = load(coordinator.addr, setting.span, Load::Update(size)).await?;
             let (c, u) = *first.get_or_insert((created, updated));
             let told = format!("create {created:.0}/s, update {updated:.0}/s");
             let ratio = format!("ratio {:.2}, {:.2}", created / c, updated / u);
@@ -165,13 +200,36 @@ pub fn growth(setting: &Setting, most: u64) -> anyhow::Result<()> {
     })
 }
 
-/// So many calls a second with 64 in flight, and how many there were.
-async fn load(
-    addr: SocketAddr,
-    span: Duration,
-    size: u64,
-    creates: bool,
-) -> anyhow::Result<(f64, u64)> {
+/// Puts tasks on the board until there are so many.
+async fn grow_teams(board: &mut Client, next: &AtomicU64, to: u64) -> anyhow::Result<()> {
+    let mut made = next.load(Relaxed);
+    while made < to {
+        let (team, id) = place(made);
+        let left_in_team = TEAM_TASKS + 1 - id;
+        let count = BATCH.min(to - made).min(left_in_team);
+        let request = v1::BatchCreateTasksRequest {
+            team,
+            tasks: (0..count).map(|_| calls::item()).collect(),
+            ..v1::BatchCreateTasksRequest::default()
+        };
+        board.batch_create_tasks(request).await?;
+        made += count;
+    }
+    next.store(made, Relaxed);
+    Ok(())
+}
+
+/// What is called.
+#[derive(Clone)]
+enum Load {
+    /// CreateTask, for this place on the board and those after it.
+    Create(Arc<AtomicU64>),
+    /// UpdateTask, all over so many tasks.
+    Update(u64),
+}
+
+/// So many calls a second with 64 in flight.
+async fn load(addr: SocketAddr, span: Duration, load: Load) -> anyhow::Result<f64> {
     let mut channels = Vec::new();
     for _ in 0..4 {
         channels.push(client(addr).await?);
@@ -181,20 +239,30 @@ async fn load(
     let mut callers = JoinSet::new();
     for caller in 0..64_u64 {
         let mut board = channels[caller as usize % 4].clone();
+        let load = load.clone();
         callers.spawn(async move {
             let mut count = 0;
             while Instant::now() < until {
-                if creates {
-                    board.create_task(calls::request()).await?;
-                } else {
-                    // Spread over the whole board, and never twice the same in a row.
-                    let at = (count * 64 + caller) * 7_919 % size;
-                    let update = v1::UpdateTaskRequest {
-                        task_id: at + 1,
-                        active_form: Some(format!("step {count}")),
-                        ..v1::UpdateTaskRequest::default()
-                    };
-                    board.update_task(update).await?;
+                match &load {
+                    Load::Create(next) => {
+                        let (team, _) = place(next.fetch_add(1, Relaxed));
+                        let request = v1::CreateTaskRequest {
+                            team,
+                            ..calls::request()
+                        };
+                        board.create_task(request).await?;
+                    }
+                    Load::Update(size) => {
+                        // Spread over the whole board, and never twice the same in a row.
+                        let (team, task_id) = place((count * 64 + caller) * 7_919 % size);
+                        let update = v1::UpdateTaskRequest {
+                            team,
+                            task_id,
+                            active_form: Some(format!("step {count}")),
+                            ..v1::UpdateTaskRequest::default()
+                        };
+                        board.update_task(update).await?;
+                    }
                 }
                 count += 1;
             }
@@ -205,7 +273,7 @@ async fn load(
     while let Some(done) = callers.join_next().await {
         count += done??;
     }
-    Ok((rate(count as usize, began), count))
+    Ok(rate(count as usize, began))
 }
 
 /// What a pending task with a description of 1 KiB weighs in memory.
@@ -246,4 +314,30 @@ pub fn memory(setting: &Setting, tasks: u64) -> anyhow::Result<()> {
     let told = format!("{} MiB, started in {}", weighed? >> 10, millis(start));
     line("  all, after a restart", told, "");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn no_team_of_a_growing_board_is_ever_full() {
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for nth in 0..3 * TEAM_TASKS {
+            let (team, id) = place(nth);
+            assert_eq!(id, last.get(&team).map_or(1, |last| last + 1));
+            last.insert(team, id);
+        }
+
+        assert_eq!(last.len(), 3);
+        let max = board::limits::TASKS_PER_TEAM_MAX as u64;
+        assert!(last.values().all(|count| 2 * count <= max));
+        assert_eq!(
+            sizes(2_000_000).collect::<Vec<_>>(),
+            [1_000, 10_000, 100_000, 1_000_000, 2_000_000]
+        );
+        assert_eq!(sizes(1_000).collect::<Vec<_>>(), [1_000]);
+    }
 }

@@ -118,9 +118,9 @@ enum Bench {
     Mail,
     /// The ready list and the next claim on a large board.
     Ready,
-    /// CreateTask and UpdateTask on boards of growing size.
+    /// CreateTask and UpdateTask on boards of growing size, by tens from 1,000 tasks on.
     Growth {
-        /// The largest board.
+        /// The largest board; any size, for a board has as many teams as it needs.
         #[arg(long, default_value_t = 1_000_000)]
         tasks: u64,
     },
