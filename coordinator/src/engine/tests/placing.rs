@@ -3,7 +3,7 @@
 use proptest::{prelude::*, test_runner::Config};
 
 use super::*;
-use crate::fleet::Standing;
+use crate::fleet::{Standing, WorkerEntry};
 
 pub(super) fn by_hand(name: &str, instance: u128, slots: u32) -> Hello {
     Hello {
@@ -231,8 +231,16 @@ fn happen(world: &mut World, dialled: &mut Dialled, what: &Happens) {
         }
         Happens::Pass(millis) => {
             world.pass(Duration::from_millis((*millis).into()));
+            let is_silent =
+                |worker: &WorkerEntry| worker.is_stream_up() && !worker.is_heard(world.now);
+            let was_silent = world.engine.fleet.workers().any(is_silent);
             for worker in dialled.workers.values().step_by(2) {
                 worker.welcome.heard.note(world.now);
+            }
+            if was_silent {
+                // That it is heard again is noticed within seconds; here, at once.
+                let engine = &mut world.engine;
+                engine.rescan_at = engine.rescan_at.map(|_| world.now);
             }
         }
     }
