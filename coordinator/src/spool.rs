@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     store::{BackupSink, StoreError},
-    writeback::PacedFile,
+    writeback::{self, PacedFile},
 };
 
 /// Bytes that are fetched at once.
@@ -219,6 +219,23 @@ impl SpoolReader {
         let piece = piece.map_err(|error| SpoolError::Unreadable(Arc::new(error)))?;
         self.at += piece.len() as u64;
         Ok(Fetched::Piece(piece))
+    }
+}
+
+impl Drop for SpoolReader {
+    /// The file goes in small steps, on a thread of its own: nobody is served while the one who serves
+    /// frees a large file.
+    fn drop(&mut self) {
+        let file = self.file.clone();
+        let shrink = move || {
+            if let Err(error) = writeback::shrink(&file) {
+                tracing::warn!(%error, "a backup's file is freed at once, which may take long");
+            }
+        };
+        let thread = thread::Builder::new().name("backup-end".to_owned());
+        if let Err(error) = thread.spawn(shrink) {
+            tracing::warn!(%error, "a backup's file is freed at once, which may take long");
+        }
     }
 }
 

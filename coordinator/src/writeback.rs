@@ -3,7 +3,7 @@
 //! Buffered writes cost nothing until somebody syncs: then a commit's `fdatasync` waits behind all
 //! that is dirty. So the disk is given each small range at once, the range before it is waited
 //! for, and between two ranges is a pause as long as that took: the disk's queue stays short, and
-//! the commits have at least half of it.
+//! the commits have at least half of it. Such a file is taken away in small steps, too.
 
 use std::{
     fs::File,
@@ -16,6 +16,9 @@ use crate::clock;
 
 /// Bytes that are given to the disk at once. No more than two such ranges are ever unwritten.
 pub const RANGE_LEN: u64 = 256 * 1024;
+
+/// Bytes that are freed at once.
+const FREED_LEN: u64 = 4 * 1024 * 1024;
 
 /// The longest pause between two ranges: a disk that hangs for a second is not left for another.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -87,6 +90,22 @@ impl PacedFile {
         (self.written, self.begun) = (self.begun, self.len);
         Ok(())
     }
+}
+
+/// Takes a large file's room from it, step by step from its end, before its last handle is closed: that
+/// frees all that is left at once, for hundreds of milliseconds, in which commits wait.
+///
+/// # Errors
+/// Where the file can't be cut; what is left is freed when it is closed.
+pub fn shrink(file: &File) -> io::Result<()> {
+    let mut len = file.metadata()?.len();
+    while len > 0 {
+        len = len.saturating_sub(FREED_LEN);
+        let (cut, took) = clock::timed(|| file.set_len(len));
+        cut?;
+        thread::sleep(took.min(PAUSE_MAX));
+    }
+    Ok(())
 }
 
 /// `sync_file_range(2)` by its number: under its name this program has another function, see
@@ -186,5 +205,17 @@ mod tests {
         file.write(&vec![7; 3 * RANGE_LEN as usize + 5]).unwrap();
 
         assert_eq!(file.unwritten(), RANGE_LEN + 5);
+    }
+
+    #[test]
+    fn a_file_is_shrunk_to_nothing() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![7; 2 * FREED_LEN as usize + 5])
+            .unwrap();
+
+        shrink(&file).unwrap();
+
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        shrink(&file).unwrap();
     }
 }
