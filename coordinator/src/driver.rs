@@ -38,10 +38,14 @@ const PAUSE_FORGIVEN: Duration = Duration::from_millis(500);
 /// The longest sleep, so that a pause of the whole process shows soon.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// How often the store is swept: a step now and then, and some more where there is more to remove.
-/// A step takes a few milliseconds, and commits wait for it.
+/// How often the store is swept when nothing was left to remove.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-const SWEEP_AGAIN: Duration = Duration::from_millis(50);
+
+/// While there is more to remove, sweeps have a fifth of the time: each is followed by a rest of
+/// so many times its length. A step takes a few milliseconds, and commits wait for it. At a fixed
+/// pace a busy board would write more than is removed.
+const SWEEP_REST: u32 = 4;
+const SWEEP_REST_MIN: Duration = Duration::from_millis(5);
 
 /// A backup rests for so many times as long as its last step took, and a moment at the least, so
 /// that most of the time is the commits'.
@@ -223,8 +227,9 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
         engine.commit(now)?;
         next_backup = back_up(&mut engine, next_backup);
         if Instant::now() >= next_sweep {
+            let began = Instant::now();
             let is_more = engine.sweep(now)?;
-            next_sweep = Instant::now() + if is_more { SWEEP_AGAIN } else { SWEEP_EVERY };
+            next_sweep = Instant::now() + sweep_rest(is_more, began.elapsed());
         }
 
         let busy = began.elapsed();
@@ -232,6 +237,14 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
             tracing::warn!(group_ms = busy.as_millis(), "a group took long to commit");
             engine.forgive(busy);
         }
+    }
+}
+
+/// How long sweeps rest after one.
+fn sweep_rest(is_more: bool, took: Duration) -> Duration {
+    match is_more {
+        true => (took * SWEEP_REST).clamp(SWEEP_REST_MIN, SWEEP_EVERY),
+        false => SWEEP_EVERY,
     }
 }
 

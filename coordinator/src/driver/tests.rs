@@ -291,3 +291,21 @@ fn old_events_are_swept_although_nobody_asks() {
     driver.lanes.close();
     driver.thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn sweeps_have_a_fifth_of_the_time_while_there_is_more_to_remove() {
+    let cases = [
+        // A step, and the rest after it.
+        (true, 0, 5),
+        (true, 1, 5),
+        (true, 2, 8),
+        (true, 30, 120),
+        (true, 10_000, 1_000),
+        (false, 0, 1_000),
+        (false, 30, 1_000),
+    ];
+    for (is_more, took, rest) in cases {
+        let told = sweep_rest(is_more, Duration::from_millis(took));
+        assert_eq!(told, Duration::from_millis(rest), "{is_more} {took} ms");
+    }
+}
