@@ -255,8 +255,9 @@ async fn call(shared: &Shared, kind: Kind, number: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Calls a second with many in flight, each after the one before.
+/// Calls a second with many in flight, each after the one before, while as many watch as later.
 async fn most(shared: &Arc<Shared>, span: Duration) -> anyhow::Result<f64> {
+    let _watchers = watchers(shared);
     let (began, mut callers) = (Instant::now(), JoinSet::new());
     for caller in 0..IN_FLIGHT {
         let shared = shared.clone();
@@ -279,10 +280,7 @@ async fn most(shared: &Arc<Shared>, span: Duration) -> anyhow::Result<f64> {
 
 /// Calls at an even pace for so long, by their kinds, each from when it was due.
 async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<Vec<Times>> {
-    let mut watchers = JoinSet::new();
-    for watcher in 0..WATCHERS {
-        watchers.spawn(watch(shared.clone(), watcher));
-    }
+    let _watchers = watchers(&shared);
     let mut all = vec![Times::default(); KINDS.len()];
     let (began, mut under_way, mut number) = (Instant::now(), JoinSet::new(), 0_usize);
     loop {
@@ -308,6 +306,12 @@ async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<V
         all[at].add(time);
     }
     Ok(all)
+}
+
+/// Who watch the team, until this is dropped.
+fn watchers(shared: &Arc<Shared>) -> JoinSet<anyhow::Result<()>> {
+    let watching = |watcher| watch(shared.clone(), watcher);
+    (0..WATCHERS).map(watching).collect()
 }
 
 /// Follows the team's events for as long as they come.
