@@ -255,7 +255,8 @@ async fn call(shared: &Shared, kind: Kind, number: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Calls a second with many in flight, each after the one before, while as many watch as later.
+/// Calls a second with many in flight, each after the one before. The watchers watch meanwhile, as
+/// they do under the paced load.
 async fn most(shared: &Arc<Shared>, span: Duration) -> anyhow::Result<f64> {
     let _watchers = watchers(shared);
     let (began, mut callers) = (Instant::now(), JoinSet::new());
@@ -308,7 +309,7 @@ async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<V
     Ok(all)
 }
 
-/// Who watch the team, until this is dropped.
+/// Starts the watchers. They watch the team until this is dropped.
 fn watchers(shared: &Arc<Shared>) -> JoinSet<anyhow::Result<()>> {
     let watching = |watcher| watch(shared.clone(), watcher);
     (0..WATCHERS).map(watching).collect()
