@@ -38,12 +38,13 @@ const PAUSE_FORGIVEN: Duration = Duration::from_millis(500);
 /// The longest sleep, so that a pause of the whole process shows soon.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// How often the store is swept when nothing was left to remove.
+/// How long sweeps rest when nothing is left to remove, and at most.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// While there is more to remove, sweeps have a fifth of the time: each is followed by a rest of
-/// so many times its length. A step takes a few milliseconds, and commits wait for it. At a fixed
-/// pace a busy board would write more than is removed.
+/// While there is more to remove, a sweep is followed by a rest of so many times its length, within
+/// bounds: sweeps have about a fifth of the time, and commits the rest. A sweep takes a few
+/// milliseconds, and commits wait for it. At a fixed pace, a busy board could write more than is
+/// removed.
 const SWEEP_REST: u32 = 4;
 const SWEEP_REST_MIN: Duration = Duration::from_millis(5);
 
@@ -240,7 +241,7 @@ fn run(mut engine: Engine, lanes: &Lanes, clock: &Clock) -> Result<(), StoreErro
     }
 }
 
-/// How long sweeps rest after one.
+/// How long to wait after a sweep, which took so long, before the next.
 fn sweep_rest(is_more: bool, took: Duration) -> Duration {
     match is_more {
         true => (took * SWEEP_REST).clamp(SWEEP_REST_MIN, SWEEP_EVERY),

@@ -295,7 +295,7 @@ fn old_events_are_swept_although_nobody_asks() {
 #[test]
 fn sweeps_have_a_fifth_of_the_time_while_there_is_more_to_remove() {
     let cases = [
-        // A step, and the rest after it.
+        // Whether there is more; how long the sweep took, and the rest after it, in ms.
         (true, 0, 5),
         (true, 1, 5),
         (true, 2, 8),

@@ -27,13 +27,14 @@ const SEGMENT_LEN: usize = 512 * 1024;
 pub(super) const VALUE_LEN_MAX: usize = 6 * 1_024;
 const _: () = assert!(20 * (VALUE_LEN_MAX + 128) < SEGMENT_LEN / 4);
 
-/// How often sled's own thread cleans up. The commits don't wait for it.
+/// How often sled's own thread cleans up its file. Commits don't wait for it.
 ///
 /// A pass ends at the first segment that it has emptied, even with time left (sled 0.34.7: there
-/// `SegmentCleaner::pop` answers none, which `flusher::run` takes for the end). So the passes in a
-/// second bound the segments that become free, and a busy board fills about 22 in a second. At two
-/// passes a second the file grew by 1.8 MiB a second under 6,000 calls a second, at 20 by 0.8 MiB
-/// under 8,000, and at 100 by nothing. Each pass costs an `fsync`, on an idle board too.
+/// `SegmentCleaner::pop` answers none, which `flusher::run` takes for the end). Commits clean up
+/// too, by a page now and then, but too slowly for a busy board: with few passes its file grows
+/// without end. Measured by `bench soak`, with the same sweeps: 1.8 MiB a second at 6,000 calls a
+/// second and 2 passes a second, 0.8 MiB at 8,000 calls and 20 passes, and next to nothing at
+/// 8,000 calls and 50 passes. Each pass costs an `fsync`, on an idle board too.
 const CLEAN_EVERY_MS: u64 = 20;
 
 /// Records, and bytes, of a step of a copy: longer unflushed bursts make sled bloat or hang.
