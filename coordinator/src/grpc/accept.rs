@@ -2,7 +2,8 @@
 //!
 //! A peer that connects and says nothing costs a descriptor, and those are few. So who doesn't
 //! begin to speak in time is cut off, and where there is no room for a newcomer, the connection
-//! that has been without a call for longest makes some: [`super::peers`] says which. When the
+//! that has been without a call for longest makes some: [`super::peers`] says which. Each has a moment
+//! to begin before that, and a crowd that comes at once waits its turn in the system's queue. When the
 //! system gives out no descriptor at all, the loop waits before it asks again.
 
 use std::{
@@ -30,6 +31,10 @@ use super::peers::{Full, Peer, Peers, STREAMS_MAX};
 
 /// How long a connection may take to send its preface and its SETTINGS.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it has to do so at the least, where others wait for its place. Longer than a busy client
+/// needs; short enough that a crowd which says nothing is soon looked at and let go.
+const GREETING_TIME_MIN: Duration = Duration::from_millis(200);
 
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -189,6 +194,8 @@ async fn converse(
     };
     let connection = builder.serve_connection(io, calls);
     tokio::pin!(connection);
+    let mut first_time = std::pin::pin!(sleep(GREETING_TIME_MIN));
+    let mut has_first_time = true;
     let mut greeting = std::pin::pin!(sleep(GREETING_TIMEOUT));
     let mut is_greeting_due = true;
     let mut leaving = std::pin::pin!(sleep(LEAVE_TIMEOUT));
@@ -203,6 +210,10 @@ async fn converse(
             }
             () = peer.cut.cancelled() => return,
             () = give_up.cancelled() => return,
+            () = &mut first_time, if has_first_time => {
+                peer.had_time();
+                has_first_time = false;
+            }
             () = &mut greeting, if is_greeting_due => {
                 if !peer.has_greeted() {
                     tracing::debug!("a connection did not begin to speak in time");

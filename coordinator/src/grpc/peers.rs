@@ -88,8 +88,8 @@ struct Shared {
     lists: Mutex<Lists>,
     /// Counts endings of calls: who has been without a call for longest has the lowest number.
     order: AtomicU64,
-    /// Told when a connection has ended.
-    ended: Notify,
+    /// Told when a connection has ended, has greeted, or has had its time to.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -133,6 +133,8 @@ pub struct Peer {
     lists: Arc<Semaphore>,
     /// It has sent its preface and its SETTINGS.
     has_greeted: AtomicBool,
+    /// It has had its time to do so: see [`Peers::room`].
+    has_had_time: AtomicBool,
     /// When its last call ended, in the order of all.
     quiet_since: AtomicU64,
     /// It is to go: no new calls, and the end when those under way have ended.
@@ -161,26 +163,20 @@ impl Peers {
                 waiting: Vec::new(),
             }),
             order: AtomicU64::new(0),
-            ended: Notify::new(),
+            changed: Notify::new(),
         }))
     }
 
-    /// How many there are, those included that are leaving.
-    pub fn count(&self) -> usize {
-        self.0.table().peers.len()
-    }
-
-    /// Waits until there are so few connections that the next can be looked at: those that are
-    /// leaving keep their descriptors for a moment.
+    /// Waits until the next connection can be looked at: those that are leaving keep their descriptors
+    /// for a moment, and who came just now has a moment to greet before it makes room for the next.
+    /// However many come at once, nobody is sent away before it could speak.
     pub async fn room(&self) {
-        let bound = self.0.bounds.connections;
-        let slack = (bound / 8).max(1);
         loop {
-            let ended = self.0.ended.notified();
-            if self.count() < bound + slack {
+            let changed = self.0.changed.notified();
+            if self.0.table().has_room(self.0.bounds.connections) {
                 return;
             }
-            ended.await;
+            changed.await;
         }
     }
 
@@ -194,7 +190,7 @@ impl Peers {
         let of_address = table.per_address.get(&address).copied().unwrap_or_default();
         if !address.is_loopback() && of_address >= shared.bounds.per_address {
             table.let_go(Some(address)).ok_or(Full::Address)?;
-        } else if table.peers.len() - table.leaving >= shared.bounds.connections {
+        } else if table.staying() >= shared.bounds.connections {
             table.let_go(None).ok_or(Full::Connections)?;
         }
         let number = table.next;
@@ -212,6 +208,7 @@ impl Peers {
             was_read: Notify::new(),
             lists: Arc::new(Semaphore::new(1)),
             has_greeted: AtomicBool::new(false),
+            has_had_time: AtomicBool::new(false),
             quiet_since: AtomicU64::new(shared.next_order()),
             leave: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -240,11 +237,26 @@ impl Peers {
         }
         // Its calls must not be found waiting for a reader that is gone.
         peer.cut.cancel();
-        self.0.ended.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 }
 
 impl Table {
+    /// Those that were not asked to leave.
+    fn staying(&self) -> usize {
+        self.peers.len() - self.leaving
+    }
+
+    /// Whether a connection can be looked at where so many may be open.
+    fn has_room(&mut self, bound: usize) -> bool {
+        let slack = (bound / 8).max(1);
+        if self.peers.len() >= bound + slack {
+            return false;
+        }
+        // Who came first is looked at first: where it still has time, all others do that were not heard.
+        self.staying() < bound || self.quietest(None).is_none_or(|peer| peer.may_go())
+    }
+
     /// Asks the connection to leave that has been without a call for longest, of an address or of
     /// all.
     fn let_go(&mut self, of: Option<IpAddr>) -> Option<()> {
@@ -256,11 +268,12 @@ impl Table {
 
     fn quietest(&mut self, of: Option<IpAddr>) -> Option<Arc<Peer>> {
         let found = self.quiet.entry(of).or_default();
-        while let Some((number, rest)) = found.pop() {
-            let peer = self.peers.get(&number);
-            if let Some(peer) = peer.filter(|peer| peer.rest() == Some(rest)) {
+        while let Some((number, rest)) = found.last() {
+            let peer = self.peers.get(number);
+            if let Some(peer) = peer.filter(|peer| peer.rest() == Some(*rest)) {
                 return Some(peer.clone());
             }
+            found.pop();
         }
         let peers = self.peers.values();
         let peers = peers.filter(|peer| of.is_none_or(|of| of == peer.address));
@@ -269,8 +282,8 @@ impl Table {
         // The others may have had calls by the time it is their turn.
         let kept = (found.len() / 16).max(1);
         found.drain(..found.len().saturating_sub(kept));
-        let (number, _) = found.pop()?;
-        self.peers.get(&number).cloned()
+        let (number, _) = found.last()?;
+        self.peers.get(number).cloned()
     }
 }
 
@@ -321,6 +334,17 @@ impl Peer {
     /// It has sent its preface and its SETTINGS.
     pub fn greet(&self) {
         self.has_greeted.store(true, Ordering::Release);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// It has had its time to send them: from now on it makes room for others.
+    pub fn had_time(&self) {
+        self.has_had_time.store(true, Ordering::Release);
+        self.shared.changed.notify_waiters();
+    }
+
+    fn may_go(&self) -> bool {
+        self.has_greeted() || self.has_had_time.load(Ordering::Acquire)
     }
 
     /// Whether it has sent its preface and its SETTINGS.

@@ -9,7 +9,7 @@ use ganger_proto::v1::{
     team_service_server::TeamServiceServer, tool_service_server::ToolServiceServer,
     worker_service_server::WorkerServiceServer,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::{CompressionEncoding, EnabledCompressionEncodings},
@@ -76,6 +76,21 @@ macro_rules! with_limits {
     };
 }
 
+/// Connections that wait to be accepted, of which the system may allow fewer (`net.core.somaxconn`).
+/// Beyond it a client's first packet is dropped, and sent again a second later.
+const BACKLOG: u32 = 4_096;
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of the process before may still be closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
 /// Listens, and makes ready to serve.
 pub async fn serve(
     addr: SocketAddr,
@@ -83,9 +98,7 @@ pub async fn serve(
     token: Option<&str>,
     bounds: Bounds,
 ) -> Result<Serving, ServeError> {
-    let listener = TcpListener::bind(addr)
-        .await
-        .map_err(|source| ServeError::Listen { addr, source })?;
+    let listener = listen(addr).map_err(|source| ServeError::Listen { addr, source })?;
     let (health, health_server) = tonic_health::server::health_reporter();
     let delegation = DelegationServiceServer::new(services.clone());
     let delegation = Delegation::new(services.clone(), with_limits!(delegation));

@@ -99,7 +99,30 @@ async fn those_that_leave_are_bounded_too() {
     assert!(!is_ready(room.as_mut()));
     peers.ended(&there[0]);
     room.await;
-    assert_eq!(peers.count(), 8);
+    assert_eq!(peers.0.table().peers.len(), 8);
+}
+
+#[tokio::test]
+async fn a_crowd_that_says_nothing_waits_until_who_came_before_it_could_speak() {
+    let peers = peers(3, 100);
+    let there: Vec<_> = (0..3).map(|_| peers.admit(LOOPBACK).unwrap()).collect();
+
+    let mut room = pin!(peers.room());
+    assert!(!is_ready(room.as_mut()));
+    there[0].greet();
+    assert!(!is_ready(room.as_mut()));
+    there[1].had_time();
+    room.await;
+    let newcomer = peers.admit(LOOPBACK).unwrap();
+    assert_eq!(leaving(&there), [false, true, false]);
+
+    peers.ended(&there[1]);
+    let mut room = pin!(peers.room());
+    assert!(!is_ready(room.as_mut()));
+    // Where all have spoken, one of them can be asked to leave at once.
+    there[2].greet();
+    newcomer.greet();
+    room.await;
 }
 
 #[test]
