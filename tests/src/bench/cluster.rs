@@ -105,7 +105,7 @@ pub fn serve(setting: &Setting, serve: &Serve) -> anyhow::Result<()> {
         config.retention.count = count;
     }
     let (ready, addr) = oneshot::channel();
-    runtime(1)?.block_on(async {
+    runtime(serve.threads)?.block_on(async {
         let stop = ganger_coordinator::shutdown::on_signals()?;
         let run = ganger_coordinator::run(config, stop, ready);
         let say = async {

@@ -144,6 +144,9 @@ enum Bench {
         /// Finished tasks and events that the coordinator keeps.
         #[arg(long, default_value_t = 100_000)]
         kept: u64,
+        /// Threads of the coordinator for network work.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
     },
     /// The slowest calls with and without a backup of a large board.
     Backup {
@@ -182,6 +185,9 @@ struct Serve {
     tasks_kept: Option<usize>,
     #[arg(long)]
     events_kept: Option<u64>,
+    /// Threads for network work.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
 }
 
 /// A worker in a process of its own.
@@ -292,11 +298,13 @@ fn run(bench: &Bench, setting: &Setting) -> anyhow::Result<()> {
             minutes,
             rate,
             kept,
+            threads,
         } => {
             let soak = soak::Soak {
                 rate: *rate,
                 minutes: *minutes,
                 kept: *kept,
+                threads: *threads,
             };
             soak::soak(setting, soak)
         }

@@ -58,6 +58,8 @@ pub struct Soak {
     pub minutes: f64,
     /// Finished tasks, and events, that the coordinator keeps.
     pub kept: u64,
+    /// Threads of the coordinator for network work.
+    pub threads: usize,
 }
 
 /// What the calls have in common.
@@ -91,12 +93,14 @@ pub fn soak(setting: &Setting, soak: Soak) -> anyhow::Result<()> {
     println!(
         "soak: create, claim, complete, mail and watch, each call counted from when it was due"
     );
-    let kept = soak.kept.to_string();
+    let (kept, threads) = (soak.kept.to_string(), soak.threads.to_string());
     let flags = [
         "--tasks-kept",
         kept.as_str(),
         "--events-kept",
         kept.as_str(),
+        "--threads",
+        threads.as_str(),
     ];
     let mut served = Served::fresh(setting, &flags)?;
     cluster::runtime(1)?.block_on(async {
@@ -258,7 +262,7 @@ async fn call(shared: &Shared, kind: Kind, number: usize) -> anyhow::Result<()> 
 /// Calls a second with many in flight, each after the one before. The watchers watch meanwhile, as
 /// they do under the paced load.
 async fn most(shared: &Arc<Shared>, span: Duration) -> anyhow::Result<f64> {
-    let _watchers = watchers(shared);
+    let mut watchers = watchers(shared);
     let (began, mut callers) = (Instant::now(), JoinSet::new());
     for caller in 0..IN_FLIGHT {
         let shared = shared.clone();
@@ -276,12 +280,13 @@ async fn most(shared: &Arc<Shared>, span: Duration) -> anyhow::Result<f64> {
     while let Some(called) = callers.join_next().await {
         count += called??;
     }
+    all_watch(&mut watchers)?;
     Ok(rate(count, began))
 }
 
 /// Calls at an even pace for so long, by their kinds, each from when it was due.
 async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<Vec<Times>> {
-    let _watchers = watchers(&shared);
+    let mut watchers = watchers(&shared);
     let mut all = vec![Times::default(); KINDS.len()];
     let (began, mut under_way, mut number) = (Instant::now(), JoinSet::new(), 0_usize);
     loop {
@@ -306,6 +311,7 @@ async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<V
         let (at, time) = called??;
         all[at].add(time);
     }
+    all_watch(&mut watchers)?;
     Ok(all)
 }
 
@@ -313,6 +319,17 @@ async fn run(shared: Arc<Shared>, pace: f64, span: Duration) -> anyhow::Result<V
 fn watchers(shared: &Arc<Shared>) -> JoinSet<anyhow::Result<()>> {
     let watching = |watcher| watch(shared.clone(), watcher);
     (0..WATCHERS).map(watching).collect()
+}
+
+/// Fails where a watcher's stream has ended: the figures would be those of an easier load.
+fn all_watch(watchers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    match watchers.try_join_next() {
+        None => Ok(()),
+        Some(ended) => {
+            ended??;
+            anyhow::bail!("the coordinator ended a watcher's stream")
+        }
+    }
 }
 
 /// Follows the team's events for as long as they come.
